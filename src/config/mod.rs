@@ -1,0 +1,1 @@
+//! (room: see the table in `lib.rs`)
