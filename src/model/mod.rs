@@ -1,1 +1,7 @@
-//! (room: see the table in `lib.rs`)
+//! Plain nouns: parse, validate, display. No IO, no async, nothing of ours imported.
+
+pub mod container;
+pub mod event;
+pub mod id;
+pub mod image;
+pub mod volume;

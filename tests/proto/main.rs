@@ -22,7 +22,8 @@ fn go_module(name: &str) -> PathBuf {
     let images = Path::new(ROOT).join("images");
     output_of(Command::new("go").args(["mod", "download", name]).current_dir(&images));
     PathBuf::from(
-        output_of(Command::new("go").args(["list", "-m", "-f", "{{.Dir}}", name]).current_dir(&images)).trim(),
+        output_of(Command::new("go").args(["list", "-m", "-f", "{{.Dir}}", name]).current_dir(&images))
+            .trim(),
     )
 }
 
@@ -30,9 +31,9 @@ fn go_module(name: &str) -> PathBuf {
 fn crate_folder(name: &str) -> PathBuf {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let text = output_of(
-        Command::new(cargo).args(["metadata", "--format-version", "1", "--locked", "--manifest-path"]).arg(
-            Path::new(ROOT).join("Cargo.toml"),
-        ),
+        Command::new(cargo)
+            .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+            .arg(Path::new(ROOT).join("Cargo.toml")),
     );
     let metadata: serde_json::Value = serde_json::from_str(&text).expect("cargo metadata");
     let package = metadata["packages"]
@@ -77,7 +78,8 @@ fn generated() -> BTreeMap<String, String> {
 
     let cri = tempfile::tempdir().expect("a temporary folder");
     let module = go_module("k8s.io/cri-api");
-    fs::copy(module.join("pkg/apis/runtime/v1/api.proto"), cri.path().join("api.proto")).expect("the CRI definition");
+    fs::copy(module.join("pkg/apis/runtime/v1/api.proto"), cri.path().join("api.proto"))
+        .expect("the CRI definition");
     generate(out.path(), &["api.proto"], &[cri.path().to_path_buf()]);
 
     let buildkit = crate_folder("bollard-buildkit-proto").join("resources");

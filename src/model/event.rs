@@ -1,0 +1,33 @@
+//! Things that happened.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One event, in Docker's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises by one with each event; never reused.
+    pub sequence: u64,
+    /// When it happened, which may be before it was noticed.
+    pub time: Timestamp,
+    /// `container`, `image`, `volume`, `network`, `daemon`.
+    pub kind: String,
+    /// `create`, `start`, `die`, ...
+    pub action: String,
+    /// ID or name of what it happened to.
+    pub actor: String,
+    /// `image`, `name`, `exitCode`, labels ...
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What `events` asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// The stream ends there.
+    pub until: Option<Timestamp>,
+    /// By `type`, `event`, `container`, `image`, `label`.
+    pub filters: BTreeMap<String, Vec<String>>,
+}

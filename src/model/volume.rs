@@ -1,0 +1,18 @@
+//! Volumes: directories with a name.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A volume's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, or 64 hex digits when anonymous.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The user's.
+    pub labels: BTreeMap<String, String>,
+    /// Made for one container, without a name.
+    pub anonymous: bool,
+}
