@@ -1,1 +1,103 @@
-//! (room: see the table in `lib.rs`)
+//! The command line: one file per verb, which parses, calls the client, and prints. It can do nothing that the API
+//! cannot.
+//!
+//! ```text
+//! arguments ─ argv (Docker's rules) ─ command (clap: values, help, completion) ─ verb ─ client
+//!                                                                                  └─ ui (all that is printed)
+//! ```
+
+mod argv;
+mod command;
+mod completion;
+mod context;
+mod error;
+mod events;
+mod format;
+mod images;
+mod info;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod options;
+mod parallel;
+mod ps;
+mod rm;
+mod rmi;
+mod run;
+mod signals;
+mod stop;
+mod tag;
+mod ui;
+mod version;
+mod wait;
+
+use argv::Scanned;
+use context::{Context, PROGRAM};
+use error::{CommandError, Outcome};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use ui::Ui;
+
+/// Runs the command that this process was started with; `daemon` gets the arguments of `k3c daemon` as they are.
+pub fn main(daemon: fn(Vec<OsString>) -> ExitCode) -> ExitCode {
+    let ui = Ui::stdio();
+    match start(std::env::args_os().skip(1).collect(), ui) {
+        Started::Done(code) => ExitCode::from(code),
+        Started::Daemon(args) => daemon(args),
+    }
+}
+
+/// How far the command line itself got.
+enum Started {
+    Done(u8),
+    Daemon(Vec<OsString>),
+}
+
+fn start(args: Vec<OsString>, ui: Ui) -> Started {
+    let tree = command::tree();
+    let argv = match argv::scan(&tree, args) {
+        Ok(Scanned::Run(argv)) => argv,
+        Ok(Scanned::Raw(rest)) => return Started::Daemon(rest),
+        Ok(Scanned::Help(path)) => {
+            let shown = ui.data(command::help(&path).as_bytes()).map_err(CommandError::from);
+            return Started::Done(end(&ui, shown));
+        }
+        Err(error) => return Started::Done(end(&ui, Err(error))),
+    };
+    let root = match command::parse(&argv) {
+        Ok(root) => root,
+        Err(error) => return Started::Done(end(&ui, Err(argv::value_error(&tree, &argv, &error)))),
+    };
+    let Some(verb) = root.command else {
+        let line = format!("{PROGRAM} version {}, build {}", version::own(), version::commit());
+        let shown = ui.line(&line).map_err(CommandError::from);
+        return Started::Done(end(&ui, shown));
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Started::Done(end(&ui, Err(error.into()))),
+    };
+    let cx = Context::new(ui, root.address);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = verb.run(&cx) => outcome,
+            number = cx.signals.ended() => Err(match number {
+                Ok(number) => CommandError::exit(128 + number),
+                Err(error) => CommandError::failed(error),
+            }),
+        }
+    });
+    // A read of standard input that nobody waits for any more must not hold us.
+    runtime.shutdown_background();
+    Started::Done(end(&cx.ui, outcome))
+}
+
+/// Says what went wrong, once, and gives the code.
+fn end(ui: &Ui, outcome: Outcome) -> u8 {
+    let Err(error) = outcome else { return 0 };
+    if let Some(text) = error.render(PROGRAM) {
+        ui.message(&text);
+    }
+    error.code()
+}

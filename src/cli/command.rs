@@ -1,0 +1,209 @@
+//! The tree of commands: the classic verbs, their management spellings, and how their help looks.
+
+use super::context::{Context, PROGRAM};
+use super::error::Outcome;
+use super::{
+    argv, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag, version,
+    wait,
+};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
+
+/// Containers, images and builds on Kubernetes' own parts, for an ordinary user
+#[derive(Debug, clap::Parser)]
+#[command(name = PROGRAM, disable_help_subcommand = true)]
+pub(crate) struct Root {
+    /// Address of the daemon: the path of its socket
+    #[arg(long, value_name = "string")]
+    pub(crate) address: Option<String>,
+    /// Print version information and quit
+    #[arg(short, long)]
+    pub(crate) version: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Verb>,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Run(Box<run::Args>),
+    Ps(ps::Args),
+    Images(images::Args),
+    Info(info::Args),
+    Version(version::Args),
+    Inspect(inspect::Args),
+    Events(events::Args),
+    Kill(kill::Args),
+    Load(load::Args),
+    Logs(logs::Args),
+    Rm(rm::Args),
+    Rmi(rmi::Args),
+    Stop(stop::Args),
+    Tag(tag::Args),
+    Wait(wait::Args),
+    Completion(completion::Args),
+    /// Run the daemon in the foreground
+    Daemon,
+    /// Manage containers
+    #[command(subcommand)]
+    Container(Container),
+    /// Manage images
+    #[command(subcommand)]
+    Image(Image),
+    /// Manage the engine
+    #[command(subcommand)]
+    System(System),
+}
+
+/// `k3c container ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Container {
+    Inspect(inspect::ContainerArgs),
+    Kill(kill::Args),
+    Logs(logs::Args),
+    #[command(alias = "ps", alias = "list")]
+    Ls(ps::Args),
+    #[command(alias = "remove")]
+    Rm(rm::Args),
+    Run(Box<run::Args>),
+    Stop(stop::Args),
+    Wait(wait::Args),
+}
+
+/// `k3c image ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    Inspect(inspect::ImageArgs),
+    Load(load::Args),
+    #[command(alias = "list")]
+    Ls(images::Args),
+    #[command(alias = "remove")]
+    Rm(rmi::Args),
+    Tag(tag::Args),
+}
+
+/// `k3c system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum System {
+    Events(events::Args),
+    Info(info::Args),
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) async fn run(self, cx: &Context) -> Outcome {
+        match self {
+            Self::Run(args) | Self::Container(Container::Run(args)) => run::run(*args, cx).await,
+            Self::Ps(args) | Self::Container(Container::Ls(args)) => ps::run(args, cx).await,
+            Self::Images(args) | Self::Image(Image::Ls(args)) => images::run(args, cx).await,
+            Self::Info(args) | Self::System(System::Info(args)) => info::run(args, cx).await,
+            Self::Version(args) => version::run(args, cx).await,
+            Self::Inspect(args) => inspect::run(args, cx).await,
+            Self::Container(Container::Inspect(args)) => inspect::run(args.into(), cx).await,
+            Self::Image(Image::Inspect(args)) => inspect::run(args.into(), cx).await,
+            Self::Events(args) | Self::System(System::Events(args)) => events::run(args, cx).await,
+            Self::Kill(args) | Self::Container(Container::Kill(args)) => kill::run(args, cx).await,
+            Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
+            Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
+            Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,
+            Self::Rmi(args) | Self::Image(Image::Rm(args)) => rmi::run(args, cx).await,
+            Self::Stop(args) | Self::Container(Container::Stop(args)) => stop::run(args, cx).await,
+            Self::Tag(args) | Self::Image(Image::Tag(args)) => tag::run(args, cx).await,
+            Self::Wait(args) | Self::Container(Container::Wait(args)) => wait::run(args, cx).await,
+            Self::Completion(args) => completion::run(&args, cx),
+            // Takes its arguments as they are, before anything here looks at them.
+            Self::Daemon => Ok(()),
+        }
+    }
+}
+
+const LEAF: &str = "Usage:  {usage}\n\n{about}\n\nOptions:\n{options}\n";
+const GROUP: &str = "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\n{after-help}\n";
+const ROOT: &str =
+    "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\nOptions:\n{options}\n\n{after-help}\n";
+
+/// The whole tree, with usage lines and help in Docker's layout.
+pub(crate) fn tree() -> clap::Command {
+    finish(Root::command(), PROGRAM)
+}
+
+fn finish(mut command: clap::Command, path: &str) -> clap::Command {
+    let usage = argv::usage(&command, path);
+    let short_taken = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
+    let help = clap::Arg::new("help").long("help").action(ArgAction::SetTrue).help("Print usage");
+    let template = match (command.has_subcommands(), path.contains(' ')) {
+        (true, false) => ROOT,
+        (true, true) => GROUP,
+        (false, _) => LEAF,
+    };
+    if command.has_subcommands() {
+        let more = format!("Run '{path} COMMAND --help' for more information on a command.");
+        command = command.after_help(more);
+    }
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(&name, |inner| finish(inner, &format!("{path} {name}")));
+    }
+    command
+        .disable_help_flag(true)
+        .args_override_self(true)
+        .override_usage(usage)
+        .help_template(template)
+        .arg(if short_taken { help } else { help.short('h') })
+}
+
+/// The help of the command with this path.
+pub(crate) fn help(path: &[String]) -> String {
+    let mut command = tree();
+    for word in path {
+        match command.find_subcommand(word) {
+            Some(inner) => command = inner.clone(),
+            None => break,
+        }
+    }
+    command.render_help().to_string()
+}
+
+/// What clap makes of an argument list that [`argv::scan`] made.
+pub(crate) fn parse(argv: &[String]) -> Result<Root, clap::Error> {
+    Root::from_arg_matches(&tree().try_get_matches_from(argv)?)
+}
+
+/// One verb's arguments from the words after it.
+#[cfg(test)]
+pub(super) fn parse_as<A: clap::Args>(line: &str) -> Result<A, super::error::CommandError> {
+    let command = finish(A::augment_args(clap::Command::new("verb")), "verb");
+    let words = line.split_whitespace().map(Into::into).collect();
+    let argv = match argv::scan(&command, words)? {
+        argv::Scanned::Run(argv) => argv,
+        other => panic!("{line}: {other:?}"),
+    };
+    command
+        .clone()
+        .try_get_matches_from(&argv)
+        .and_then(|matches| A::from_arg_matches(&matches))
+        .map_err(|error| argv::value_error(&command, &argv, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn the_whole_help() {
+        fn walk(command: &clap::Command, path: &str, out: &mut String) {
+            let mut shown = command.clone().term_width(100);
+            out.push_str(&format!("$ {path} --help\n{}\n", shown.render_help()));
+            for inner in command.get_subcommands() {
+                walk(inner, &format!("{path} {}", inner.get_name()), out);
+            }
+        }
+        let mut out = String::new();
+        walk(&tree(), PROGRAM, &mut out);
+        insta::assert_snapshot!("help", out);
+    }
+}

@@ -1,0 +1,152 @@
+//! What a command ends with when it does not succeed: text for people, an exit code for scripts.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Decides the exit code and how much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It was tried and did not work: 1.
+    Failed,
+    /// A flag is wrong: 125.
+    Flag,
+    /// The number of arguments, or the command, is wrong: 1.
+    Arguments,
+    /// `run` could not run: 125, 126 or 127; the program's name goes in front.
+    Run(u8),
+    /// A `--format` that is no template: 64.
+    Template,
+    /// The code of something else, already explained or in no need of it; prints nothing.
+    Exit(u8),
+    /// Nobody reads our output any more: that is success.
+    BrokenPipe,
+}
+
+/// The one error type of every verb.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    /// Exit code and form.
+    pub(crate) kind: Kind,
+    /// What happened; its chain is printed once, outermost first.
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+    /// What to do next, printed below an empty line.
+    pub(crate) hints: Vec<String>,
+}
+
+/// What every verb returns.
+pub(crate) type Outcome = Result<(), CommandError>;
+
+impl CommandError {
+    /// Something of a given kind.
+    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into(), hints: Vec::new() }
+    }
+
+    /// It did not work.
+    pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Failed, source)
+    }
+
+    /// The values of flags do not go together, or one is malformed.
+    pub(crate) fn flag(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Flag, source)
+    }
+
+    /// Ends with a code and no words.
+    pub(crate) fn exit(code: u8) -> Self {
+        Self::new(Kind::Exit(code), format!("exit code {code}"))
+    }
+
+    /// Adds a next step.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// What the shell sees.
+    pub(crate) fn code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed | Kind::Arguments => 1,
+            Kind::Flag => 125,
+            Kind::Run(code) | Kind::Exit(code) => code,
+            Kind::Template => 64,
+            Kind::BrokenPipe => 0,
+        }
+    }
+
+    /// The text for standard error; `None` when there is nothing to say.
+    pub(crate) fn render(&self, program: &str) -> Option<String> {
+        let prefix = match self.kind {
+            Kind::Exit(_) | Kind::BrokenPipe => return None,
+            Kind::Run(_) | Kind::Arguments => format!("{program}: "),
+            Kind::Failed | Kind::Flag | Kind::Template => String::new(),
+        };
+        let mut text = format!("{prefix}{}", chain(self.source.as_ref()));
+        for hint in &self.hints {
+            text.push_str("\n\n");
+            text.push_str(hint);
+        }
+        Some(text)
+    }
+}
+
+/// Joins an error and its causes; a cause that the text before it already ends with is left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(self.source.as_ref()))
+    }
+}
+
+/// Only writing to our own output comes here unannounced; other IO errors are wrapped with their path.
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> Self {
+        let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::BrokenPipe } else { Kind::Failed };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open x")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn codes_and_texts() {
+        let cases = [
+            (CommandError::failed("no such thing"), 1, Some("no such thing")),
+            (CommandError::flag("unknown flag: --x"), 125, Some("unknown flag: --x")),
+            (CommandError::new(Kind::Run(127), "not found").hint("Run"), 127, Some("k3c: not found\n\nRun")),
+            (CommandError::new(Kind::Template, "bad"), 64, Some("bad")),
+            (CommandError::exit(3), 3, None),
+            (CommandError::from(io::Error::from(io::ErrorKind::BrokenPipe)), 0, None),
+        ];
+        for (error, code, text) in cases {
+            assert_eq!(error.code(), code);
+            assert_eq!(error.render("k3c").as_deref(), text);
+        }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = CommandError::failed(Outer(io::Error::other("no disk")));
+        assert_eq!(error.render("k3c").unwrap(), "cannot open x: no disk");
+    }
+}

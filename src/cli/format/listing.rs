@@ -1,0 +1,100 @@
+//! Lists: `--format` as every listing verb has it (`table`, `table TEMPLATE`, `json`, a template).
+
+use super::table;
+use super::template::{Data, Error, Template};
+use serde_json::{Value, json};
+
+/// One row: its fields, and the map behind `.Label "key"`.
+pub(crate) struct Row {
+    /// An object; what `json` prints.
+    pub(crate) fields: Value,
+    /// For `.Label`.
+    pub(crate) labels: Value,
+}
+
+/// What a verb can list.
+pub(crate) struct Columns {
+    /// Fields and the titles of their columns.
+    pub(crate) titles: &'static [(&'static str, &'static str)],
+    /// The fields of the ordinary table.
+    pub(crate) shown: Vec<&'static str>,
+}
+
+/// The whole text for standard output.
+pub(crate) fn render(columns: &Columns, format: Option<&str>, rows: Vec<Row>) -> Result<String, Error> {
+    let format = format.filter(|f| !f.is_empty()).unwrap_or("table");
+    if format == "json" {
+        return Ok(rows.iter().map(|row| format!("{}\n", row.fields)).collect());
+    }
+    let (is_table, text) = match format.strip_prefix("table") {
+        Some("") => (true, shown(columns)),
+        Some(text) if text.starts_with([' ', '\t']) => (true, text.trim_start().to_owned()),
+        _ => (false, format.to_owned()),
+    };
+    let template = Template::parse(&text)?;
+    let mut out = String::new();
+    if is_table {
+        let titles: serde_json::Map<String, Value> =
+            columns.titles.iter().map(|(field, title)| ((*field).to_owned(), (*title).into())).collect();
+        // Labels have their own keys as titles.
+        out.push_str(&template.header(&Data::with(titles.into(), &json!({"__Label": {}})))?);
+        out.push('\n');
+    }
+    for row in rows {
+        let more = json!({"__Label": row.labels, "__Root": true});
+        out.push_str(&template.render(&Data::with(row.fields, &more))?);
+        out.push('\n');
+    }
+    Ok(if is_table { table::align(&out) } else { out })
+}
+
+fn shown(columns: &Columns) -> String {
+    let fields: Vec<String> = columns.shown.iter().map(|field| format!("{{{{.{field}}}}}")).collect();
+    fields.join("\t")
+}
+
+/// `a=1,b=2`
+pub(crate) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form() {
+        let rows = || {
+            vec![
+                Row { fields: json!({"ID": "abc", "Names": "web"}), labels: json!({"team": "x"}) },
+                Row { fields: json!({"ID": "def", "Names": "a longer name"}), labels: json!({}) },
+            ]
+        };
+        let columns =
+            || Columns { titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")], shown: vec!["ID", "Names"] };
+        let table = "CONTAINER ID   NAMES\nabc            web\ndef            a longer name\n";
+        let cases = [
+            (None, table),
+            (Some("table"), table),
+            (
+                Some("json"),
+                "{\"ID\":\"abc\",\"Names\":\"web\"}\n{\"ID\":\"def\",\"Names\":\"a longer name\"}\n",
+            ),
+            (Some("{{.ID}}: {{.Names}}"), "abc: web\ndef: a longer name\n"),
+            (
+                Some("{{json .}}"),
+                "{\"ID\":\"abc\",\"Names\":\"web\"}\n{\"ID\":\"def\",\"Names\":\"a longer name\"}\n",
+            ),
+            (
+                Some(r#"table {{.Names}}\t{{.Label "team"}}"#),
+                "NAMES           team\nweb             x\na longer name   \n",
+            ),
+        ];
+        for (format, expected) in cases {
+            assert_eq!(render(&columns(), format, rows()).unwrap(), expected, "{format:?}");
+        }
+        assert_eq!(render(&columns(), None, Vec::new()).unwrap(), "CONTAINER ID   NAMES\n");
+        assert!(render(&columns(), Some("{{.Nope}}"), rows()).is_err());
+    }
+}

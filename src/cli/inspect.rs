@@ -1,0 +1,175 @@
+//! `inspect`
+
+use super::context::{Context, daemon_text};
+use super::error::{CommandError, Kind, Outcome};
+use super::format::json;
+use super::format::template::{Data, Error, Template};
+use crate::client::{Client, ClientError};
+use serde_json::Value;
+
+/// Return low-level information on objects of the engine
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    /// Display total file sizes if the type is container
+    #[arg(short, long)]
+    size: bool,
+    /// Only inspect objects of the given type (container, image)
+    #[arg(long = "type", value_name = "string")]
+    kind: Option<String>,
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// Display detailed information on one or more containers
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContainerArgs {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+/// Display detailed information on one or more images
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImageArgs {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+/// Where a name is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    Anything,
+    Container,
+    Image,
+}
+
+impl From<ContainerArgs> for Args {
+    fn from(args: ContainerArgs) -> Self {
+        let ContainerArgs { format, size, names } = args;
+        Self { format, size, kind: Some("container".to_owned()), names }
+    }
+}
+
+impl From<ImageArgs> for Args {
+    fn from(args: ImageArgs) -> Self {
+        let ImageArgs { format, names } = args;
+        Self { format, size: false, kind: Some("image".to_owned()), names }
+    }
+}
+
+/// What was found is printed even when something else was not.
+pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+    let search = match args.kind.as_deref() {
+        None => Search::Anything,
+        Some("container") => Search::Container,
+        Some("image") => Search::Image,
+        Some(other) => {
+            return Err(CommandError::failed(format!("{other:?} is not a valid value for --type")));
+        }
+    };
+    let mut printer = Printer::new(args.format.as_deref())?;
+    let client = cx.client().await?;
+    let mut failures = Vec::new();
+    for name in &args.names {
+        match find(client, search, name, args.size).await {
+            Ok(document) => {
+                if let Err(error) = printer.add(document) {
+                    failures.push(error.to_string());
+                }
+            }
+            Err(error) if error.is_not_found() && search == Search::Anything => {
+                failures.push(format!("error: no such object: {name}"));
+            }
+            Err(error) => failures.push(daemon_text(&error)),
+        }
+    }
+    cx.ui.data(printer.finish().as_bytes())?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(CommandError::failed(failures.join("\n"))),
+    }
+}
+
+async fn find(client: &Client, search: Search, name: &str, size: bool) -> Result<Value, ClientError> {
+    if search != Search::Image {
+        match client.inspect(name, size).await {
+            Err(error) if error.is_not_found() && search == Search::Anything => {}
+            other => return other,
+        }
+    }
+    client.inspect_image(name).await
+}
+
+/// An array of documents, or a line for each of them.
+enum Printer {
+    Array(Vec<Value>),
+    Compact(Vec<Value>),
+    Lines(Template, String),
+}
+
+impl Printer {
+    fn new(format: Option<&str>) -> Result<Self, CommandError> {
+        match format {
+            None | Some("") => Ok(Self::Array(Vec::new())),
+            Some("json") => Ok(Self::Compact(Vec::new())),
+            Some(text) => match Template::parse(text) {
+                Ok(template) => Ok(Self::Lines(template, String::new())),
+                Err(error) => Err(CommandError::new(Kind::Template, error)),
+            },
+        }
+    }
+
+    fn add(&mut self, document: Value) -> Result<(), Error> {
+        match self {
+            Self::Array(all) | Self::Compact(all) => all.push(document),
+            Self::Lines(template, out) => {
+                out.push_str(&template.render(&Data::new(document))?);
+                out.push('\n');
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Self::Array(all) => json::pretty(&Value::Array(all)) + "\n",
+            Self::Compact(all) => Value::Array(all).to_string() + "\n",
+            Self::Lines(_, out) => out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn forms() {
+        let print = |format: Option<&str>, documents: Vec<Value>| {
+            let mut printer = Printer::new(format).unwrap();
+            for document in documents {
+                printer.add(document).unwrap();
+            }
+            printer.finish()
+        };
+        let two = || vec![json!({"Id": "a", "State": {"Pid": 1}}), json!({"Id": "b", "State": {"Pid": 2}})];
+        assert_eq!(print(None, Vec::new()), "[]\n");
+        assert_eq!(print(None, vec![json!({"Id": "a"})]), "[\n    {\n        \"Id\": \"a\"\n    }\n]\n");
+        assert_eq!(print(Some("{{.Id}} {{.State.Pid}}"), two()), "a 1\nb 2\n");
+        assert_eq!(print(Some("json"), vec![json!({"Id": "a"})]), "[{\"Id\":\"a\"}]\n");
+        assert_eq!(print(Some("{{.Id}}"), Vec::new()), "");
+        assert_eq!(Printer::new(Some("{{")).err().unwrap().code(), 64);
+    }
+}

@@ -1,0 +1,34 @@
+//! Values of flags, from text to model types. Pure: what the user's machine adds comes in as a [`Host`].
+
+pub(crate) mod env;
+pub(crate) mod mount;
+pub(crate) mod restart;
+pub(crate) mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What flags may refer to on the user's machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    /// The environment, for `-e KEY`.
+    pub(crate) env: BTreeMap<String, String>,
+    /// For relative paths.
+    pub(crate) working_dir: PathBuf,
+    /// For `~`.
+    pub(crate) home: Option<PathBuf>,
+}
+
+impl Host {
+    /// This process's.
+    pub(crate) fn current() -> Self {
+        let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((key.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            env: std::env::vars_os().filter_map(text).collect(),
+            working_dir: std::env::current_dir().unwrap_or_default(),
+            home: std::env::home_dir(),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What Windows has of signals: Ctrl-C and Ctrl-Break.
+
+use std::io;
+use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
+
+/// Ctrl-C and Ctrl-Break.
+pub(crate) struct Termination(CtrlC, CtrlBreak);
+
+impl Termination {
+    /// Takes them over from the system's default.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(ctrl_c()?, ctrl_break()?))
+    }
+
+    /// The number of the next one, as Unix counts.
+    pub(crate) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.0.recv() => 2,
+            _ = self.1.recv() => 15,
+        }
+    }
+}
+
+/// The same, by the names that containers know.
+pub(crate) struct Forwarded(Termination);
+
+impl Forwarded {
+    /// Takes them over.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Termination::listen().map(Self)
+    }
+
+    /// The name of the next one, `SIGINT`.
+    pub(crate) async fn next(&mut self) -> Option<&'static str> {
+        Some(if self.0.next().await == 2 { "SIGINT" } else { "SIGTERM" })
+    }
+}

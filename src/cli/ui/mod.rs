@@ -1,0 +1,114 @@
+//! The only place that prints: results to standard output, everything else to standard error.
+
+mod progress;
+
+pub(crate) use progress::Progress;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// The terminal, or whatever stands in for it.
+pub(crate) struct Ui {
+    out: Mutex<Box<dyn Write + Send>>,
+    err: Mutex<Box<dyn Write + Send>>,
+    terminals: Terminals,
+}
+
+/// What is a terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terminals {
+    /// Standard input.
+    pub(crate) stdin: bool,
+    /// Standard error.
+    pub(crate) stderr: bool,
+}
+
+impl Ui {
+    /// Our own standard streams.
+    pub(crate) fn stdio() -> Self {
+        let terminals = Terminals { stdin: io::stdin().is_terminal(), stderr: io::stderr().is_terminal() };
+        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), terminals)
+    }
+
+    /// Other streams.
+    pub(crate) fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, terminals: Terminals) -> Self {
+        Self { out: Mutex::new(out), err: Mutex::new(err), terminals }
+    }
+
+    /// What is a terminal.
+    pub(crate) fn terminals(&self) -> Terminals {
+        self.terminals
+    }
+
+    /// A line of results.
+    pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+        self.data(format!("{text}\n").as_bytes())
+    }
+
+    /// Results as they are.
+    pub(crate) fn data(&self, bytes: &[u8]) -> io::Result<()> {
+        write(&self.out, bytes)
+    }
+
+    /// Bytes for standard error that are somebody else's (a container's).
+    pub(crate) fn error_data(&self, bytes: &[u8]) -> io::Result<()> {
+        write(&self.err, bytes)
+    }
+
+    /// A line of messages. That nobody can read it stops nothing.
+    pub(crate) fn message(&self, text: &str) {
+        let _ = write(&self.err, format!("{text}\n").as_bytes());
+    }
+
+    /// Something that the user should know.
+    pub(crate) fn warning(&self, text: &str) {
+        self.message(&format!("WARNING: {}", text.trim_start_matches("WARNING: ")));
+    }
+
+    /// Shows how far a long operation is: bars on a terminal, else lines.
+    pub(crate) fn progress(&self, quiet: bool) -> Progress<'_> {
+        Progress::new(self, quiet)
+    }
+}
+
+fn write(stream: &Mutex<Box<dyn Write + Send>>, bytes: &[u8]) -> io::Result<()> {
+    let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// Collects what was written.
+    #[derive(Clone, Default)]
+    pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Buffer {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn streams_are_apart() {
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let ui = Ui::new(Box::new(out.clone()), Box::new(err.clone()), Terminals::default());
+        ui.line("result").unwrap();
+        ui.warning("WARNING: once");
+        assert_eq!((out.text().as_str(), err.text().as_str()), ("result\n", "WARNING: once\n"));
+    }
+}

@@ -1,0 +1,190 @@
+//! `version`
+
+use super::context::Context;
+use super::error::{CommandError, Kind, Outcome};
+use super::format::table;
+use super::format::template::{Data, Template};
+use crate::client::Version;
+use serde_json::{Value, json};
+
+/// Show the version information
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
+
+/// Ours, as the build has it.
+pub(crate) fn own() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// The commit, when the build was told.
+pub(crate) fn commit() -> &'static str {
+    option_env!("K3C_GIT_COMMIT").unwrap_or("unknown")
+}
+
+/// The client's part is shown even when no engine answers.
+pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+    let template = match args.format.as_deref() {
+        None | Some("" | "json") => None,
+        Some(text) => Some(Template::parse(text).map_err(|error| CommandError::new(Kind::Template, error))?),
+    };
+    let server = match cx.client().await {
+        Ok(client) => client.version().await.map_err(CommandError::from),
+        Err(error) => Err(error),
+    };
+    let document = document(server.as_ref().ok());
+    match (&template, args.format.as_deref()) {
+        (Some(template), _) => {
+            let more = aliases(&document);
+            match template.render(&Data::with(document, &more)) {
+                Ok(text) => cx.ui.line(&text)?,
+                // It asked for what only the engine knows.
+                Err(error) => return Err(server.err().unwrap_or_else(|| CommandError::failed(error))),
+            }
+        }
+        (None, Some("json")) => cx.ui.line(&document.to_string())?,
+        (None, _) => cx.ui.data(text(&document).as_bytes())?,
+    }
+    server.map(|_| ())
+}
+
+fn document(server: Option<&Version>) -> Value {
+    let mut document = json!({"Client": {
+        "Version": own(),
+        "ApiVersion": server.map_or(own(), |server| server.api_version.as_str()),
+        "GitCommit": commit(),
+        "Os": os(std::env::consts::OS),
+        "Arch": arch(std::env::consts::ARCH),
+        "BuildTime": option_env!("K3C_BUILD_TIME").unwrap_or("unknown"),
+        "Context": "default",
+    }});
+    let Some(server) = server else { return document };
+    let engine = json!({
+        "ApiVersion": server.api_version,
+        "Arch": arch(&server.arch),
+        "BuildTime": server.built,
+        "GitCommit": server.git_commit,
+        "KernelVersion": server.kernel_version,
+        "MinAPIVersion": server.api_version,
+        "Os": server.os,
+    });
+    let mut components = vec![json!({"Name": "Engine", "Version": server.version, "Details": engine})];
+    components.extend(
+        server
+            .components
+            .iter()
+            .map(|(name, version)| json!({"Name": name, "Version": version, "Details": {}})),
+    );
+    let mut part = json!({"Platform": {"Name": "k3c"}, "Components": components, "Version": server.version});
+    if let (Value::Object(part), Value::Object(engine)) = (&mut part, engine) {
+        part.extend(engine);
+    }
+    document["Server"] = part;
+    document
+}
+
+/// The names of the fields in Go, where the JSON has others.
+fn aliases(document: &Value) -> Value {
+    let mut more = json!({"__Root": true, "Client": {"APIVersion": document["Client"]["ApiVersion"]}});
+    if document.get("Server").is_some() {
+        more["Server"] = json!({"APIVersion": document["Server"]["ApiVersion"]});
+    }
+    more
+}
+
+fn os(name: &str) -> &str {
+    if name == "macos" { "darwin" } else { name }
+}
+
+fn arch(name: &str) -> &str {
+    match name {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn text(document: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let client = &document["Client"];
+    let mut out = format!(
+        "Client:\n Version:\t{}\n API version:\t{}\n Git commit:\t{}\n Built:\t{}\n OS/Arch:\t{}/{}\n Context:\t{}\n",
+        word(&client["Version"]),
+        word(&client["ApiVersion"]),
+        word(&client["GitCommit"]),
+        word(&client["BuildTime"]),
+        word(&client["Os"]),
+        word(&client["Arch"]),
+        word(&client["Context"]),
+    );
+    let Some(server) = document.get("Server") else { return table::align_with(&out, 20, 1) };
+    out.push_str("\nServer:\n");
+    for component in server["Components"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            " {}:\n  Version:\t{}\n",
+            word(&component["Name"]),
+            word(&component["Version"])
+        ));
+        let details = &component["Details"];
+        if details["ApiVersion"].is_string() {
+            out.push_str(&format!(
+                "  API version:\t{} (minimum version {})\n  Git commit:\t{}\n  Built:\t{}\n  OS/Arch:\t{}/{}\n",
+                word(&details["ApiVersion"]),
+                word(&details["MinAPIVersion"]),
+                word(&details["GitCommit"]),
+                word(&details["BuildTime"]),
+                word(&details["Os"]),
+                word(&details["Arch"]),
+            ));
+        }
+    }
+    table::align_with(&out, 20, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Version {
+        Version {
+            version: "1.2.3".into(),
+            api_version: "1.0".into(),
+            git_commit: "abc".into(),
+            built: "today".into(),
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            kernel_version: "6.1".into(),
+            components: [("containerd".to_owned(), "v2".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn with_an_engine() {
+        let document = document(Some(&server()));
+        let more = aliases(&document);
+        let text = text(&document);
+        assert!(text.starts_with("Client:\n Version:           "), "{text}");
+        let expected = "\nServer:\n Engine:\n  Version:           1.2.3\n  API version:       1.0 (minimum version 1.0)\n  \
+                        Git commit:        abc\n  Built:             today\n  OS/Arch:           linux/amd64\n containerd:\n  \
+                        Version:           v2\n";
+        assert!(text.ends_with(expected), "{text}");
+        let data = Data::with(document, &more);
+        let render = |text: &str| Template::parse(text).unwrap().render(&data).unwrap();
+        assert_eq!(render("{{.Server.APIVersion}} {{.Server.Os}}/{{.Server.Arch}}"), "1.0 linux/amd64");
+        assert!(render("{{json .}}").starts_with("{\"Client\":{\"Version\":"));
+        assert!(!render("{{json .}}").contains("APIVersion\":\"1.0\",\"Client"));
+    }
+
+    #[test]
+    fn without_one() {
+        let document = document(None);
+        assert!(!text(&document).contains("Server"));
+        let more = aliases(&document);
+        let data = Data::with(document, &more);
+        assert!(Template::parse("{{.Server.Version}}").unwrap().render(&data).is_err());
+        assert_eq!(Template::parse("{{.Client.Version}}").unwrap().render(&data).unwrap(), own());
+    }
+}
