@@ -10,7 +10,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
 /// Containers, images and builds on Kubernetes' own parts, for an ordinary user
 #[derive(Debug, clap::Parser)]
-#[command(name = PROGRAM, disable_help_subcommand = true)]
+#[command(name = PROGRAM)]
 pub(crate) struct Root {
     /// Address of the daemon: the path of its socket
     #[arg(long, value_name = "string")]
@@ -116,10 +116,41 @@ impl Verb {
     }
 }
 
-const LEAF: &str = "Usage:  {usage}\n\n{about}\n\nOptions:\n{options}\n";
-const GROUP: &str = "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\n{after-help}\n";
-const ROOT: &str =
-    "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\nOptions:\n{options}\n\n{after-help}\n";
+/// Commands with several spellings.
+const SPELLINGS: [&[&str]; 14] = [
+    &["container run", "run"],
+    &["container ls", "container list", "container ps", "ps"],
+    &["container logs", "logs"],
+    &["container stop", "stop"],
+    &["container kill", "kill"],
+    &["container rm", "container remove", "rm"],
+    &["container wait", "wait"],
+    &["image ls", "image list", "images"],
+    &["image load", "load"],
+    &["image tag", "tag"],
+    &["image rm", "image remove", "rmi"],
+    &["image build", "build"],
+    &["system info", "info"],
+    &["system events", "events"],
+];
+
+/// Docker's layout.
+fn template(command: &clap::Command, path: &str) -> String {
+    let words = path.strip_prefix(PROGRAM).unwrap_or(path).trim_start();
+    let aliases = match SPELLINGS.iter().find(|all| all.contains(&words)) {
+        Some(all) => {
+            let all: Vec<String> = all.iter().map(|words| format!("{PROGRAM} {words}")).collect();
+            format!("Aliases:\n  {}\n\n", all.join(", "))
+        }
+        None => String::new(),
+    };
+    let rest = match (command.has_subcommands(), words.is_empty()) {
+        (true, true) => "Commands:\n{subcommands}\n\nOptions:\n{options}{after-help}\n",
+        (true, false) => "Commands:\n{subcommands}{after-help}\n",
+        (false, _) => "Options:\n{options}\n",
+    };
+    format!("Usage:  {{usage}}\n\n{{about}}\n\n{aliases}{rest}")
+}
 
 /// The whole tree, with usage lines and help in Docker's layout.
 pub(crate) fn tree() -> clap::Command {
@@ -130,11 +161,7 @@ fn finish(mut command: clap::Command, path: &str) -> clap::Command {
     let usage = argv::usage(&command, path);
     let short_taken = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
     let help = clap::Arg::new("help").long("help").action(ArgAction::SetTrue).help("Print usage");
-    let template = match (command.has_subcommands(), path.contains(' ')) {
-        (true, false) => ROOT,
-        (true, true) => GROUP,
-        (false, _) => LEAF,
-    };
+    let template = template(&command, path);
     if command.has_subcommands() {
         let more = format!("Run '{path} COMMAND --help' for more information on a command.");
         command = command.after_help(more);
@@ -145,6 +172,7 @@ fn finish(mut command: clap::Command, path: &str) -> clap::Command {
     }
     command
         .disable_help_flag(true)
+        .disable_help_subcommand(true)
         .args_override_self(true)
         .override_usage(usage)
         .help_template(template)

@@ -190,8 +190,8 @@ mod tests {
         let cases = [
             (
                 "",
-                "CONTAINER ID   IMAGE           COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
-                 abababababab   alpine:latest   \"sh -c \\\"sleep 10000…\"   5 minutes ago   Up 5 minutes             web\n"
+                "CONTAINER ID   IMAGE           COMMAND                   CREATED         STATUS         PORTS     NAMES\n\
+                 abababababab   alpine:latest   \"sh -c \\\"sleep 100000…\"   5 minutes ago   Up 5 minutes             web\n"
                     .to_owned(),
             ),
             ("-q", "abababababab\n".to_owned()),

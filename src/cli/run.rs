@@ -89,6 +89,7 @@ pub(crate) struct Args {
         default_value = "true",
         default_missing_value = "true",
         num_args = 0..=1,
+        hide_possible_values = true,
         require_equals = true,
         action = clap::ArgAction::Set
     )]

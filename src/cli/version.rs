@@ -167,9 +167,17 @@ mod tests {
         let more = aliases(&document);
         let text = text(&document);
         assert!(text.starts_with("Client:\n Version:           "), "{text}");
-        let expected = "\nServer:\n Engine:\n  Version:           1.2.3\n  API version:       1.0 (minimum version 1.0)\n  \
-                        Git commit:        abc\n  Built:             today\n  OS/Arch:           linux/amd64\n containerd:\n  \
-                        Version:           v2\n";
+        let expected = "
+Server:
+ Engine:
+  Version:          1.2.3
+  API version:      1.0 (minimum version 1.0)
+  Git commit:       abc
+  Built:            today
+  OS/Arch:          linux/amd64
+ containerd:
+  Version:          v2
+";
         assert!(text.ends_with(expected), "{text}");
         let data = Data::with(document, &more);
         let render = |text: &str| Template::parse(text).unwrap().render(&data).unwrap();
