@@ -163,7 +163,8 @@ async fn create(
     if pull == Pull::Always {
         fetch(&args.image, args.quiet, client, cx).await?;
     }
-    let mut answer = client.create(spec.clone(), args.name.clone()).await;
+    let name = args.name.clone().filter(|name| !name.is_empty());
+    let mut answer = client.create(spec.clone(), name.clone()).await;
     if let (Err(error), Pull::Missing) = (&answer, pull)
         && let Some(image) = missing_image(error)
     {
@@ -171,7 +172,7 @@ async fn create(
             cx.ui.message(&format!("Unable to find image '{image}' locally"));
         }
         fetch(&args.image, args.quiet, client, cx).await?;
-        answer = client.create(spec, args.name.clone()).await;
+        answer = client.create(spec, name).await;
     }
     let (id, warnings) = answer.map_err(|error| engine_refused(&error))?;
     warnings.iter().for_each(|w| cx.ui.warning(w));

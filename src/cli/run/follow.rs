@@ -11,7 +11,7 @@ use super::super::error::{CommandError, Outcome};
 use super::super::logs::Writer;
 use super::super::signals::Forwarded;
 use super::{engine_refused, not_started};
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::model::container::{ExitStatus, LogEntry, LogsOptions, Stream, WaitCondition};
 use crate::model::id::ContainerId;
 use futures::StreamExt;
@@ -32,48 +32,58 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts it and stays with it until its end.
 pub(super) async fn run(id: &ContainerId, options: &Options, client: &Client, cx: &Context) -> Outcome {
+    // What comes before the start is kept and sent after it.
     let mut signals = match options.forward_signals {
         true => Some(cx.signals.forward()?),
         false => None,
     };
-    let entries = client.logs(id.as_str(), wanted()).await.map_err(|e| engine_refused(&e))?;
     let condition = if options.remove { WaitCondition::Removed } else { WaitCondition::NextExit };
+    let mut output = std::pin::pin!(output(id, client, cx));
     let mut wait = std::pin::pin!(ended(id, condition, client));
+    let mut start = std::pin::pin!(client.start(id.as_str()));
+    let mut open = true;
     let mut status = None;
-    // Polled first, so that the engine is asked before it starts anything.
-    let started = tokio::select! {
-        biased;
-        answer = &mut wait => {
-            status = Some(answer?);
-            Ok(Vec::new())
+    // In this order, so that the engine is asked for output and exit code before it starts anything.
+    let mut shown_all = Ok(());
+    let started = loop {
+        tokio::select! {
+            biased;
+            shown = &mut output, if open => {
+                shown_all = shown;
+                open = false;
+            }
+            answer = &mut wait, if status.is_none() => status = Some(answer),
+            started = &mut start => break started,
         }
-        started = client.start(id.as_str()) => started,
     };
     match started {
         Ok(warnings) => warnings.iter().for_each(|w| cx.ui.warning(w)),
         Err(error) => return Err(not_started(id, options.remove, error, client).await),
     }
-    let mut output = std::pin::pin!(output(id, entries, client, cx));
-    let mut deliveries = FuturesUnordered::new();
-    let mut open = true;
+    shown_all?;
     // For an exit that the engine did not tell about because it was not asked early enough.
     let mut late = std::pin::pin!(ended(id, WaitCondition::NotRunning, client));
+    let mut deliveries = FuturesUnordered::new();
     while open || status.is_none() {
         tokio::select! {
-            ended = &mut output, if open => {
-                ended?;
+            shown = &mut output, if open => {
+                shown?;
                 open = false;
             }
-            answer = &mut wait, if status.is_none() => status = Some(answer?),
-            answer = &mut late, if status.is_none() && !open && !options.remove => status = Some(answer?),
+            answer = &mut wait, if status.is_none() => status = Some(answer),
+            answer = &mut late, if status.is_none() && !open && !options.remove => status = Some(answer),
             Some(signal) = next(&mut signals) => deliveries.push(client.kill(id.as_str(), signal)),
             // A container that is ending needs no signal any more: as in Docker, nobody is told.
             Some(_) = deliveries.next(), if !deliveries.is_empty() => {}
         }
     }
-    match status.map(|status| u8::try_from(status.code & 0xff).unwrap_or(u8::MAX)) {
-        None | Some(0) => Ok(()),
-        Some(code) => Err(CommandError::exit(code)),
+    let code = match status {
+        Some(status) => status?.code & 0xff,
+        None => 0,
+    };
+    match u8::try_from(code).unwrap_or(u8::MAX) {
+        0 => Ok(()),
+        code => Err(CommandError::exit(code)),
     }
 }
 
@@ -112,40 +122,37 @@ async fn ended(
     }
 }
 
-async fn output<S>(id: &ContainerId, first: S, client: &Client, cx: &Context) -> Result<(), CommandError>
-where
-    S: futures::Stream<Item = Result<LogEntry, ClientError>> + Send + Unpin + 'static,
-{
-    let mut entries: futures::stream::BoxStream<'static, _> = first.boxed();
+/// Shows what the container writes, until its end.
+async fn output(id: &ContainerId, client: &Client, cx: &Context) -> Result<(), CommandError> {
     let mut writer = Writer::new(false);
     let mut seen = Seen::default();
     let mut tries = 0;
     loop {
-        let error = match entries.next().await {
-            None => return Ok(()),
-            Some(Ok(mut entry)) => {
-                tries = 0;
-                if seen.fresh(&mut entry) {
-                    writer.write(&cx.ui, &entry)?;
+        let error = match client.logs(id.as_str(), wanted()).await {
+            Ok(mut entries) => loop {
+                // A container that never stops writing must not keep us from its signals.
+                tokio::task::consume_budget().await;
+                match entries.next().await {
+                    None => return Ok(()),
+                    Some(Err(error)) => break error,
+                    Some(Ok(mut entry)) => {
+                        tries = 0;
+                        if seen.fresh(&mut entry) {
+                            writer.write(&cx.ui, &entry)?;
+                        }
+                    }
                 }
-                continue;
-            }
-            Some(Err(error)) => error,
+            },
+            Err(error) => error,
         };
-        let mut error = error;
-        entries = loop {
-            if !error.is_unavailable() || tries >= RETRIES {
-                return Err(engine_refused(&error));
-            }
-            tries += 1;
-            tokio::time::sleep(PAUSE).await;
-            match client.logs(id.as_str(), wanted()).await {
-                Ok(again) => break again.boxed(),
-                // Ended and removed meanwhile.
-                Err(gone) if gone.is_not_found() => return Ok(()),
-                Err(next) => error = next,
-            }
-        };
+        match error {
+            // Ended and removed while the engine was away.
+            gone if gone.is_not_found() && tries > 0 => return Ok(()),
+            away if away.is_unavailable() && tries < RETRIES => {}
+            error => return Err(engine_refused(&error)),
+        }
+        tries += 1;
+        tokio::time::sleep(PAUSE).await;
         seen.rewind();
     }
 }
