@@ -75,8 +75,8 @@ pub(crate) fn scan(root: &Command, args: Vec<OsString>) -> Result<Scanned, Comma
     }
     flags.emit(&mut scan.out);
     if scan.command.has_subcommands() {
-        let version = scan.path.len() == 1 && scan.out.len() > 1;
-        return Ok(if version { Scanned::Run(scan.out) } else { Scanned::Help(scan.path.split_off(1)) });
+        let flags_only = scan.path.len() == 1 && scan.out.len() > 1;
+        return Ok(if flags_only { Scanned::Run(scan.out) } else { Scanned::Help(scan.path.split_off(1)) });
     }
     scan.count(positionals.len())?;
     if !positionals.is_empty() {

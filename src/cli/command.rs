@@ -12,7 +12,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 #[derive(Debug, clap::Parser)]
 #[command(name = PROGRAM)]
 pub(crate) struct Root {
-    /// Address of the daemon: the path of its socket
+    /// Address of the daemon: the path of its socket [env: K3C_ADDRESS]
     #[arg(long, value_name = "string")]
     pub(crate) address: Option<String>,
     /// Print version information and quit

@@ -145,6 +145,7 @@ impl Printer {
         match self {
             Self::Array(all) => json::pretty(&Value::Array(all)) + "\n",
             Self::Compact(all) => Value::Array(all).to_string() + "\n",
+            Self::Lines(_, out) if out.is_empty() => "\n".to_owned(),
             Self::Lines(_, out) => out,
         }
     }
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(print(None, vec![json!({"Id": "a"})]), "[\n    {\n        \"Id\": \"a\"\n    }\n]\n");
         assert_eq!(print(Some("{{.Id}} {{.State.Pid}}"), two()), "a 1\nb 2\n");
         assert_eq!(print(Some("json"), vec![json!({"Id": "a"})]), "[{\"Id\":\"a\"}]\n");
-        assert_eq!(print(Some("{{.Id}}"), Vec::new()), "");
+        assert_eq!(print(Some("{{.Id}}"), Vec::new()), "\n");
         assert_eq!(Printer::new(Some("{{")).err().unwrap().code(), 64);
     }
 }

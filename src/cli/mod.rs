@@ -69,10 +69,16 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
         Ok(root) => root,
         Err(error) => return Started::Done(end(&ui, Err(argv::value_error(&tree, &argv, &error)))),
     };
-    let Some(verb) = root.command else {
-        let line = format!("{PROGRAM} version {}, build {}", version::own(), version::commit());
-        let shown = ui.line(&line).map_err(CommandError::from);
-        return Started::Done(end(&ui, shown));
+    let verb = match root.command {
+        Some(verb) if !root.version => verb,
+        _ => {
+            let text = match root.version {
+                true => format!("{PROGRAM} version {}, build {}\n", version::own(), version::commit()),
+                false => command::help(&[]),
+            };
+            let shown = ui.data(text.as_bytes()).map_err(CommandError::from);
+            return Started::Done(end(&ui, shown));
+        }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
