@@ -4,9 +4,11 @@
 pub mod daemon;
 pub mod dirs;
 pub mod env;
+pub mod instance;
 
 pub use daemon::DaemonConfig;
 pub use dirs::Dirs;
+pub use instance::Instance;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod event;
+pub mod holder;
 pub mod id;
 pub mod image;
 pub mod volume;

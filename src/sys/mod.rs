@@ -1,1 +1,12 @@
-//! (room: see the table in `lib.rs`)
+//! Every `unsafe`, every system call: thin, typed, with descriptors that own themselves.
+
+pub mod user;
+
+#[cfg(target_os = "linux")]
+pub mod inherit;
+#[cfg(target_os = "linux")]
+pub mod link;
+#[cfg(target_os = "linux")]
+pub mod packet;
+#[cfg(target_os = "linux")]
+pub mod process;
