@@ -4,7 +4,7 @@ mod follow;
 
 use super::context::{Context, PROGRAM, daemon_text};
 use super::error::{CommandError, Kind, Outcome};
-use super::options::{Host, env, mount, restart, value};
+use super::options::{Host, env, mount, mount_flag, restart, value};
 use crate::client::{Client, ClientError};
 use crate::model::container::{ContainerSpec, Resources, RestartPolicy};
 use crate::model::id::ContainerId;
@@ -58,6 +58,9 @@ pub(crate) struct Args {
     /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
     #[arg(long, value_name = "bytes", value_parser = value::bytes_or_unlimited)]
     memory_swap: Option<i64>,
+    /// Attach a filesystem mount to the container
+    #[arg(long, value_name = "mount")]
+    mount: Vec<String>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     name: Option<String>,
@@ -265,6 +268,16 @@ fn spec(args: &Args, files: &[(String, String)], host: &Host) -> Result<(Contain
         let parsed = mount::parse(volume, host).map_err(|e| e.to_string())?;
         relabel |= parsed.relabel;
         mounts.push(parsed.mount);
+    }
+    for text in &args.mount {
+        let mount = mount_flag::parse(text, host)
+            .map_err(|why| format!("invalid argument {text:?} for \"--mount\" flag: {why}"))?;
+        mounts.push(mount);
+    }
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].iter().any(|other| other.target == mount.target) {
+            return Err(format!("Duplicate mount point: {}", mount.target));
+        }
     }
     // Zero and below mean no limit, there as here.
     let limit = |value: Option<i64>| value.unwrap_or(0).max(0);

@@ -115,6 +115,11 @@ fn refused_values() {
             "invalid argument \"soon\" for \"--stop-timeout\" flag: strconv.ParseInt: parsing \"soon\": invalid syntax",
         ),
         ("-e =1 alpine", "invalid environment variable: =1"),
+        ("-v /a:/b --mount type=tmpfs,dst=/b alpine", "Duplicate mount point: /b"),
+        (
+            "--mount foo alpine",
+            "invalid argument \"foo\" for \"--mount\" flag: unexpected key 'foo' in 'foo'",
+        ),
         ("-v /a:b alpine", "mount path must be absolute"),
     ];
     for (line, part) in cases {
