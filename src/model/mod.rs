@@ -4,4 +4,6 @@ pub mod container;
 pub mod event;
 pub mod id;
 pub mod image;
+pub mod reason;
+pub mod system;
 pub mod volume;
