@@ -5,6 +5,7 @@ use super::signals::Signals;
 use super::ui::Ui;
 use crate::client::{self, Address, Autostart, Client, ClientError};
 use crate::config::Dirs;
+use crate::model::reason::Reason;
 use tokio::sync::OnceCell;
 
 /// Ours in messages.
@@ -36,6 +37,16 @@ impl Context {
             })
             .await
     }
+}
+
+/// There is no such thing.
+pub(crate) fn is_missing(error: &ClientError) -> bool {
+    error.reason == Reason::NotFound
+}
+
+/// The engine, or a part of it, is gone and may come back.
+pub(crate) fn is_away(error: &ClientError) -> bool {
+    error.reason == Reason::Unavailable
 }
 
 /// Says that it was the daemon who said so.

@@ -139,8 +139,10 @@ fn exit_codes_by_words() {
         ("Conflict. The container name is in use", 125),
     ];
     for (text, code) in cases {
-        assert_eq!(exit_code(text), code, "{text}");
+        assert_eq!(exit_code(Reason::Internal, text), code, "{text}");
     }
+    assert_eq!(exit_code(Reason::CommandNotFound, ""), 127);
+    assert_eq!(exit_code(Reason::CommandNotExecutable, ""), 126);
 }
 
 #[test]
