@@ -186,7 +186,7 @@ async fn create(
 /// The image's full name, from the engine's words.
 fn missing_image(error: &ClientError) -> Option<String> {
     let text = error.to_string();
-    let (_, image) = text.split_once("No such image: ").filter(|_| is_missing(&error))?;
+    let (_, image) = text.split_once("No such image: ").filter(|_| is_missing(error))?;
     Some(image.to_owned())
 }
 
