@@ -1,1 +1,47 @@
-//! (room: see the table in `lib.rs`)
+//! Where things are and how they are set: every path, every environment variable, every setting of the daemon,
+//! declared once. Defaults < file < environment < flags.
+
+pub mod daemon;
+pub mod dirs;
+pub mod env;
+
+pub use daemon::DaemonConfig;
+pub use dirs::Dirs;
+
+use std::path::PathBuf;
+
+/// A setting or a place that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no home directory.
+    #[error("cannot find your home directory: set HOME")]
+    NoHome,
+    /// `XDG_RUNTIME_DIR` is needed and not there.
+    #[error("XDG_RUNTIME_DIR is not set: log in through systemd-logind (ssh, a desktop, `machinectl shell`), or set it to a directory of yours with mode 0700")]
+    NoRuntimeDir,
+    /// A configuration file that cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A configuration file with something wrong in it.
+    #[error("{}: {message}", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        message: String,
+    },
+    /// A value that makes no sense.
+    #[error("{name}: {message}")]
+    Value {
+        /// Setting or variable.
+        name: String,
+        /// What is wrong and what is expected.
+        message: String,
+    },
+}

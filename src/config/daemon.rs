@@ -1,0 +1,111 @@
+//! The daemon's settings: `$XDG_CONFIG_HOME/k3c/config.toml`.
+
+use super::ConfigError;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+/// Everything that can be set. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DaemonConfig {
+    /// `auto`, `overlayfs` or `native`; what the first start chose is kept.
+    pub snapshotter: String,
+    /// The containers' network, IPv4 in CIDR form.
+    pub subnet: String,
+    /// Servers for the containers' resolv.conf; empty: the network driver's, else the host's.
+    pub dns: Vec<String>,
+    /// Seconds without a build after which buildkitd is stopped.
+    pub buildkit_idle_seconds: u64,
+    /// Seconds that containers have at most when the daemon stops.
+    pub stop_timeout_seconds: u64,
+    /// The group that may connect to root's daemon. It is root by that.
+    pub group: Option<String>,
+}
+
+impl Default for DaemonConfig {
+    fn default() -> Self {
+        Self {
+            snapshotter: "auto".into(),
+            subnet: "10.88.0.0/16".into(),
+            dns: Vec::new(),
+            buildkit_idle_seconds: 300,
+            stop_timeout_seconds: 30,
+            group: None,
+        }
+    }
+}
+
+impl DaemonConfig {
+    /// Reads `explicit`, which must be there, or else `default`, which need not.
+    ///
+    /// # Errors
+    /// Unreadable, not TOML, an unknown key, a value out of range; the text names file and line.
+    pub fn load(explicit: Option<&Path>, default: &Path) -> Result<Self, ConfigError> {
+        let path = explicit.unwrap_or(default);
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text)
+                .map_err(|message| ConfigError::Parse { path: path.to_path_buf(), message }),
+            Err(e) if e.kind() == ErrorKind::NotFound && explicit.is_none() => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        if !["auto", "overlayfs", "native"].contains(&config.snapshotter.as_str()) {
+            return Err(format!(
+                "snapshotter = {:?}: expected \"auto\", \"overlayfs\" or \"native\"",
+                config.snapshotter
+            ));
+        }
+        let (address, bits) = config.subnet.split_once('/').unwrap_or((&config.subnet, ""));
+        let bits: Option<u8> = bits.parse().ok().filter(|bits| (8..=29).contains(bits));
+        if address.parse::<std::net::Ipv4Addr>().is_err() || bits.is_none() {
+            return Err(format!("subnet = {:?}: expected an IPv4 network such as \"10.88.0.0/16\"", config.subnet));
+        }
+        if let Some(bad) = config.dns.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
+            return Err(format!("dns: {bad:?} is not an IP address"));
+        }
+        Ok(config)
+    }
+
+    /// See `buildkit_idle_seconds`.
+    pub fn buildkit_idle(&self) -> Duration {
+        Duration::from_secs(self.buildkit_idle_seconds)
+    }
+
+    /// See `stop_timeout_seconds`.
+    pub fn stop_timeout(&self) -> Duration {
+        Duration::from_secs(self.stop_timeout_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused_in_words() {
+        for (text, said) in [
+            ("colour = 1", "unknown field `colour`"),
+            ("snapshotter = \"zfs\"", "expected \"auto\""),
+            ("subnet = \"10.0.0.0\"", "expected an IPv4 network"),
+            ("subnet = \"10.0.0.0/33\"", "expected an IPv4 network"),
+            ("dns = [\"nope\"]", "is not an IP address"),
+            ("buildkit-idle-seconds = \"x\"", "invalid type"),
+        ] {
+            let error = DaemonConfig::parse(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        let config = DaemonConfig::parse("buildkit-idle-seconds = 7").unwrap();
+        assert_eq!(config.buildkit_idle(), Duration::from_secs(7));
+        assert_eq!(config.subnet, "10.88.0.0/16");
+    }
+}

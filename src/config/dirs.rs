@@ -1,0 +1,160 @@
+//! Every path.
+
+use super::ConfigError;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The directories of one instance: one user's, or root's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dirs {
+    /// Sockets and what does not outlive a boot: `$XDG_RUNTIME_DIR/k3c` or `/run/k3c`.
+    pub runtime: PathBuf,
+    /// Records, images, volumes: `$XDG_DATA_HOME/k3c` or `/var/lib/k3c`.
+    pub data: PathBuf,
+    /// Logs of the daemon and its children: `$XDG_STATE_HOME/k3c` or `/var/log/k3c`.
+    pub state: PathBuf,
+    /// Configuration: `$XDG_CONFIG_HOME/k3c` or `/etc/k3c`.
+    pub config: PathBuf,
+}
+
+impl Dirs {
+    /// The caller's: root's for root, else by XDG.
+    ///
+    /// # Errors
+    /// No home, or no `XDG_RUNTIME_DIR` on Linux.
+    pub fn discover() -> Result<Self, ConfigError> {
+        if crate::sys::user::is_root() {
+            return Ok(Self::of_root());
+        }
+        let base = directories::ProjectDirs::from("", "", "k3c").ok_or(ConfigError::NoHome)?;
+        let runtime = match base.runtime_dir() {
+            Some(dir) => dir.to_path_buf(),
+            None if cfg!(target_os = "linux") => return Err(ConfigError::NoRuntimeDir),
+            None => base.data_local_dir().join("run"),
+        };
+        Ok(Self {
+            runtime,
+            data: base.data_dir().to_path_buf(),
+            state: base.state_dir().map_or_else(|| base.data_local_dir().join("log"), Path::to_path_buf),
+            config: base.config_dir().to_path_buf(),
+        })
+    }
+
+    /// Root's, as in the file system hierarchy standard.
+    pub fn of_root() -> Self {
+        Self {
+            runtime: "/run/k3c".into(),
+            data: "/var/lib/k3c".into(),
+            state: "/var/log/k3c".into(),
+            config: "/etc/k3c".into(),
+        }
+    }
+
+    /// The one socket.
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("k3c.sock")
+    }
+
+    /// Held while a daemon of this runtime directory lives; says who holds it.
+    pub fn lock(&self) -> PathBuf {
+        self.runtime.join("daemon.lock")
+    }
+
+    /// Held by the holder while it uses the data directory (one home may be on two hosts).
+    pub fn data_lock(&self) -> PathBuf {
+        self.data.join("data.lock")
+    }
+
+    /// Through which a new daemon takes a running holder over.
+    pub fn holder_socket(&self) -> PathBuf {
+        self.runtime.join("holder.sock")
+    }
+
+    /// A RootlessKit state directory: `netns`, `child_pid`, `api.sock`.
+    pub fn rootlesskit(&self) -> PathBuf {
+        self.runtime.join("rootlesskit")
+    }
+
+    /// The detached network namespace, bound (inside the holder's mount namespace only).
+    pub fn netns(&self) -> PathBuf {
+        self.rootlesskit().join("netns")
+    }
+
+    /// containerd's state (sockets of shims, mounts).
+    pub fn containerd_state(&self) -> PathBuf {
+        self.runtime.join("containerd")
+    }
+
+    /// containerd's API, inside.
+    pub fn containerd_socket(&self) -> PathBuf {
+        self.containerd_state().join("containerd.sock")
+    }
+
+    /// containerd's content, snapshots and metadata.
+    pub fn containerd_root(&self) -> PathBuf {
+        self.data.join("containerd")
+    }
+
+    /// buildkitd's API, in a directory of mode 0700 that exists only inside.
+    pub fn buildkit_socket(&self) -> PathBuf {
+        self.private().join("buildkit").join("buildkitd.sock")
+    }
+
+    /// buildkitd's cache.
+    pub fn buildkit_root(&self) -> PathBuf {
+        self.data.join("buildkit")
+    }
+
+    /// A tmpfs inside the holder's mount namespace: the host's trees bound aside, private sockets.
+    pub fn private(&self) -> PathBuf {
+        self.runtime.join("private")
+    }
+
+    /// The host's tree of `name` (`run`, `var/lib`), as the host has it, inside.
+    pub fn host_tree(&self, name: &str) -> PathBuf {
+        self.private().join("host").join(name)
+    }
+
+    /// Rendered configurations.
+    pub fn rendered(&self) -> PathBuf {
+        self.runtime.join("etc")
+    }
+
+    /// Unpacked bundles.
+    pub fn bundles(&self) -> PathBuf {
+        self.data.join("bundle")
+    }
+
+    /// Where bundles go when the data directory does not allow execution.
+    pub fn bundles_fallback(&self) -> PathBuf {
+        self.runtime.join("bundle")
+    }
+
+    /// The daemon's own log, when it was started in the background.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.state.join("daemon.log")
+    }
+
+    /// A child's log.
+    pub fn child_log(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.log"))
+    }
+
+    /// The daemon's configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_places_are_the_systems() {
+        let dirs = Dirs::of_root();
+        assert_eq!(dirs.socket(), Path::new("/run/k3c/k3c.sock"));
+        assert_eq!(dirs.netns(), Path::new("/run/k3c/rootlesskit/netns"));
+        assert_eq!(dirs.bundles(), Path::new("/var/lib/k3c/bundle"));
+    }
+}

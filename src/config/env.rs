@@ -1,0 +1,28 @@
+//! Every environment variable that k3c reads or sets.
+
+/// Where the API is: a path of a unix socket, with or without `unix://`. Also the flag `--address`.
+pub const ADDRESS: &str = "K3C_ADDRESS";
+/// The daemon's configuration file. Also the flag `--config` of `k3c daemon`.
+pub const CONFIG: &str = "K3C_CONFIG";
+/// A folder with an unpacked bundle that is used instead of the embedded one (development).
+pub const BUNDLE_DIR: &str = "K3C_BUNDLE_DIR";
+/// What is logged, in tracing's filter syntax, such as `debug` or `k3c::engine=trace`.
+pub const LOG: &str = "K3C_LOG";
+/// `never`: the command line does not start a daemon by itself.
+pub const AUTOSTART: &str = "K3C_AUTOSTART";
+/// Stands in for `/proc/sys` when the preflight asks the kernel (tests of hosts that cannot be had).
+pub const TEST_PROC_SYS: &str = "K3C_TEST_PROC_SYS";
+
+/// Set for the holder and its children: the inherited listening socket's descriptor.
+pub const LISTEN_FD: &str = "K3C_LISTEN_FD";
+/// Set for the holder and the engine: the descriptor of the socket to who started it.
+pub const CONTROL_FD: &str = "K3C_CONTROL_FD";
+/// Set for the holder and its children: the instance as JSON (`model::holder::Instance`).
+pub const INSTANCE: &str = "K3C_INSTANCE";
+
+/// RootlessKit's state directory, for tools that know it.
+pub const ROOTLESSKIT_STATE_DIR: &str = "ROOTLESSKIT_STATE_DIR";
+/// Ignored, with one warning.
+pub const DOCKER_HOST: &str = "DOCKER_HOST";
+/// Ignored, with one warning.
+pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
