@@ -36,7 +36,12 @@ impl Context {
                 }
                 let dirs = Dirs::discover().map_err(CommandError::failed)?;
                 let address = Address::from(self.address.as_deref(), &dirs).map_err(CommandError::failed)?;
-                client::connect(&address, Autostart::Allowed).await.map_err(CommandError::failed)
+                let tell = |text: &str| self.ui.message(text);
+                let autostart = match std::env::var(env::AUTOSTART).as_deref() {
+                    Ok("never") => Autostart::Never,
+                    _ => Autostart::Allowed(&tell),
+                };
+                client::connect(&address, autostart).await.map_err(CommandError::failed)
             })
             .await
     }
@@ -64,9 +69,12 @@ pub(crate) fn is_away(error: &ClientError) -> bool {
     error.reason == Reason::Unavailable
 }
 
-/// Says that it was the daemon who said so.
+/// Says that it was the daemon who said so, if it did.
 pub(crate) fn daemon_text(error: &ClientError) -> String {
-    format!("Error response from daemon: {}", super::error::chain(error))
+    match error.disconnected {
+        true => error.to_string(),
+        false => format!("Error response from daemon: {error}"),
+    }
 }
 
 impl From<ClientError> for CommandError {
