@@ -1,1 +1,4 @@
 //! (room: see the table in `lib.rs`)
+
+#[cfg(unix)]
+pub mod session;
