@@ -61,7 +61,10 @@ pub(crate) fn scan(root: &Command, args: Vec<OsString>) -> Result<Scanned, Comma
                 return Err(scan.unknown_command(&arg));
             };
             if scan.path.len() == 1 && arg == RAW {
-                return Ok(Scanned::Raw(args.collect()));
+                // What stood before it is for it to take or to refuse.
+                let mut before = Vec::new();
+                flags.emit(&mut before);
+                return Ok(Scanned::Raw(before.into_iter().map(OsString::from).chain(args).collect()));
             }
             flags.emit(&mut scan.out);
             flags = Flags::default();
@@ -403,6 +406,7 @@ mod tests {
             ("container", help(&["container"])),
             ("help container run", help(&["container", "run"])),
             ("daemon --help -x", Scanned::Raw(words("--help -x"))),
+            ("--address /x daemon -y", Scanned::Raw(words("--address=/x -y"))),
         ];
         for (line, expected) in cases {
             assert_eq!(scan(&tree, words(line)).unwrap(), expected, "{line}");

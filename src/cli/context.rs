@@ -4,7 +4,8 @@ use super::error::{CommandError, Kind};
 use super::signals::Signals;
 use super::ui::Ui;
 use crate::client::{self, Address, Autostart, Client, ClientError};
-use crate::config::Dirs;
+use crate::config::{Dirs, env};
+use crate::model::reason::Reason;
 use tokio::sync::OnceCell;
 
 /// Ours in messages.
@@ -30,21 +31,69 @@ impl Context {
     pub(crate) async fn client(&self) -> Result<&Client, CommandError> {
         self.client
             .get_or_try_init(|| async {
+                if let Some(text) = ignored(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty())) {
+                    self.ui.warning(&text);
+                }
                 let dirs = Dirs::discover().map_err(CommandError::failed)?;
                 let address = Address::from(self.address.as_deref(), &dirs).map_err(CommandError::failed)?;
-                client::connect(&address, Autostart::Allowed).await.map_err(CommandError::failed)
+                let tell = |text: &str| self.ui.message(text);
+                let autostart = match std::env::var(env::AUTOSTART).as_deref() {
+                    Ok("never") => Autostart::Never,
+                    _ => Autostart::Allowed(&tell),
+                };
+                client::connect(&address, autostart).await.map_err(CommandError::failed)
             })
             .await
     }
 }
 
-/// Says that it was the daemon who said so.
+/// Docker's variables would lead elsewhere: they are not for us, and the user should know.
+fn ignored(is_set: impl Fn(&str) -> bool) -> Option<String> {
+    let set: Vec<&str> =
+        [env::DOCKER_HOST, env::DOCKER_CONTEXT].into_iter().filter(|name| is_set(name)).collect();
+    let names = match set.as_slice() {
+        [] => return None,
+        [one] => format!("{one} is ignored"),
+        _ => format!("{} are ignored", set.join(" and ")),
+    };
+    Some(format!("{names}: {PROGRAM} has its own daemon ({} says where)", env::ADDRESS))
+}
+
+/// There is no such thing.
+pub(crate) fn is_missing(error: &ClientError) -> bool {
+    error.reason == Reason::NotFound
+}
+
+/// The engine, or a part of it, is gone and may come back.
+pub(crate) fn is_away(error: &ClientError) -> bool {
+    error.reason == Reason::Unavailable
+}
+
+/// Says that it was the daemon who said so, if it did.
 pub(crate) fn daemon_text(error: &ClientError) -> String {
-    format!("Error response from daemon: {}", super::error::chain(error))
+    match error.disconnected {
+        true => error.to_string(),
+        false => format!("Error response from daemon: {error}"),
+    }
 }
 
 impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
         Self::new(Kind::Failed, daemon_text(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_warning_for_dockers_variables() {
+        assert_eq!(ignored(|_| false), None);
+        let text = "DOCKER_HOST is ignored: k3c has its own daemon (K3C_ADDRESS says where)";
+        assert_eq!(ignored(|name| name == "DOCKER_HOST").as_deref(), Some(text));
+        assert!(
+            ignored(|_| true).is_some_and(|t| t.starts_with("DOCKER_HOST and DOCKER_CONTEXT are ignored"))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! `inspect`
 
-use super::context::{Context, daemon_text};
+use super::context::{Context, daemon_text, is_missing};
 use super::error::{CommandError, Kind, Outcome};
 use super::format::json;
 use super::format::template::{Data, Error, Template};
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
                     failures.push(error.to_string());
                 }
             }
-            Err(error) if error.is_not_found() && search == Search::Anything => {
+            Err(error) if is_missing(&error) && search == Search::Anything => {
                 failures.push(format!("error: no such object: {name}"));
             }
             Err(error) => failures.push(daemon_text(&error)),
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 async fn find(client: &Client, search: Search, name: &str, size: bool) -> Result<Value, ClientError> {
     if search != Search::Image {
         match client.inspect(name, size).await {
-            Err(error) if error.is_not_found() && search == Search::Anything => {}
+            Err(error) if is_missing(&error) && search == Search::Anything => {}
             other => return other,
         }
     }

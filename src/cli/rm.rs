@@ -1,6 +1,6 @@
 //! `rm`
 
-use super::context::Context;
+use super::context::{Context, is_missing};
 use super::error::Outcome;
 use super::parallel;
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         }
         match client.remove(bare, force, volumes).await {
             Ok(()) => Ok(Some(name)),
-            Err(error) if force && error.is_not_found() => Ok(None),
+            Err(error) if force && is_missing(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     })

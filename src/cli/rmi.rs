@@ -1,6 +1,6 @@
 //! `rmi`
 
-use super::context::{Context, daemon_text};
+use super::context::{Context, daemon_text, is_missing};
 use super::error::{CommandError, Outcome};
 use crate::model::image::Removed;
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
                 }
             }
             Err(error) => {
-                fatal |= !error.is_not_found();
+                fatal |= !is_missing(&error);
                 failures.push(daemon_text(&error));
             }
         }

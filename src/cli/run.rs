@@ -2,13 +2,14 @@
 
 mod follow;
 
-use super::context::{Context, PROGRAM, daemon_text};
+use super::context::{Context, PROGRAM, daemon_text, is_missing};
 use super::error::{CommandError, Kind, Outcome};
-use super::options::{Host, env, mount, restart, value};
+use super::options::{Host, env, mount, mount_flag, restart, value};
 use crate::client::{Client, ClientError};
 use crate::model::container::{ContainerSpec, Resources, RestartPolicy};
 use crate::model::id::ContainerId;
 use crate::model::image::PullOutcome;
+use crate::model::reason::Reason;
 use futures::StreamExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,9 @@ pub(crate) struct Args {
     /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
     #[arg(long, value_name = "bytes", value_parser = value::bytes_or_unlimited)]
     memory_swap: Option<i64>,
+    /// Attach a filesystem mount to the container
+    #[arg(long, value_name = "mount")]
+    mount: Vec<String>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     name: Option<String>,
@@ -182,7 +186,7 @@ async fn create(
 /// The image's full name, from the engine's words.
 fn missing_image(error: &ClientError) -> Option<String> {
     let text = error.to_string();
-    let (_, image) = text.split_once("No such image: ").filter(|_| error.is_not_found())?;
+    let (_, image) = text.split_once("No such image: ").filter(|_| is_missing(error))?;
     Some(image.to_owned())
 }
 
@@ -218,17 +222,23 @@ fn refused(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Comm
     with_help(CommandError::new(Kind::Run(125), message))
 }
 
-/// The engine refuses it; the code depends on the words.
+/// The engine refuses it.
 fn engine_refused(error: &ClientError) -> CommandError {
     let text = daemon_text(error);
-    with_help(CommandError::new(Kind::Run(exit_code(&text)), text))
+    with_help(CommandError::new(Kind::Run(exit_code(error.reason, &text)), text))
 }
 
 fn with_help(error: CommandError) -> CommandError {
     error.hint(format!("Run '{PROGRAM} run --help' for more information"))
 }
 
-fn exit_code(text: &str) -> u8 {
+/// The engine knows best; what came from the runtime in words is read as Docker's own client reads it.
+fn exit_code(reason: Reason, text: &str) -> u8 {
+    match reason {
+        Reason::CommandNotFound => return 127,
+        Reason::CommandNotExecutable => return 126,
+        _ => {}
+    }
     let has = |part: &str| text.contains(part);
     if has("executable file not found")
         || has("no such file or directory")
@@ -265,6 +275,16 @@ fn spec(args: &Args, files: &[(String, String)], host: &Host) -> Result<(Contain
         let parsed = mount::parse(volume, host).map_err(|e| e.to_string())?;
         relabel |= parsed.relabel;
         mounts.push(parsed.mount);
+    }
+    for text in &args.mount {
+        let mount = mount_flag::parse(text, host)
+            .map_err(|why| format!("invalid argument {text:?} for \"--mount\" flag: {why}"))?;
+        mounts.push(mount);
+    }
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].iter().any(|other| other.target == mount.target) {
+            return Err(format!("Duplicate mount point: {}", mount.target));
+        }
     }
     // Zero and below mean no limit, there as here.
     let limit = |value: Option<i64>| value.unwrap_or(0).max(0);

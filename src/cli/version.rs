@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::{CommandError, Kind, Outcome};
 use super::format::table;
 use super::format::template::{Data, Template};
-use crate::client::Version;
+use crate::model::system::Version;
 use serde_json::{Value, json};
 
 /// Show the version information

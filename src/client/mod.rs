@@ -1,1 +1,57 @@
-//! (room: see the table in `lib.rs`)
+//! The contract, used: one connection, typed methods in our nouns, errors with their reasons.
+//!
+//! This room prints nothing; what a person should know on the way goes to the callback in [`Autostart`].
+
+mod address;
+mod autostart;
+mod calls;
+mod error;
+mod retry;
+mod transport;
+
+pub use crate::model::system::Version;
+pub use address::Address;
+pub use autostart::Autostart;
+pub use error::ClientError;
+
+use tonic::transport::{Channel, Endpoint};
+
+/// Per stream and per connection: what may be under way unread.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A connection to the daemon. Cheap to clone; made again by itself after the engine was away.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    address: Address,
+}
+
+/// Connects, and starts the daemon if it does not run and `autostart` allows it.
+pub async fn connect(address: &Address, autostart: Autostart<'_>) -> Result<Client, ClientError> {
+    let client = Client { channel: channel(address)?, address: address.clone() };
+    if let Err(error) = transport::probe(address).await {
+        autostart::start(&client, autostart, error).await?;
+    }
+    Ok(client)
+}
+
+/// Connects when first used.
+fn channel(address: &Address) -> Result<Channel, ClientError> {
+    let endpoint = Endpoint::from_static("http://k3c")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    transport::channel(endpoint, address)
+}
+
+impl Client {
+    /// For services that are not ours: BuildKit's, CRI's, containerd's.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// What it is connected to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}

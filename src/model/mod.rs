@@ -5,4 +5,6 @@ pub mod event;
 pub mod holder;
 pub mod id;
 pub mod image;
+pub mod reason;
+pub mod system;
 pub mod volume;

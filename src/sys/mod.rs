@@ -10,3 +10,5 @@ pub mod link;
 pub mod packet;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(unix)]
+pub mod session;

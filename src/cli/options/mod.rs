@@ -2,6 +2,7 @@
 
 pub(crate) mod env;
 pub(crate) mod mount;
+pub(crate) mod mount_flag;
 pub(crate) mod restart;
 pub(crate) mod value;
 

@@ -113,13 +113,13 @@ fn is_path(source: &str) -> bool {
     source.starts_with(['.', '/', '~', '\\']) || source.get(1..2) == Some(":")
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.len() > 1
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
-fn absolute(source: &str, spec: &str, host: &Host) -> Result<String, Error> {
+pub(super) fn absolute(source: &str, spec: &str, host: &Host) -> Result<String, Error> {
     let path = match source.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
             let home = host.home.as_ref().ok_or_else(|| Error::Home(spec.to_owned()))?;
@@ -148,7 +148,7 @@ fn normal(path: &Path) -> String {
 }
 
 /// Go's `path.Clean` of an absolute path.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

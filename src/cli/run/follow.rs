@@ -6,7 +6,7 @@
 //!
 //! The engine may be replaced meanwhile: the stream is then opened again, and what was shown is skipped.
 
-use super::super::context::Context;
+use super::super::context::{Context, is_away, is_missing};
 use super::super::error::{CommandError, Outcome};
 use super::super::logs::Writer;
 use super::super::signals::Forwarded;
@@ -109,7 +109,7 @@ async fn ended(
     loop {
         match client.wait(id.as_str(), condition).await {
             Ok(status) => return Ok(status),
-            Err(error) if error.is_unavailable() && tries < RETRIES => {
+            Err(error) if is_away(&error) && tries < RETRIES => {
                 tries += 1;
                 // It may have ended while nobody counted.
                 if condition == WaitCondition::NextExit {
@@ -147,8 +147,8 @@ async fn output(id: &ContainerId, client: &Client, cx: &Context) -> Result<(), C
         };
         match error {
             // Ended and removed while the engine was away.
-            gone if gone.is_not_found() && tries > 0 => return Ok(()),
-            away if away.is_unavailable() && tries < RETRIES => {}
+            gone if is_missing(&gone) && tries > 0 => return Ok(()),
+            away if is_away(&away) && tries < RETRIES => {}
             error => return Err(engine_refused(&error)),
         }
         tries += 1;

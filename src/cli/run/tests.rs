@@ -115,6 +115,11 @@ fn refused_values() {
             "invalid argument \"soon\" for \"--stop-timeout\" flag: strconv.ParseInt: parsing \"soon\": invalid syntax",
         ),
         ("-e =1 alpine", "invalid environment variable: =1"),
+        ("-v /a:/b --mount type=tmpfs,dst=/b alpine", "Duplicate mount point: /b"),
+        (
+            "--mount foo alpine",
+            "invalid argument \"foo\" for \"--mount\" flag: unexpected key 'foo' in 'foo'",
+        ),
         ("-v /a:b alpine", "mount path must be absolute"),
     ];
     for (line, part) in cases {
@@ -134,8 +139,10 @@ fn exit_codes_by_words() {
         ("Conflict. The container name is in use", 125),
     ];
     for (text, code) in cases {
-        assert_eq!(exit_code(text), code, "{text}");
+        assert_eq!(exit_code(Reason::Internal, text), code, "{text}");
     }
+    assert_eq!(exit_code(Reason::CommandNotFound, ""), 127);
+    assert_eq!(exit_code(Reason::CommandNotExecutable, ""), 126);
 }
 
 #[test]

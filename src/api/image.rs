@@ -1,0 +1,145 @@
+//! Images.
+
+use super::{Invalid, time};
+use crate::model::image::{ImageSummary, LoadOutcome, Progress, PullOutcome, Removed};
+use crate::proto::k3c::v1 as wire;
+use wire::load_image_response::What as Loaded;
+use wire::remove_image_response::{Line, line::What};
+
+impl From<ImageSummary> for wire::ImageSummary {
+    fn from(image: ImageSummary) -> Self {
+        Self {
+            id: image.id,
+            repo_tags: image.repo_tags,
+            repo_digests: image.repo_digests,
+            created: image.created.map(time::to),
+            size: image.size,
+            labels: image.labels.into_iter().collect(),
+            containers: image.containers,
+            config_digest: image.config_digest,
+        }
+    }
+}
+
+impl TryFrom<wire::ImageSummary> for ImageSummary {
+    type Error = Invalid;
+
+    fn try_from(image: wire::ImageSummary) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: image.id,
+            repo_tags: image.repo_tags,
+            repo_digests: image.repo_digests,
+            created: time::from("created", image.created)?,
+            size: image.size,
+            labels: image.labels.into_iter().collect(),
+            containers: image.containers,
+            config_digest: image.config_digest,
+        })
+    }
+}
+
+impl From<Removed> for Line {
+    fn from(removed: Removed) -> Self {
+        let what = match removed {
+            Removed::Untagged(name) => What::Untagged(name),
+            Removed::Deleted(id) => What::Deleted(id),
+        };
+        Self { what: Some(what) }
+    }
+}
+
+impl TryFrom<Line> for Removed {
+    type Error = Invalid;
+
+    fn try_from(line: Line) -> Result<Self, Invalid> {
+        match line.what {
+            Some(What::Untagged(name)) => Ok(Self::Untagged(name)),
+            Some(What::Deleted(id)) => Ok(Self::Deleted(id)),
+            None => Err(Invalid::new("line", "empty")),
+        }
+    }
+}
+
+impl From<Progress> for wire::Progress {
+    fn from(progress: Progress) -> Self {
+        Self { id: progress.id, status: progress.status, current: progress.current, total: progress.total }
+    }
+}
+
+impl From<wire::Progress> for Progress {
+    fn from(progress: wire::Progress) -> Self {
+        Self { id: progress.id, status: progress.status, current: progress.current, total: progress.total }
+    }
+}
+
+impl From<LoadOutcome> for wire::LoadImageResponse {
+    fn from(outcome: LoadOutcome) -> Self {
+        let what = match outcome {
+            LoadOutcome::Progress(progress) => Loaded::Progress(progress.into()),
+            LoadOutcome::Image(reference) => Loaded::LoadedImage(reference),
+            LoadOutcome::Id(id) => Loaded::LoadedId(id),
+        };
+        Self { what: Some(what) }
+    }
+}
+
+impl TryFrom<wire::LoadImageResponse> for LoadOutcome {
+    type Error = Invalid;
+
+    fn try_from(answer: wire::LoadImageResponse) -> Result<Self, Invalid> {
+        match answer.what {
+            Some(Loaded::Progress(progress)) => Ok(Self::Progress(progress.into())),
+            Some(Loaded::LoadedImage(reference)) => Ok(Self::Image(reference)),
+            Some(Loaded::LoadedId(id)) => Ok(Self::Id(id)),
+            None => Err(Invalid::new("answer", "empty")),
+        }
+    }
+}
+
+impl From<PullOutcome> for wire::PullImageResponse {
+    fn from(outcome: PullOutcome) -> Self {
+        match outcome {
+            PullOutcome::Progress(progress) => Self { progress: Some(progress.into()), ..Self::default() },
+            PullOutcome::Done { reference, id } => Self { progress: None, reference, id },
+        }
+    }
+}
+
+impl TryFrom<wire::PullImageResponse> for PullOutcome {
+    type Error = Invalid;
+
+    fn try_from(answer: wire::PullImageResponse) -> Result<Self, Invalid> {
+        match answer.progress {
+            Some(progress) => Ok(Self::Progress(progress.into())),
+            None if answer.reference.is_empty() => Err(Invalid::new("answer", "empty")),
+            None => Ok(Self::Done { reference: answer.reference, id: answer.id }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_long_operations_say_comes_back() {
+        let progress = Progress { id: "ab".into(), status: "Downloading".into(), current: 1, total: 2 };
+        let loads = [
+            LoadOutcome::Progress(progress.clone()),
+            LoadOutcome::Image("a:latest".into()),
+            LoadOutcome::Id("sha256:1".into()),
+        ];
+        for outcome in loads {
+            assert_eq!(wire::LoadImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
+        }
+        let done = PullOutcome::Done { reference: "r".into(), id: "sha256:1".into() };
+        for outcome in [PullOutcome::Progress(progress), done] {
+            assert_eq!(wire::PullImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
+        }
+        for removed in [Removed::Untagged("a".into()), Removed::Deleted("b".into())] {
+            assert_eq!(Line::from(removed.clone()).try_into(), Ok(removed));
+        }
+        assert!(PullOutcome::try_from(wire::PullImageResponse::default()).is_err());
+        assert!(LoadOutcome::try_from(wire::LoadImageResponse::default()).is_err());
+    }
+}

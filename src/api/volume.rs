@@ -1,0 +1,31 @@
+//! Volumes.
+
+use super::{Invalid, time};
+use crate::model::volume::{Volume, VolumeSummary};
+use crate::proto::k3c::v1 as wire;
+
+impl From<VolumeSummary> for wire::Volume {
+    fn from(row: VolumeSummary) -> Self {
+        Self {
+            name: row.volume.name,
+            mountpoint: row.mountpoint,
+            created: Some(time::to(row.volume.created)),
+            labels: row.volume.labels.into_iter().collect(),
+            anonymous: row.volume.anonymous,
+        }
+    }
+}
+
+impl TryFrom<wire::Volume> for VolumeSummary {
+    type Error = Invalid;
+
+    fn try_from(row: wire::Volume) -> Result<Self, Invalid> {
+        let volume = Volume {
+            name: row.name,
+            created: time::required("created", row.created)?,
+            labels: row.labels.into_iter().collect(),
+            anonymous: row.anonymous,
+        };
+        Ok(Self { volume, mountpoint: row.mountpoint })
+    }
+}

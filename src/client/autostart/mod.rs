@@ -1,0 +1,72 @@
+//! A daemon for whoever has none: found out, started, waited for.
+//!
+//! In order: our unit of the service manager, a transient unit with delegation, a detached process. The first that is
+//! there is taken; what it says when it fails is shown as it is.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod other;
+
+#[cfg(target_os = "linux")]
+use linux as imp;
+#[cfg(not(target_os = "linux"))]
+use other as imp;
+
+use super::{Client, ClientError, transport};
+use std::io;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a first start may take: it unpacks the bundle.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// May a daemon be started when none runs?
+#[derive(Clone, Copy)]
+pub enum Autostart<'a> {
+    /// No: its absence is an error.
+    Never,
+    /// Yes; a person is told by this.
+    Allowed(&'a (dyn Fn(&str) + Send + Sync)),
+}
+
+/// Starts a daemon where the address is the user's own, and comes back when it answers.
+pub(super) async fn start(
+    client: &Client,
+    autostart: Autostart<'_>,
+    why: io::Error,
+) -> Result<(), ClientError> {
+    let address = client.address();
+    let absent = || {
+        ClientError::disconnected(format!(
+            "cannot connect to the k3c daemon at {address}: {why}. Is it running?"
+        ))
+    };
+    // A socket that we may not use is somebody's daemon, not a missing one.
+    let refused = why.kind() == io::ErrorKind::PermissionDenied;
+    let (Autostart::Allowed(tell), Some(log), false) = (autostart, address.log(), refused) else {
+        return Err(absent());
+    };
+    let mut daemon = imp::Daemon::start(log).await.map_err(ClientError::disconnected)?;
+    tell(&format!("k3c: starting the daemon ({})", daemon.how()));
+    let begun = Instant::now();
+    // A queued unit is not active for a moment before it starts.
+    let mut times_ended = 0;
+    loop {
+        sleep(Duration::from_millis(50)).await;
+        if transport::probe(address).await.is_ok() && client.version_once().await.is_ok() {
+            return Ok(());
+        }
+        times_ended = if daemon.ended().await { times_ended + 1 } else { 0 };
+        let ended = times_ended >= 5;
+        if ended || begun.elapsed() >= PATIENCE {
+            let what = if ended { "the daemon ended at once" } else { "the daemon does not answer" };
+            let words = daemon.last_words().await;
+            let words = if words.is_empty() { String::new() } else { format!(":\n{words}") };
+            return Err(ClientError::disconnected(format!(
+                "cannot start the k3c daemon ({}): {what}{words}",
+                daemon.how()
+            )));
+        }
+    }
+}

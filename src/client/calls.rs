@@ -1,0 +1,309 @@
+//! The methods of `k3c.v1`, in our nouns.
+
+use super::{Client, ClientError, Version, retry};
+use crate::api;
+use crate::model::container::{
+    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogsOptions, WaitCondition,
+};
+use crate::model::event::{Event, EventFilter};
+use crate::model::id::ContainerId;
+use crate::model::image::{ImageSummary, LoadOutcome, PullOutcome, Removed};
+use crate::model::volume::VolumeSummary;
+use crate::proto::k3c::v1 as wire;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use tonic::transport::Channel;
+use tonic::{Response, Status, Streaming};
+use wire::containers_client::ContainersClient;
+use wire::events_client::EventsClient;
+use wire::images_client::ImagesClient;
+use wire::load_image_request::Part;
+use wire::system_client::SystemClient;
+use wire::volumes_client::VolumesClient;
+
+/// Answers can be long lists.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Bytes of an archive in one message.
+const CHUNK: usize = 256 << 10;
+
+/// What a call answers.
+type Answer<T> = Result<T, ClientError>;
+
+/// What a call goes on answering.
+type Answers<T> = Result<BoxStream<'static, Answer<T>>, ClientError>;
+
+impl Client {
+    fn containers(&self) -> ContainersClient<Channel> {
+        ContainersClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn image_service(&self) -> ImagesClient<Channel> {
+        ImagesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn volume_service(&self) -> VolumesClient<Channel> {
+        VolumesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn system(&self) -> SystemClient<Channel> {
+        SystemClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn answer<T>(&self, answer: Result<Response<T>, Status>) -> Answer<T> {
+        answer.map(Response::into_inner).map_err(|status| ClientError::from_status(&status, self.address()))
+    }
+
+    fn answers<W, T>(&self, answer: Result<Response<Streaming<W>>, Status>) -> Answers<T>
+    where
+        W: Send + 'static,
+        T: TryFrom<W, Error = api::Invalid> + Send + 'static,
+    {
+        let address = self.address().clone();
+        let stream = self.answer(answer)?.map(move |item| match item {
+            Ok(item) => T::try_from(item).map_err(ClientError::from),
+            Err(status) => Err(ClientError::from_status(&status, &address)),
+        });
+        Ok(stream.boxed())
+    }
+
+    /// Makes a container; what cannot be applied is said in words.
+    pub async fn create(
+        &self,
+        spec: ContainerSpec,
+        name: Option<String>,
+    ) -> Answer<(ContainerId, Vec<String>)> {
+        let request =
+            wire::CreateContainerRequest { spec: Some(spec.into()), name: name.unwrap_or_default() };
+        let answer = self.answer(self.containers().create(request).await)?;
+        let id = ContainerId::try_from(answer.id)
+            .map_err(|error| api::Invalid { field: "id", why: error.to_string() });
+        Ok((id?, answer.warnings))
+    }
+
+    /// Starts it; answers warnings.
+    pub async fn start(&self, container: &str) -> Answer<Vec<String>> {
+        let request = wire::StartContainerRequest { container: container.to_owned() };
+        Ok(self.answer(self.containers().start(request).await)?.warnings)
+    }
+
+    /// Stops it; `None` is what the container was made with.
+    pub async fn stop(&self, container: &str, timeout: Option<i64>, signal: Option<String>) -> Answer<()> {
+        let request = wire::StopContainerRequest {
+            container: container.to_owned(),
+            timeout_seconds: timeout,
+            signal: signal.unwrap_or_default(),
+        };
+        self.answer(self.containers().stop(request).await).map(drop)
+    }
+
+    /// Sends a signal.
+    pub async fn kill(&self, container: &str, signal: &str) -> Answer<()> {
+        let request =
+            wire::KillContainerRequest { container: container.to_owned(), signal: signal.to_owned() };
+        self.answer(self.containers().kill(request).await).map(drop)
+    }
+
+    /// Removes it.
+    pub async fn remove(&self, container: &str, force: bool, volumes: bool) -> Answer<()> {
+        let request = wire::RemoveContainerRequest { container: container.to_owned(), force, volumes };
+        self.answer(self.containers().remove(request).await).map(drop)
+    }
+
+    /// Answers when the condition is met. Survives a restart of the engine, but for the next exit, which could have
+    /// been missed.
+    pub async fn wait(&self, container: &str, condition: WaitCondition) -> Answer<ExitStatus> {
+        let call = async || {
+            let request = wire::WaitContainerRequest {
+                container: container.to_owned(),
+                condition: api::condition_to(condition),
+            };
+            self.answer(self.containers().wait(request).await).map(ExitStatus::from)
+        };
+        match condition {
+            WaitCondition::NextExit => call().await,
+            WaitCondition::NotRunning | WaitCondition::Removed => retry::safe(call).await,
+        }
+    }
+
+    /// Rows of `ps`.
+    pub async fn list(&self, filter: ListFilter) -> Answer<Vec<ContainerSummary>> {
+        let size = filter.size;
+        let request = api::list_to(filter);
+        let answer = retry::safe(async || self.answer(self.containers().list(request.clone()).await)).await?;
+        let rows = answer.containers.into_iter().map(|row| {
+            let mut row = ContainerSummary::try_from(row)?;
+            row.size = size.then(|| row.size.unwrap_or_default());
+            Ok(row)
+        });
+        rows.collect()
+    }
+
+    /// Docker's document.
+    pub async fn inspect(&self, container: &str, size: bool) -> Answer<serde_json::Value> {
+        let answer = retry::safe(async || {
+            let request = wire::InspectContainerRequest { container: container.to_owned(), size };
+            self.answer(self.containers().inspect(request).await)
+        });
+        Ok(api::document(&answer.await?.document)?)
+    }
+
+    /// Entries in order.
+    pub async fn logs(&self, container: &str, options: LogsOptions) -> Answers<LogEntry> {
+        let request = api::logs_to(container, options);
+        retry::safe(async || self.answers(self.containers().logs(request.clone()).await)).await
+    }
+
+    /// Rows of `images`.
+    pub async fn images(
+        &self,
+        all: bool,
+        filters: BTreeMap<String, Vec<String>>,
+    ) -> Answer<Vec<ImageSummary>> {
+        let request = wire::ListImagesRequest { all, filters: api::filters_to(filters) };
+        let answer =
+            retry::safe(async || self.answer(self.image_service().list(request.clone()).await)).await?;
+        Ok(answer.images.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// Docker's document.
+    pub async fn inspect_image(&self, image: &str) -> Answer<serde_json::Value> {
+        let answer = retry::safe(async || {
+            let request = wire::InspectImageRequest { image: image.to_owned() };
+            self.answer(self.image_service().inspect(request).await)
+        });
+        Ok(api::document(&answer.await?.document)?)
+    }
+
+    /// Gives an image one more name.
+    pub async fn tag(&self, source: &str, target: &str) -> Answer<()> {
+        let request = wire::TagImageRequest { source: source.to_owned(), target: target.to_owned() };
+        self.answer(self.image_service().tag(request).await).map(drop)
+    }
+
+    /// Takes a name away, and the image with its last one.
+    pub async fn remove_image(&self, image: &str, force: bool, no_prune: bool) -> Answer<Vec<Removed>> {
+        let request = wire::RemoveImageRequest { image: image.to_owned(), force, no_prune };
+        let answer = self.answer(self.image_service().remove(request).await)?;
+        Ok(answer.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// Sends an archive. An error while reading it ends the call with that error.
+    pub async fn load<S>(&self, archive: S) -> Answers<LoadOutcome>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let broken = Arc::new(Mutex::new(None));
+        let requests = upload(archive, Arc::clone(&broken));
+        let answer = self.answers(self.image_service().load(requests).await);
+        let unreadable = move |error: ClientError| match broken.lock() {
+            Ok(mut slot) => slot.take().unwrap_or(error),
+            Err(_) => error,
+        };
+        match answer {
+            Ok(outcomes) => Ok(outcomes.map(move |outcome| outcome.map_err(&unreadable)).boxed()),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// Fetches an image; the last outcome is its name and ID.
+    pub async fn pull(&self, reference: &str, platform: Option<String>) -> Answers<PullOutcome> {
+        let request = wire::PullImageRequest {
+            reference: reference.to_owned(),
+            platform: platform.unwrap_or_default(),
+        };
+        self.answers(self.image_service().pull(request).await)
+    }
+
+    /// Makes a volume; without a name an anonymous one.
+    pub async fn create_volume(
+        &self,
+        name: Option<String>,
+        labels: BTreeMap<String, String>,
+    ) -> Answer<VolumeSummary> {
+        let request = wire::CreateVolumeRequest {
+            name: name.unwrap_or_default(),
+            labels: labels.into_iter().collect(),
+        };
+        let answer = self.answer(self.volume_service().create(request).await)?;
+        let volume =
+            answer.volume.ok_or_else(|| api::Invalid { field: "volume", why: "missing".to_owned() })?;
+        Ok(volume.try_into()?)
+    }
+
+    /// Rows of `volume ls`.
+    pub async fn volumes(&self) -> Answer<Vec<VolumeSummary>> {
+        let call = async || self.answer(self.volume_service().list(wire::ListVolumesRequest {}).await);
+        let answer = retry::safe(call).await?;
+        Ok(answer.volumes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// Removes a volume and what is in it.
+    pub async fn remove_volume(&self, name: &str, force: bool) -> Answer<()> {
+        let request = wire::RemoveVolumeRequest { name: name.to_owned(), force };
+        self.answer(self.volume_service().remove(request).await).map(drop)
+    }
+
+    /// The daemon's.
+    pub async fn version(&self) -> Answer<Version> {
+        retry::safe(async || self.version_once().await).await
+    }
+
+    /// Does it answer?
+    pub(super) async fn version_once(&self) -> Answer<Version> {
+        self.answer(self.system().version(wire::VersionRequest {}).await).map(Version::from)
+    }
+
+    /// Docker's document of `info`.
+    pub async fn info(&self) -> Answer<serde_json::Value> {
+        let call = async || self.answer(self.system().info(wire::InfoRequest {}).await);
+        Ok(api::document(&retry::safe(call).await?.document)?)
+    }
+
+    /// What happens, until `until`.
+    pub async fn events(&self, filter: EventFilter) -> Answers<Event> {
+        let request = wire::SubscribeEventsRequest::from(filter);
+        retry::safe(async || self.answers(EventsClient::new(self.channel()).subscribe(request.clone()).await))
+            .await
+    }
+}
+
+/// Options first, then the bytes in pieces. A read error is kept in `broken` and cuts the stream, so that the daemon
+/// does not take half an archive for a whole one.
+fn upload<S>(
+    archive: S,
+    broken: Arc<Mutex<Option<ClientError>>>,
+) -> impl Stream<Item = wire::LoadImageRequest> + Send
+where
+    S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+{
+    async_stream::stream! {
+        yield wire::LoadImageRequest { part: Some(Part::Options(wire::LoadOptions::default())) };
+        let mut archive = std::pin::pin!(archive);
+        while let Some(piece) = archive.next().await {
+            match piece {
+                Ok(bytes) => {
+                    for chunk in bytes.chunks(CHUNK) {
+                        yield wire::LoadImageRequest { part: Some(Part::Data(chunk.to_vec())) };
+                    }
+                }
+                Err(error) => {
+                    let error = ClientError::new(
+                        crate::model::reason::Reason::InvalidArgument,
+                        format!("cannot read the archive: {error}"),
+                    );
+                    if let Ok(mut slot) = broken.lock() {
+                        *slot = Some(error);
+                    }
+                    // A second, out of place: the daemon refuses the call.
+                    yield wire::LoadImageRequest { part: None };
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Calls that may be made twice are made again while the engine restarts.
+
+use super::ClientError;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a restart may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs `call` until it succeeds, is refused, or the daemon has been away for too long.
+///
+/// Only for calls that change nothing, or where a second time is as good as once.
+pub(super) async fn safe<T>(call: impl AsyncFnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    within(PATIENCE, call).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    mut call: impl AsyncFnMut() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let mut lost = None;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let error = match call().await {
+            Err(error) if error.disconnected => error,
+            answer => return answer,
+        };
+        if lost.get_or_insert_with(Instant::now).elapsed() >= patience {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reason::Reason;
+
+    #[tokio::test]
+    async fn only_a_lost_connection_is_tried_again() {
+        let mut calls = 0;
+        let answer = safe(async || {
+            calls += 1;
+            if calls < 3 { Err(ClientError::disconnected("gone")) } else { Ok(calls) }
+        });
+        assert_eq!(answer.await, Ok(3));
+
+        let mut calls = 0;
+        let refused = ClientError::new(Reason::NotFound, "no");
+        let answer: Result<(), _> = safe(async || {
+            calls += 1;
+            Err(refused.clone())
+        })
+        .await;
+        assert_eq!((answer, calls), (Err(refused), 1));
+
+        let gone: Result<(), _> =
+            within(Duration::from_millis(60), async || Err(ClientError::disconnected("gone"))).await;
+        assert!(gone.unwrap_err().disconnected);
+    }
+}
