@@ -185,3 +185,6 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
