@@ -192,11 +192,16 @@ impl Bench {
         self.connection().await.0
     }
 
-    async fn connection(&self) -> (SendRequest<Frames>, tokio::task::JoinHandle<hyper::Result<()>>) {
-        let stream = UnixStream::connect(self.path("k3c.sock")).await.unwrap();
+    /// The second can cut the connection.
+    async fn connection(&self) -> (SendRequest<Frames>, std::os::unix::net::UnixStream) {
+        let stream = std::os::unix::net::UnixStream::connect(self.path("k3c.sock")).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let handle = stream.try_clone().unwrap();
+        let stream = UnixStream::from_std(stream).unwrap();
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        (sender, tokio::spawn(connection))
+        tokio::spawn(connection);
+        (sender, handle)
     }
 }
 
@@ -266,7 +271,7 @@ async fn a_client_that_goes_away_is_noticed_by_the_backend() {
     let (_feed, frames) = body();
     let answer = client.send_request(call("/containerd.T/Echo", frames)).await.unwrap();
     backend.sees("/containerd.T/Echo host=None").await;
-    connection.abort();
+    connection.shutdown(std::net::Shutdown::Both).unwrap();
     backend.sees("reset").await;
     drop(answer);
 
