@@ -44,24 +44,10 @@ pub(super) fn routes(engine: &Engine) -> Routes {
     routes.routes()
 }
 
-/// The one place where an engine's error becomes a status.
+/// The one place where an engine's error becomes a status. Its text is whole; causes are for our log.
 fn refused(error: EngineError) -> Status {
-    let reason = error.reason();
-    reason::status(reason, text(&error))
-}
-
-/// The error and its causes, none of them twice.
-fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
+    tracing::debug!(?error, "refused");
+    reason::status(error.reason(), error.to_string())
 }
 
 fn answers<T, W>(stream: impl Stream<Item = Result<T, EngineError>> + Send + 'static) -> Response<Answers<W>>
