@@ -55,3 +55,6 @@ impl Client {
         &self.address
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

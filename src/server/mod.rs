@@ -1,1 +1,190 @@
-//! (room: see the table in `lib.rs`)
+//! One socket: our services, and by gRPC path those of containerd and BuildKit.
+//!
+//! ```text
+//! accept -> who may connect -> HTTP/1.1 : a sentence
+//!                              HTTP/2   : route (path, metadata) -> services (decode, call the engine, encode)
+//!                                                                -> proxy    (frames and trailers untouched)
+//! ```
+//!
+//! The listener is somebody else's: clients queue on it while no engine accepts.
+
+mod guarded;
+mod health;
+mod peer;
+mod proxy;
+mod refusal;
+mod route;
+mod services;
+mod upstream;
+
+use crate::engine::Engine;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use proxy::Proxy;
+use route::Route;
+use std::convert::Infallible;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::service::Routes;
+
+/// What may be under way unread, per stream and per connection; the same towards clients and backends.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// BuildKit's sessions announce each method in a header of its own.
+const HEADER_BYTES: u32 = 1 << 20;
+
+/// How long calls under way may take to end after the shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What the passthrough leads to.
+#[derive(Clone)]
+pub struct Backends {
+    /// Its socket; may come and go.
+    pub containerd: PathBuf,
+    /// Started when first needed.
+    pub buildkit: Arc<dyn Buildkit>,
+}
+
+/// Whoever runs buildkitd.
+pub trait Buildkit: Send + Sync {
+    /// A buildkitd that runs until the lease is dropped. `start`: bring it up if it is down; otherwise its absence is
+    /// the error, in words.
+    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>>;
+}
+
+/// Dropping it lets the idle clock run.
+pub struct BuildkitLease {
+    /// Where it listens.
+    pub socket: PathBuf,
+    guard: Box<dyn Send + Sync>,
+}
+
+impl BuildkitLease {
+    /// `guard` is dropped with the lease.
+    pub fn new(socket: PathBuf, guard: Box<dyn Send + Sync>) -> Self {
+        Self { socket, guard }
+    }
+
+    fn into_guard(self) -> Box<dyn Send + Sync> {
+        self.guard
+    }
+}
+
+/// Serves until `shutdown`, then lets calls under way end for a moment.
+pub async fn serve(
+    listener: std::os::unix::net::UnixListener,
+    engine: Engine,
+    backends: Backends,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve_routes(listener, services::routes(&engine), backends, shutdown).await
+}
+
+async fn serve_routes(
+    listener: std::os::unix::net::UnixListener,
+    ours: Routes,
+    backends: Backends,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    let router = Arc::new(Router { ours: ours.prepare(), proxy: Proxy::new(backends) });
+    let gate = peer::Gate::of_this_process();
+    let connections = TaskTracker::new();
+    // The second one ends what the first one's grace was not enough for.
+    let hurry = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, or a client that has gone already: neither is a reason to stop.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        if let Err(why) = gate.admit(&stream) {
+            tracing::warn!(%why, "refused a connection");
+            continue;
+        }
+        connections.spawn(connection(stream, Arc::clone(&router), shutdown.clone(), hurry.clone()));
+    }
+    connections.close();
+    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+        hurry.cancel();
+        connections.wait().await;
+    }
+    Ok(())
+}
+
+/// One client, until it leaves.
+async fn connection(
+    stream: UnixStream,
+    router: Arc<Router>,
+    shutdown: CancellationToken,
+    hurry: CancellationToken,
+) {
+    let service = hyper::service::service_fn(move |request| {
+        let router = Arc::clone(&router);
+        async move { Ok::<_, Infallible>(router.answer(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .auto_date_header(false)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_BYTES)
+        .max_concurrent_streams(None);
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut leaving = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = serving.as_mut() => break outcome,
+            () = shutdown.cancelled(), if !leaving => {
+                leaving = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = hurry.cancelled() => return,
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a client's connection ended");
+    }
+}
+
+struct Router {
+    ours: Routes,
+    proxy: Proxy,
+}
+
+impl Router {
+    async fn answer(&self, request: http::Request<Incoming>) -> http::Response<Body> {
+        if request.version() != http::Version::HTTP_2 {
+            return refusal::http1();
+        }
+        match route::route(request.uri().path(), request.headers()) {
+            Route::Ours => match tower::ServiceExt::oneshot(self.ours.clone(), request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            Route::Backend(backend) => self.proxy.forward(backend, request).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

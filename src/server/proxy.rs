@@ -1,0 +1,116 @@
+//! Calls that are not ours, sent on as they are: frames, trailers, half-closes and resets both ways.
+//!
+//! A client that goes away resets its stream: its request body fails, which resets the backend's stream; and where the
+//! request was already complete, the answer's body is dropped, which does the same.
+
+use super::guarded::Guarded;
+use super::route::Backend;
+use super::upstream::{PATIENCE, Sender, Upstream};
+use super::{Backends, refusal};
+use crate::api::reason;
+use crate::model::reason::Reason;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, header};
+use hyper::body::Incoming;
+use std::error::Error;
+use std::path::PathBuf;
+use tokio::time::Instant;
+use tonic::body::Body;
+
+/// The way to the backends.
+pub(super) struct Proxy {
+    backends: Backends,
+    containerd: Upstream,
+    buildkit: Upstream,
+}
+
+/// Where a call goes, and what keeps that there.
+struct Target<'a> {
+    name: &'static str,
+    upstream: &'a Upstream,
+    socket: PathBuf,
+    held: Option<Box<dyn Send + Sync>>,
+}
+
+impl Proxy {
+    pub(super) fn new(backends: Backends) -> Self {
+        Self { backends, containerd: Upstream::default(), buildkit: Upstream::default() }
+    }
+
+    /// The backend's answer, or ours that there is none.
+    pub(super) async fn forward(&self, backend: Backend, request: Request<Incoming>) -> Response<Body> {
+        let outcome = match self.target(backend).await {
+            Ok(target) => send(target, request).await,
+            Err(why) => Err(why),
+        };
+        outcome.unwrap_or_else(|why| {
+            tracing::warn!(%why, "a call could not be sent on");
+            refusal::grpc(reason::status(Reason::Unavailable, why))
+        })
+    }
+
+    async fn target(&self, backend: Backend) -> Result<Target<'_>, String> {
+        match backend {
+            Backend::Containerd => Ok(Target {
+                name: "containerd",
+                upstream: &self.containerd,
+                socket: self.backends.containerd.clone(),
+                held: None,
+            }),
+            Backend::Buildkit { start } => {
+                let lease = self.backends.buildkit.acquire(start).await;
+                let lease = lease.map_err(|why| format!("buildkitd is not available: {why}"))?;
+                Ok(Target {
+                    name: "buildkitd",
+                    upstream: &self.buildkit,
+                    socket: lease.socket.clone(),
+                    held: Some(lease.into_guard()),
+                })
+            }
+        }
+    }
+}
+
+async fn send(target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>, String> {
+    let Target { name, upstream, socket, held } = target;
+    let deadline = Instant::now() + PATIENCE;
+    let mut request = rewritten(request)?;
+    loop {
+        let sender = upstream.sender(&socket, deadline).await;
+        let mut sender: Sender =
+            sender.map_err(|error| format!("{name} is not available: {}", chain(&error)))?;
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(response.map(|body| Body::new(Guarded::new(body, held)))),
+            Err(mut error) => {
+                // The connection is gone. What was never sent goes out again on a new one; the rest may have been done.
+                upstream.forget().await;
+                match error.take_message() {
+                    Some(unsent) if Instant::now() < deadline => request = unsent,
+                    _ => return Err(format!("the connection to {name} was lost: {}", chain(error.error()))),
+                }
+            }
+        }
+    }
+}
+
+/// HTTP/2 over a unix socket wants an absolute URI; the host means nothing there.
+fn rewritten(request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+    let (mut parts, body) = request.into_parts();
+    let mut uri = parts.uri.into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(Authority::from_static("localhost"));
+    uri.path_and_query = uri.path_and_query.or_else(|| Some(PathAndQuery::from_static("/")));
+    parts.uri = Uri::from_parts(uri).map_err(|error| format!("malformed path: {error}"))?;
+    parts.headers.remove(header::HOST);
+    Ok(Request::from_parts(parts, body))
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,95 @@
+//! `k3c.v1.Images`
+
+use super::{Answers, Service, answers, refused};
+use crate::api::{self, Invalid};
+use crate::model::image::LoadOutcome;
+use crate::proto::k3c::v1 as wire;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use std::io;
+use tonic::{Request, Response, Status, Streaming};
+use wire::images_server::Images;
+use wire::load_image_request::Part;
+
+#[tonic::async_trait]
+impl Images for Service {
+    async fn list(
+        &self,
+        request: Request<wire::ListImagesRequest>,
+    ) -> Result<Response<wire::ListImagesResponse>, Status> {
+        let request = request.into_inner();
+        let rows = self.0.images(request.all, api::filters_from(request.filters)).await.map_err(refused)?;
+        Ok(Response::new(wire::ListImagesResponse { images: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn inspect(
+        &self,
+        request: Request<wire::InspectImageRequest>,
+    ) -> Result<Response<wire::InspectImageResponse>, Status> {
+        let document = self.0.inspect_image(&request.into_inner().image).await.map_err(refused)?;
+        Ok(Response::new(wire::InspectImageResponse { document: document.to_string() }))
+    }
+
+    async fn tag(
+        &self,
+        request: Request<wire::TagImageRequest>,
+    ) -> Result<Response<wire::TagImageResponse>, Status> {
+        let request = request.into_inner();
+        self.0.tag(&request.source, &request.target).await.map_err(refused)?;
+        Ok(Response::new(wire::TagImageResponse {}))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<wire::RemoveImageRequest>,
+    ) -> Result<Response<wire::RemoveImageResponse>, Status> {
+        let request = request.into_inner();
+        let lines =
+            self.0.remove_image(&request.image, request.force, request.no_prune).await.map_err(refused)?;
+        Ok(Response::new(wire::RemoveImageResponse { lines: lines.into_iter().map(Into::into).collect() }))
+    }
+
+    type LoadStream = Answers<wire::LoadImageResponse>;
+
+    async fn load(
+        &self,
+        request: Request<Streaming<wire::LoadImageRequest>>,
+    ) -> Result<Response<Self::LoadStream>, Status> {
+        let mut parts = request.into_inner();
+        let Some(Part::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Invalid::new("part", "the first message must hold the options").into());
+        };
+        let outcomes = self.0.load(archive(parts)).await.map_err(refused)?;
+        let wanted = move |outcome: &Result<LoadOutcome, _>| {
+            let progress = matches!(outcome, Ok(LoadOutcome::Progress(_)));
+            std::future::ready(!(options.quiet && progress))
+        };
+        Ok(answers(outcomes.filter(wanted)))
+    }
+
+    type PullStream = Answers<wire::PullImageResponse>;
+
+    async fn pull(
+        &self,
+        request: Request<wire::PullImageRequest>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        let request = request.into_inner();
+        let outcomes =
+            self.0.pull(&request.reference, api::present(request.platform)).await.map_err(refused)?;
+        Ok(answers(outcomes))
+    }
+}
+
+/// The bytes alone. A client that goes away in the middle, or says something else, is an error and not an end.
+fn archive(
+    parts: Streaming<wire::LoadImageRequest>,
+) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+    parts.map(|part| match part {
+        Ok(wire::LoadImageRequest { part: Some(Part::Data(data)) }) => Ok(Bytes::from(data)),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the client could not read the archive to its end",
+        )),
+        Err(status) => Err(io::Error::other(status)),
+    })
+}
