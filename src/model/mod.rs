@@ -4,4 +4,7 @@ pub mod container;
 pub mod event;
 pub mod id;
 pub mod image;
+pub mod name;
+pub mod reference;
+pub mod signal;
 pub mod volume;
