@@ -5,6 +5,8 @@ pub mod event;
 pub mod id;
 pub mod image;
 pub mod name;
+pub mod reason;
 pub mod reference;
 pub mod signal;
+pub mod system;
 pub mod volume;

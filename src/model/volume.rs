@@ -16,3 +16,12 @@ pub struct Volume {
     /// Made for one container, without a name.
     pub anonymous: bool,
 }
+
+/// One row of `volume ls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeSummary {
+    /// Its record.
+    pub volume: Volume,
+    /// On the engine's host.
+    pub mountpoint: String,
+}

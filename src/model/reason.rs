@@ -1,0 +1,104 @@
+//! Why something was refused or failed: stable words that programs may rely on.
+
+use std::fmt;
+
+/// The kind of an error, the same for the engine, the API and its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// There is no such container, image, volume.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// It is not in a state for that.
+    Conflict,
+    /// What was asked for makes no sense.
+    InvalidArgument,
+    /// The container does not run.
+    NotRunning,
+    /// Something still uses it.
+    InUse,
+    /// A part is away and may come back.
+    Unavailable,
+    /// Whoever asked has gone, or the daemon stops.
+    Cancelled,
+    /// It took too long.
+    Timeout,
+    /// A registry wants other credentials.
+    Unauthorized,
+    /// Not for this user.
+    PermissionDenied,
+    /// Not built yet, or not possible on this host.
+    Unsupported,
+    /// The container's command does not exist: exit code 127.
+    CommandNotFound,
+    /// The container's command is no program: exit code 126.
+    CommandNotExecutable,
+    /// Everything else.
+    Internal,
+}
+
+impl Reason {
+    /// Every one of them.
+    pub const ALL: [Self; 15] = [
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::InvalidArgument,
+        Self::NotRunning,
+        Self::InUse,
+        Self::Unavailable,
+        Self::Cancelled,
+        Self::Timeout,
+        Self::Unauthorized,
+        Self::PermissionDenied,
+        Self::Unsupported,
+        Self::CommandNotFound,
+        Self::CommandNotExecutable,
+        Self::Internal,
+    ];
+
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::AlreadyExists => "already-exists",
+            Self::Conflict => "conflict",
+            Self::InvalidArgument => "invalid-argument",
+            Self::NotRunning => "not-running",
+            Self::InUse => "in-use",
+            Self::Unavailable => "unavailable",
+            Self::Cancelled => "cancelled",
+            Self::Timeout => "timeout",
+            Self::Unauthorized => "unauthorized",
+            Self::PermissionDenied => "permission-denied",
+            Self::Unsupported => "unsupported",
+            Self::CommandNotFound => "command-not-found",
+            Self::CommandNotExecutable => "command-not-executable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The reason for a word; `None` for one that a newer daemon may know.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::parse("nonsense"), None);
+    }
+}
