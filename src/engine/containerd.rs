@@ -61,7 +61,9 @@ pub(super) fn is_away(status: &Status) -> bool {
         // What tonic says when the connection breaks under a call.
         Code::Unknown => {
             let text = status.message();
-            text.contains("transport error") || text.contains("h2 protocol error") || text.contains("connection")
+            text.contains("transport error")
+                || text.contains("h2 protocol error")
+                || text.contains("connection")
         }
         Code::Unimplemented => status.message().contains("unknown service"),
         _ => false,
@@ -115,8 +117,12 @@ impl Containerd {
         let signal = u32::try_from(signal).unwrap_or(9);
         patiently(|| {
             let mut tasks = api::tasks_client::TasksClient::new(self.channel());
-            let message =
-                api::KillRequest { container_id: container.to_owned(), exec_id: String::new(), signal, all: false };
+            let message = api::KillRequest {
+                container_id: container.to_owned(),
+                exec_id: String::new(),
+                signal,
+                all: false,
+            };
             async move { tasks.kill(request(message)).await }
         })
         .await
@@ -140,8 +146,11 @@ impl Containerd {
     pub(super) async fn usage(&self, snapshotter: &str, key: &str) -> Result<i64, EngineError> {
         let message =
             api::snapshots::UsageRequest { snapshotter: snapshotter.to_owned(), key: key.to_owned() };
-        let answer =
-            self.snapshots().usage(request(message)).await.map_err(EngineError::call("cannot ask for a size"))?;
+        let answer = self
+            .snapshots()
+            .usage(request(message))
+            .await
+            .map_err(EngineError::call("cannot ask for a size"))?;
         Ok(answer.into_inner().size)
     }
 }

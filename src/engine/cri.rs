@@ -143,11 +143,15 @@ impl Cri {
     }
 
     /// The pods, or those with one label.
-    pub(super) async fn pods(&self, label: Option<(&str, &str)>) -> Result<Vec<cri::PodSandbox>, EngineError> {
+    pub(super) async fn pods(
+        &self,
+        label: Option<(&str, &str)>,
+    ) -> Result<Vec<cri::PodSandbox>, EngineError> {
         let label_selector: HashMap<String, String> =
             label.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let answer = patiently(|| {
-            let filter = cri::PodSandboxFilter { label_selector: label_selector.clone(), ..Default::default() };
+            let filter =
+                cri::PodSandboxFilter { label_selector: label_selector.clone(), ..Default::default() };
             let mut runtime = self.runtime();
             async move { runtime.list_pod_sandbox(cri::ListPodSandboxRequest { filter: Some(filter) }).await }
         })
@@ -185,13 +189,16 @@ impl Cri {
 
     /// Does CRI know the image?
     pub(super) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
-        let answer = patiently(|| {
-            let spec = cri::ImageSpec { image: image.to_owned(), ..Default::default() };
-            let mut images = self.images();
-            async move { images.image_status(cri::ImageStatusRequest { image: Some(spec), verbose: false }).await }
-        })
-        .await
-        .map_err(EngineError::call("cannot ask for an image"))?;
+        let answer =
+            patiently(|| {
+                let spec = cri::ImageSpec { image: image.to_owned(), ..Default::default() };
+                let mut images = self.images();
+                async move {
+                    images.image_status(cri::ImageStatusRequest { image: Some(spec), verbose: false }).await
+                }
+            })
+            .await
+            .map_err(EngineError::call("cannot ask for an image"))?;
         Ok(answer.into_inner().image.is_some())
     }
 }

@@ -76,7 +76,10 @@ impl Engine {
             };
             for event in known {
                 last = event.sequence;
-                if in_time(&filter, &event) && matches(&filter, &event) && sender.send(Ok(event)).await.is_err() {
+                if in_time(&filter, &event)
+                    && matches(&filter, &event)
+                    && sender.send(Ok(event)).await.is_err()
+                {
                     return;
                 }
             }
@@ -132,12 +135,16 @@ fn matches(filter: &EventFilter, event: &Event) -> bool {
         values.is_empty()
             || match key.as_str() {
                 "type" => values.contains(&event.kind),
-                "event" => values.iter().any(|v| event.action == *v || event.action.starts_with(&format!("{v}:"))),
+                "event" => {
+                    values.iter().any(|v| event.action == *v || event.action.starts_with(&format!("{v}:")))
+                }
                 "container" => values.iter().any(|v| actor(v, "container")),
                 "volume" => values.iter().any(|v| actor(v, "volume")),
                 "image" => values.iter().any(|v| {
                     let shown = reference::familiar(v);
-                    actor(v, "image") || attribute("image") == Some(&shown) || attribute("name") == Some(&shown)
+                    actor(v, "image")
+                        || attribute("image") == Some(&shown)
+                        || attribute("name") == Some(&shown)
                 }),
                 "label" => values.iter().all(|v| match v.split_once('=') {
                     Some((key, value)) => attribute(key) == Some(value),

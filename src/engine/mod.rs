@@ -117,6 +117,8 @@ struct Inner {
     facts: Mutex<HashMap<String, Arc<Facts>>>,
     sizes: Mutex<HashMap<String, i64>>,
     draining: AtomicBool,
+    /// The runtime can make mounts read-only with all that is below them.
+    recursive_read_only: AtomicBool,
     /// True once the records were compared with CRI.
     synced: watch::Sender<bool>,
 }
@@ -151,6 +153,7 @@ impl Engine {
             facts: Mutex::default(),
             sizes: Mutex::default(),
             draining: AtomicBool::new(false),
+            recursive_read_only: AtomicBool::new(false),
             synced: watch::channel(false).0,
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
@@ -234,7 +237,8 @@ impl Inner {
         let book = self.book.read().map_err(|_| missing())?;
         let name = who.strip_prefix('/').unwrap_or(who);
         let all = || book.records.values();
-        if let Some(record) = all().find(|r| r.id.as_str() == who).or_else(|| all().find(|r| r.name == name)) {
+        if let Some(record) = all().find(|r| r.id.as_str() == who).or_else(|| all().find(|r| r.name == name))
+        {
             return Ok(record.clone());
         }
         let mut begins = all().filter(|r| r.id.as_str().starts_with(who));

@@ -169,7 +169,10 @@ fn is_component(component: &str) -> bool {
     if !bytes.first().is_some_and(word) || !bytes.last().is_some_and(word) {
         return false;
     }
-    bytes.split(word).filter(|s| !s.is_empty()).all(|s| matches!(s, b"." | b"_" | b"__") || s.iter().all(|b| *b == b'-'))
+    bytes
+        .split(word)
+        .filter(|s| !s.is_empty())
+        .all(|s| matches!(s, b"." | b"_" | b"__") || s.iter().all(|b| *b == b'-'))
 }
 
 #[cfg(test)]
@@ -193,7 +196,9 @@ mod tests {
             (&format!("x:1@{digest}"), &format!("docker.io/library/x@{digest}"), &format!("x@{digest}")),
         ] {
             match Reference::parse(typed) {
-                Ok(r) => assert_eq!((r.to_string().as_str(), r.familiar().as_str()), (full, short), "{typed}"),
+                Ok(r) => {
+                    assert_eq!((r.to_string().as_str(), r.familiar().as_str()), (full, short), "{typed}")
+                }
                 Err(e) => assert_eq!("", full, "{typed}: {e}"),
             }
         }

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn all_forms() {
-        for (text, number) in [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN", 34), ("RTMIN+3", 37), ("RTMAX-1", 63)]
+        for (text, number) in
+            [("TERM", 15), ("sigterm", 15), ("9", 9), ("SIGRTMIN", 34), ("RTMIN+3", 37), ("RTMAX-1", 63)]
         {
             assert_eq!(parse(text), Ok(number), "{text}");
         }

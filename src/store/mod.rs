@@ -11,7 +11,9 @@ use crate::model::event::Event;
 use crate::model::id::ContainerId;
 use crate::model::volume::Volume;
 use jiff::Timestamp;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -246,7 +248,9 @@ impl Store {
     /// What is left of a removed container, by its ID or name; the latest of that name.
     pub fn tombstone(&self, who: &str) -> Result<Option<Tombstone>, StoreError> {
         let mut found: Vec<Tombstone> = self.all(TOMBSTONES)?;
-        found.retain(|t| t.id.as_str() == who || t.name == who || (who.len() >= 12 && t.id.as_str().starts_with(who)));
+        found.retain(|t| {
+            t.id.as_str() == who || t.name == who || (who.len() >= 12 && t.id.as_str().starts_with(who))
+        });
         found.retain(|t| fresh(t.removed));
         found.sort_by_key(|t| t.removed);
         Ok(found.pop())
@@ -321,9 +325,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k3c.redb");
         let store = Store::open(&path).unwrap();
-        let volume = Volume { name: "v1".into(), created: Timestamp::now(), labels: BTreeMap::new(), anonymous: false };
-        let events =
-            store.apply(Change::new().put_volume(volume).event(event("a")).event(event("b")).text("k", "v")).unwrap();
+        let volume = Volume {
+            name: "v1".into(),
+            created: Timestamp::now(),
+            labels: BTreeMap::new(),
+            anonymous: false,
+        };
+        let events = store
+            .apply(Change::new().put_volume(volume).event(event("a")).event(event("b")).text("k", "v"))
+            .unwrap();
         assert_eq!(events.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2]);
         drop(store);
         let store = Store::open(&path).unwrap();

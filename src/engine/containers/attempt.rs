@@ -68,7 +68,9 @@ impl Inner {
         record.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
         record.address = self.cri.pod_address(&record.pod).await?;
         let hosts = self.own_dir(record).join("hosts");
-        tokio::fs::write(&hosts, hosts_file(record)).await.map_err(EngineError::file("cannot write", &hosts))?;
+        tokio::fs::write(&hosts, hosts_file(record))
+            .await
+            .map_err(EngineError::file("cannot write", &hosts))?;
         let config = self.container_config(record, user);
         record.container = self.cri.create_container(&record.pod, &config, &pod).await?;
         record.used = false;
@@ -147,7 +149,7 @@ impl Inner {
                 .env
                 .iter()
                 .filter_map(|e| e.split_once('='))
-                .map(|(key, value)| cri::KeyValue { key: key.to_owned(), value: value.to_owned() })
+                .map(|(key, value)| cri::KeyValue { key: key.to_owned(), value: value.as_bytes().to_vec() })
                 .collect(),
             mounts,
             labels: Self::labels(record),
@@ -216,7 +218,9 @@ impl Inner {
             let gid = match group.parse::<i64>() {
                 Ok(gid) => gid,
                 Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| {
-                    EngineError::invalid(format!("unable to find group {group}: no matching entries in group file"))
+                    EngineError::invalid(format!(
+                        "unable to find group {group}: no matching entries in group file"
+                    ))
                 })?,
             };
             result.gid = Some(gid);

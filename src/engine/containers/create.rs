@@ -7,9 +7,9 @@ use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{ContainerSpec, MountKind, RestartPolicy, Status};
 use crate::model::id::ContainerId;
+use crate::model::name;
 use crate::model::reason::Reason;
 use crate::model::volume::Volume;
-use crate::model::name;
 use crate::store::{Change, Desired, Exit, Record};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -109,7 +109,11 @@ impl Inner {
         self.commit(change.event(events::container(record, "create", record.created, &[]))).await
     }
 
-    fn reserve(self: &Arc<Self>, id: &ContainerId, wanted: Option<String>) -> Result<Reservation, EngineError> {
+    fn reserve(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        wanted: Option<String>,
+    ) -> Result<Reservation, EngineError> {
         let records = self.records();
         let broken = || EngineError::Broken("the list of names is broken".to_owned());
         let mut reserved = self.reserved.lock().map_err(|_| broken())?;
@@ -125,7 +129,9 @@ impl Inner {
             name
         } else {
             (0..6)
-                .map(|attempt| name::random(rand::random_range(0..1_000_000), rand::random_range(0..1_000_000), attempt))
+                .map(|attempt| {
+                    name::random(rand::random_range(0..1_000_000), rand::random_range(0..1_000_000), attempt)
+                })
                 .find(|n| owner(n).is_none() && !reserved.contains(n))
                 .unwrap_or_else(|| id.short().to_owned())
         };

@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn applied_or_warned_about() {
-        let asked = Resources { memory: 64 << 20, nano_cpus: 1_500_000_000, pids_limit: 10, ..Default::default() };
+        let asked =
+            Resources { memory: 64 << 20, nano_cpus: 1_500_000_000, pids_limit: 10, ..Default::default() };
         let all = limits(&asked, &["cpu".into(), "memory".into(), "pids".into()]);
         let cri = all.resources.unwrap();
         assert_eq!((cri.memory_limit_in_bytes, cri.cpu_period, cri.cpu_quota), (64 << 20, 100_000, 150_000));

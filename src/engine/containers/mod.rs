@@ -12,3 +12,8 @@ mod spec;
 mod start;
 mod stop;
 mod wait;
+
+pub(super) use attempt::LOG;
+pub(super) use exit::wants_restart;
+pub(super) use foreign::nanoseconds;
+pub(super) use start::Starter;

@@ -131,8 +131,11 @@ mod tests {
     fn commands() {
         let argv = |entrypoint: Option<&[&str]>, command: &[&str]| {
             let owned = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-            let spec =
-                ContainerSpec { entrypoint: entrypoint.map(owned), command: owned(command), ..Default::default() };
+            let spec = ContainerSpec {
+                entrypoint: entrypoint.map(owned),
+                command: owned(command),
+                ..Default::default()
+            };
             let r = resolved(&spec);
             [r.entrypoint, r.command].concat().join(" ")
         };

@@ -129,7 +129,12 @@ impl Inner {
     }
 
     /// What stays of a start that failed: the code and the words; the container goes on as it was.
-    async fn record_failed_start(&self, mut record: Record, starter: Starter, error: EngineError) -> EngineError {
+    async fn record_failed_start(
+        &self,
+        mut record: Record,
+        starter: Starter,
+        error: EngineError,
+    ) -> EngineError {
         let error = in_dockers_words(error);
         if starter == Starter::User {
             record.desired = Desired::Stopped;
@@ -164,10 +169,9 @@ fn no_pod(error: &EngineError) -> bool {
 fn in_dockers_words(error: EngineError) -> EngineError {
     match error {
         EngineError::Containerd { what: "failed to start container", status } => {
-            let text = status.message().replace(
-                "failed to create containerd task:",
-                "failed to create task for container:",
-            );
+            let text = status
+                .message()
+                .replace("failed to create containerd task:", "failed to create task for container:");
             EngineError::Start { code: start_code(&text), text }
         }
         other => other,

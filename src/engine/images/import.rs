@@ -113,7 +113,9 @@ impl Inner {
         let feeding = tokio::spawn(feed(data.sender, data.receiver, input));
         let answer = self.containerd.transfer().transfer(request(message)).await;
         drop(progress.sender);
-        let fed = if answer.is_ok() { feeding.await.ok() } else {
+        let fed = if answer.is_ok() {
+            feeding.await.ok()
+        } else {
             // What went wrong in reading is the cause; what containerd says is the consequence.
             tokio::time::timeout(Duration::from_millis(200), feeding).await.ok().and_then(Result::ok)
         };
@@ -121,7 +123,11 @@ impl Inner {
             return Err(EngineError::Broken(format!("cannot read the archive: {source}")));
         }
         answer.map_err(|status| import_error(&status))?;
-        let mut names = tokio::time::timeout(Duration::from_secs(5), names).await.ok().and_then(Result::ok).unwrap_or_default();
+        let mut names = tokio::time::timeout(Duration::from_secs(5), names)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_default();
         names.sort();
         names.dedup();
         if names.is_empty() {
@@ -147,8 +153,11 @@ impl Inner {
     }
 
     fn destination(&self) -> wire::ImageStore {
-        let platform =
-            Platform { os: "linux".to_owned(), architecture: architecture().to_owned(), ..Default::default() };
+        let platform = Platform {
+            os: "linux".to_owned(),
+            architecture: architecture().to_owned(),
+            ..Default::default()
+        };
         wire::ImageStore {
             platforms: vec![platform.clone()],
             extra_references: vec![wire::ImageReference {
@@ -174,7 +183,8 @@ impl Inner {
             async move {
                 let (sender, messages) = mpsc::channel(16);
                 sender.try_send(init).ok();
-                let mut receiver = streaming.stream(request(ReceiverStream::new(messages))).await?.into_inner();
+                let mut receiver =
+                    streaming.stream(request(ReceiverStream::new(messages))).await?.into_inner();
                 // The first answer says that the stream has its name.
                 receiver.message().await?;
                 Ok((sender, receiver))
@@ -248,7 +258,10 @@ async fn watch_progress(
 
 fn import_error(status: &tonic::Status) -> EngineError {
     let text = status.message();
-    if text.contains("unrecognized image format") || text.contains("archive/tar") || text.contains("unexpected EOF") {
+    if text.contains("unrecognized image format")
+        || text.contains("archive/tar")
+        || text.contains("unexpected EOF")
+    {
         EngineError::invalid(format!("invalid archive: {text}"))
     } else {
         EngineError::call("cannot load the archive")(status.clone())

@@ -44,8 +44,11 @@ impl Engine {
     pub async fn tag(&self, source: &str, target: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let reference = Reference::parse(target)
-            .map_err(|e| EngineError::invalid(format!("Error parsing reference: {target:?} is not a valid repository/tag: {e}")))?;
+        let reference = Reference::parse(target).map_err(|e| {
+            EngineError::invalid(format!(
+                "Error parsing reference: {target:?} is not a valid repository/tag: {e}"
+            ))
+        })?;
         if reference.digest.is_some() {
             return Err(EngineError::invalid("refusing to create a tag with a digest reference"));
         }

@@ -27,7 +27,11 @@ impl Engine {
         let created_of = |who: &str| {
             let full = Reference::parse(who).map(|r| r.familiar()).unwrap_or_default();
             rows.iter()
-                .find(|r| r.repo_tags.contains(&full) || r.id.trim_start_matches("sha256:").starts_with(who) || r.id == who)
+                .find(|r| {
+                    r.repo_tags.contains(&full)
+                        || r.id.trim_start_matches("sha256:").starts_with(who)
+                        || r.id == who
+                })
                 .map(|r| r.created)
                 .ok_or_else(|| EngineError::NoSuchImage(who.to_owned()))
         };
@@ -108,17 +112,21 @@ impl Filters {
             for value in values {
                 match key.as_str() {
                     "reference" => {
-                        let glob = globset::GlobBuilder::new(&value)
-                            .literal_separator(true)
-                            .build()
-                            .map_err(|e| EngineError::invalid(format!("invalid filter 'reference={value}': {e}")))?;
+                        let glob =
+                            globset::GlobBuilder::new(&value).literal_separator(true).build().map_err(
+                                |e| EngineError::invalid(format!("invalid filter 'reference={value}': {e}")),
+                            )?;
                         wanted.references.push(glob.compile_matcher());
                     }
                     "dangling" => {
                         wanted.dangling = Some(match value.as_str() {
                             "true" | "1" => true,
                             "false" | "0" => false,
-                            _ => return Err(EngineError::invalid(format!("invalid filter 'dangling=[{value}]'"))),
+                            _ => {
+                                return Err(EngineError::invalid(format!(
+                                    "invalid filter 'dangling=[{value}]'"
+                                )));
+                            }
                         });
                     }
                     "label" => wanted.labels.push(value),

@@ -11,6 +11,7 @@ mod pull;
 mod remove;
 
 pub(super) use facts::{Facts, architecture};
+pub(super) use import::import_all;
 
 use super::Inner;
 use super::containerd::{patiently, request};
@@ -37,12 +38,8 @@ pub(super) struct Group {
 impl Group {
     /// Names with a tag, complete.
     pub(super) fn tags(&self) -> Vec<String> {
-        let mut tags: Vec<String> = self
-            .names
-            .iter()
-            .filter(|n| !reference::is_digest(n) && !n.contains('@'))
-            .cloned()
-            .collect();
+        let mut tags: Vec<String> =
+            self.names.iter().filter(|n| !reference::is_digest(n) && !n.contains('@')).cloned().collect();
         tags.sort();
         tags
     }
@@ -137,7 +134,8 @@ impl Inner {
                 }
                 several => {
                     // One configuration may be behind several manifests: any of them will do.
-                    let exact = several.iter().find(|g| g.names.iter().any(|n| n.ends_with(hex) && hex.len() == 64));
+                    let exact =
+                        several.iter().find(|g| g.names.iter().any(|n| n.ends_with(hex) && hex.len() == 64));
                     return match exact {
                         Some(group) => Ok(Found { group: (*group).clone(), reference: None }),
                         None => Err(EngineError::AmbiguousPrefix(who.to_owned())),
@@ -147,7 +145,9 @@ impl Inner {
         }
         match reference {
             Ok(reference) => Err(EngineError::NoSuchImage(reference.familiar())),
-            Err(_) if reference::is_digest(who) || hex.len() == 64 => Err(EngineError::NoSuchImage(who.to_owned())),
+            Err(_) if reference::is_digest(who) || hex.len() == 64 => {
+                Err(EngineError::NoSuchImage(who.to_owned()))
+            }
             Err(error) => Err(error.into()),
         }
     }

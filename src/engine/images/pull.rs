@@ -64,7 +64,10 @@ fn pull_error(reference: &Reference, status: &Status) -> EngineError {
             ),
         )
     } else if has("not found") {
-        EngineError::refused(Reason::NotFound, format!("manifest for {} not found: manifest unknown: manifest unknown", reference.familiar()))
+        EngineError::refused(
+            Reason::NotFound,
+            format!("manifest for {} not found: manifest unknown: manifest unknown", reference.familiar()),
+        )
     } else {
         EngineError::call("cannot pull")(status.clone())
     }

@@ -13,7 +13,12 @@ use tonic::Code;
 
 impl Engine {
     /// Removes a name, and the image with its last one. Untagged parents do not exist here: `no_prune` keeps nothing.
-    pub async fn remove_image(&self, who: &str, force: bool, _no_prune: bool) -> Result<Vec<Removed>, EngineError> {
+    pub async fn remove_image(
+        &self,
+        who: &str,
+        force: bool,
+        _no_prune: bool,
+    ) -> Result<Vec<Removed>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
         let found = inner.find_image(who).await?;
@@ -62,9 +67,9 @@ impl Engine {
             // CRI may have made it after we looked.
             if let Ok(facts) = inner.facts(&found.group.id).await {
                 let groups = inner.image_groups().await?;
-                let shared = groups.values().any(|g| {
-                    g.id == found.group.id && g.names.iter().any(|n| !reference::is_digest(n))
-                });
+                let shared = groups
+                    .values()
+                    .any(|g| g.id == found.group.id && g.names.iter().any(|n| !reference::is_digest(n)));
                 if !shared {
                     inner.delete_name(&facts.config_digest, true).await?;
                 }
@@ -115,7 +120,9 @@ impl Inner {
         })
         .await;
         match answer {
-            Err(status) if status.code() != Code::NotFound => Err(EngineError::call("cannot remove the image")(status)),
+            Err(status) if status.code() != Code::NotFound => {
+                Err(EngineError::call("cannot remove the image")(status))
+            }
             _ => Ok(()),
         }
     }
