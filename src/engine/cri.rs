@@ -48,7 +48,7 @@ impl Cri {
             async move { runtime.run_pod_sandbox(message).await }
         })
         .await
-        .map_err(EngineError::call("failed to set up container networking"))?;
+        .map_err(EngineError::call("cannot make the pod"))?;
         Ok(answer.into_inner().pod_sandbox_id)
     }
 

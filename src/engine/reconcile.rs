@@ -14,15 +14,19 @@ use crate::model::container::{RestartPolicy, Status};
 use crate::proto::cri;
 use crate::store::{Change, Desired, Record};
 use containerd_client::events::{TaskExit, TaskOom};
-use containerd_client::services::v1::SubscribeRequest;
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
 use jiff::Timestamp;
 use prost::Message;
+use prost_types::Any;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tonic::{Status as Answer, Streaming};
 
+/// An event of our own.
+const HELLO: &str = "/k3c/hello";
 /// Exit code of an attempt that vanished.
 const LOST: i32 = 255;
 
@@ -30,37 +34,37 @@ pub(super) async fn run(engine: Weak<Inner>) {
     let mut first = true;
     loop {
         let Some(inner) = engine.upgrade() else { return };
-        let filters = ["/tasks/exit", "/tasks/oom"]
-            .map(|topic| format!("topic==\"{topic}\",namespace=={}", super::NAMESPACE))
-            .to_vec();
-        let subscribed = inner.containerd.events().subscribe(request(SubscribeRequest { filters })).await;
-        let Ok(stream) = subscribed else {
+        let Ok(mut stream) = inner.subscribe().await else {
             drop(inner);
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let mut stream = stream.into_inner();
         if let Err(error) = inner.compare_all(first).await {
             tracing::warn!(%error, "cannot compare the records with what runs");
             drop(inner);
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
+        if first {
+            // No pod without the pause image.
+            images::import_all(&inner, true).await;
+        }
         inner.synced.send_replace(true);
         if first {
             first = false;
-            tokio::spawn(images::import_all(inner.clone()));
+            let others = inner.clone();
+            tokio::spawn(async move { images::import_all(&others, false).await });
             inner.bring_back();
-        } else {
-            // CRI may itself have been catching up.
-            let again = Arc::downgrade(&inner);
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                if let Some(inner) = again.upgrade() {
-                    inner.compare_all(false).await.ok();
-                }
-            });
         }
+        // CRI itself learns of exits from events, and may have been catching up.
+        let again = Arc::downgrade(&inner);
+        tokio::spawn(async move {
+            for pause in [500, 1000, 3000] {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let Some(inner) = again.upgrade() else { return };
+                inner.compare_all(false).await.ok();
+            }
+        });
         drop(inner);
         while let Ok(Some(event)) = stream.message().await {
             let Some(inner) = engine.upgrade() else { return };
@@ -71,6 +75,31 @@ pub(super) async fn run(engine: Weak<Inner>) {
 }
 
 impl Inner {
+    /// Listens to containerd's events. Its answer to that call begins with the first event: one of our own makes it come,
+    /// and proves that whatever happens from here on is seen.
+    async fn subscribe(&self) -> Result<Streaming<Envelope>, Answer> {
+        let filters = ["/tasks/exit", "/tasks/oom", HELLO]
+            .map(|topic| format!("topic==\"{topic}\",namespace=={}", super::NAMESPACE))
+            .to_vec();
+        let mut events = self.containerd.events();
+        let listening = events.subscribe(request(SubscribeRequest { filters }));
+        let knocking = async {
+            let mut events = self.containerd.events();
+            loop {
+                let event = Some(Any { type_url: "io.k3c.hello".to_owned(), value: Vec::new() });
+                let message = PublishRequest { topic: HELLO.to_owned(), event };
+                if let Err(status) = events.publish(request(message)).await {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            answer = listening => Ok(answer?.into_inner()),
+            status = knocking => Err(status),
+        }
+    }
+
     fn on_event(self: &Arc<Self>, envelope: &Envelope) {
         let Some(event) = &envelope.event else { return };
         match envelope.topic.as_str() {
@@ -152,7 +181,9 @@ impl Inner {
                 self.on_exit(&record.container, LOST, Timestamp::now()).await;
             }
             // Started just before the engine died.
-            (Status::Created | Status::Exited | Status::Restarting, Some(S::ContainerRunning)) => {
+            (Status::Created | Status::Exited | Status::Restarting, Some(S::ContainerRunning))
+                if !record.used =>
+            {
                 self.adopt(record).await;
             }
             _ => {}
@@ -163,7 +194,7 @@ impl Inner {
     async fn adopt(&self, record: &Record) {
         let _one = self.lock(&record.id).await;
         let Ok(mut record) = self.record(&record.id) else { return };
-        if matches!(record.status, Status::Running | Status::Paused | Status::Removing) {
+        if record.used || matches!(record.status, Status::Running | Status::Paused | Status::Removing) {
             return;
         }
         let Some(status) = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status) else {

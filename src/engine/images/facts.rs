@@ -114,6 +114,13 @@ impl Inner {
         Ok(Facts { id: id.to_owned(), config_digest, config, chain, content_size, descriptor })
     }
 
+    /// The manifests of an index; none of a manifest.
+    pub(super) async fn children(&self, digest: &str) -> Result<Vec<String>, EngineError> {
+        let top: Value = json(&self.blob(digest).await?, digest)?;
+        let manifests = top["manifests"].as_array().into_iter().flatten();
+        Ok(manifests.filter_map(|m| m["digest"].as_str().map(str::to_owned)).collect())
+    }
+
     /// A whole blob; only for small ones.
     async fn blob(&self, digest: &str) -> Result<Vec<u8>, EngineError> {
         patiently(|| {

@@ -16,7 +16,6 @@ use prost::Message;
 use prost_types::Any;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -130,6 +129,7 @@ impl Inner {
             .unwrap_or_default();
         names.sort();
         names.dedup();
+        self.drop_archive_index(&mut names).await?;
         if names.is_empty() {
             return Err(EngineError::invalid("the archive has no image for this platform"));
         }
@@ -138,6 +138,30 @@ impl Inner {
             self.image_event("load", name, &reference::familiar(name)).await;
         }
         Ok(names)
+    }
+
+    /// containerd also keeps the archive's own index, as if it were an image without a name: that goes.
+    async fn drop_archive_index(&self, names: &mut Vec<String>) -> Result<(), EngineError> {
+        let targets: Vec<String> = self
+            .image_names()
+            .await?
+            .into_iter()
+            .filter(|i| names.contains(&i.name))
+            .filter_map(|i| i.target.map(|t| t.digest))
+            .collect();
+        let mut indexes = Vec::new();
+        for name in names.iter() {
+            let Some(digest) = name.strip_prefix(UNNAMED).and_then(|r| r.strip_prefix('@')) else { continue };
+            let children = self.children(digest).await?;
+            if !children.is_empty() && children.iter().all(|c| targets.contains(c)) {
+                indexes.push(name.clone());
+            }
+        }
+        for name in indexes {
+            self.delete_name(&name, false).await?;
+            names.retain(|n| *n != name);
+        }
+        Ok(())
     }
 
     /// CRI learns of new images from containerd's events: waits until it has.
@@ -268,9 +292,9 @@ fn import_error(status: &tonic::Status) -> EngineError {
     }
 }
 
-/// Imports what the binary brings: the pinned images always, the others the first time only.
-pub(in crate::engine) async fn import_all(inner: Arc<Inner>) {
-    for embedded in &inner.config.embedded_images {
+/// Imports what the binary brings: the images that k3c itself needs, or the others.
+pub(in crate::engine) async fn import_all(inner: &Inner, pinned: bool) {
+    for embedded in inner.config.embedded_images.iter().filter(|e| e.pinned == pinned) {
         if let Err(error) = inner.import_embedded(&embedded.reference).await {
             tracing::warn!(image = embedded.reference, %error, "cannot import an image of the bundle");
         }

@@ -112,7 +112,7 @@ impl Inner {
         }
     }
 
-    async fn delete_name(&self, name: &str, sync: bool) -> Result<(), EngineError> {
+    pub(super) async fn delete_name(&self, name: &str, sync: bool) -> Result<(), EngineError> {
         let answer = patiently(|| {
             let mut images = self.containerd.images();
             let message = DeleteImageRequest { name: name.to_owned(), sync, target: None };
