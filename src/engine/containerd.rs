@@ -2,7 +2,9 @@
 
 use super::error::EngineError;
 use containerd_client::services::v1 as api;
+use containerd_client::types::v1::{Process, Status as TaskStatus};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -70,6 +72,14 @@ pub(super) fn is_away(status: &Status) -> bool {
     }
 }
 
+/// How a first process ended that has; CRI may not have noticed yet.
+pub(super) fn ended(process: &Process) -> Option<(i32, Timestamp)> {
+    (process.status() == TaskStatus::Stopped).then(|| {
+        let time = process.exited_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
+        (i32::try_from(process.exit_status).unwrap_or(255), time.unwrap_or_else(Timestamp::now))
+    })
+}
+
 /// A request in our namespace.
 pub(super) fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
@@ -132,6 +142,11 @@ impl Containerd {
 
     /// The process ID of a container's first process on the engine's host.
     pub(super) async fn pid(&self, container: &str) -> Result<u32, EngineError> {
+        Ok(self.task(container).await?.map_or(0, |p| p.pid))
+    }
+
+    /// A container's first process.
+    pub(super) async fn task(&self, container: &str) -> Result<Option<Process>, EngineError> {
         let answer = patiently(|| {
             let mut tasks = api::tasks_client::TasksClient::new(self.channel());
             let message = api::GetRequest { container_id: container.to_owned(), exec_id: String::new() };
@@ -139,7 +154,7 @@ impl Containerd {
         })
         .await
         .map_err(EngineError::call("cannot ask for a task"))?;
-        Ok(answer.into_inner().process.map_or(0, |p| p.pid))
+        Ok(answer.into_inner().process)
     }
 
     /// Bytes in a snapshot of its own.

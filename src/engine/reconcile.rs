@@ -5,7 +5,7 @@
 //! subscribe -> compare all -> events ... connection lost -> subscribe -> compare all -> ...
 //! ```
 
-use super::containerd::request;
+use super::containerd::{ended, request};
 use super::containers::{Starter, nanoseconds, wants_restart};
 use super::cri::LABEL_ID;
 use super::error::EngineError;
@@ -165,7 +165,14 @@ impl Inner {
     async fn compare_one(self: &Arc<Self>, record: &Record, seen: Option<cri::ContainerState>) {
         use cri::ContainerState as S;
         match (record.status, seen) {
-            (Status::Running | Status::Paused, Some(S::ContainerRunning)) => {}
+            (Status::Running | Status::Paused, Some(S::ContainerRunning)) => {
+                // CRI learns of an exit later than containerd's tasks do.
+                if let Ok(Some(process)) = self.containerd.task(&record.container).await
+                    && let Some((code, time)) = ended(&process)
+                {
+                    self.on_exit(&record.container, code, time).await;
+                }
+            }
             (Status::Running | Status::Paused, Some(S::ContainerExited)) => {
                 let status = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status);
                 let status = status.unwrap_or_default();

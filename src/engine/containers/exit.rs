@@ -38,6 +38,8 @@ impl Inner {
         if record.container != container || !matches!(record.status, Status::Running | Status::Paused) {
             return;
         }
+        // We note a start when CRI has answered, which for a quick one is after its end.
+        let time = record.exit.started.map_or(time, |started| time.max(started));
         let oom = self.ooms.lock().is_ok_and(|mut o| o.remove(container));
         let ran = record.exit.started.map_or(Duration::ZERO, |s| time.duration_since(s).unsigned_abs());
         record.exit.code = code;

@@ -64,11 +64,14 @@ impl Inner {
         if starter == Starter::Policy && record.status != Status::Restarting {
             return Ok(Vec::new());
         }
-        if starter == Starter::User {
+        // What `always` brings back at the engine's start is wanted again, as in Docker.
+        if starter != Starter::Policy {
             record.desired = Desired::Running;
             record.stopped_by_user = false;
-            record.restart_count = 0;
             record.backoff_ms = 0;
+        }
+        if starter == Starter::User {
+            record.restart_count = 0;
         }
         let answer = self.start_attempt(&mut record).await;
         if let Err(error) = answer {
