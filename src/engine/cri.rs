@@ -68,7 +68,12 @@ impl Cri {
             async move { runtime.create_container(message).await }
         })
         .await
-        .map_err(EngineError::call("failed to create container"))?;
+        .map_err(|status| match status.message() {
+            text if text.contains("no users found") => {
+                EngineError::invalid("unable to find user: no matching entries in passwd file")
+            }
+            _ => EngineError::call("failed to create container")(status),
+        })?;
         Ok(answer.into_inner().container_id)
     }
 

@@ -19,6 +19,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
 /// No part of an archive is sent in larger pieces.
@@ -109,15 +110,11 @@ impl Inner {
             options: Some(TransferOptions { progress_stream: progress.id.clone() }),
         };
         let names = tokio::spawn(watch_progress(progress.receiver, outcomes));
-        let feeding = tokio::spawn(feed(data.sender, data.receiver, input));
+        let feeding = AbortOnDropHandle::new(tokio::spawn(feed(data.sender, data.receiver, input)));
         let answer = self.containerd.transfer().transfer(request(message)).await;
         drop(progress.sender);
-        let fed = if answer.is_ok() {
-            feeding.await.ok()
-        } else {
-            // What went wrong in reading is the cause; what containerd says is the consequence.
-            tokio::time::timeout(Duration::from_millis(200), feeding).await.ok().and_then(Result::ok)
-        };
+        // What went wrong in reading is the cause; what containerd says is the consequence.
+        let fed = if feeding.is_finished() { feeding.await.ok() } else { None };
         if let Some(Err(source)) = fed {
             return Err(EngineError::Broken(format!("cannot read the archive: {source}")));
         }
@@ -249,7 +246,7 @@ async fn feed(
         }
     }
     drop(sender);
-    // Widened windows that nobody needs are read away until containerd closes its side.
+    // Letting go of the other direction would cut off what containerd has not read yet: it closes it, or we are ended.
     while let Ok(Some(_)) = receiver.message().await {}
     Ok(())
 }
