@@ -6,6 +6,7 @@ use crate::proto::cri;
 use cri::image_service_client::ImageServiceClient;
 use cri::runtime_service_client::RuntimeServiceClient;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
 /// On a pod and a container: the record's ID.
@@ -14,6 +15,9 @@ pub(super) const LABEL_ID: &str = "io.k3c.id";
 pub(super) const LABEL_ATTEMPT: &str = "io.k3c.attempt";
 /// On a pod and a container: the name.
 pub(super) const LABEL_NAME: &str = "io.k3c.name";
+
+/// How long a pod may refuse to be removed.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The runtime and image services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -101,17 +105,35 @@ impl Cri {
         unless_missing(answer)
     }
 
-    /// Removes it with all that is in it; nothing there is success.
+    /// Removes it with all that is in it; nothing there is success. CRI refuses while it has not noticed an exit, or while
+    /// containerd still cleans up behind a dead shim: that passes.
     pub(super) async fn remove_pod(&self, pod: &str) -> Result<(), EngineError> {
-        let answer = patiently(|| {
+        if pod.is_empty() {
+            return Ok(());
+        }
+        let end = Instant::now() + REMOVAL_PATIENCE;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match unless_missing(self.try_remove_pod(pod).await) {
+                Err(error) if Instant::now() < end => {
+                    tracing::debug!(%error, pod, "trying again to remove a pod");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_remove_pod(&self, pod: &str) -> Result<(), EngineError> {
+        patiently(|| {
             let message = cri::RemovePodSandboxRequest { pod_sandbox_id: pod.to_owned() };
             let mut runtime = self.runtime();
             async move { runtime.remove_pod_sandbox(message).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot remove pod"));
-        unless_missing(answer)
+        .map_err(EngineError::call("cannot remove pod"))
     }
 
     pub(super) async fn stop_container(&self, container: &str, timeout: i64) -> Result<(), EngineError> {

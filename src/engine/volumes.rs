@@ -39,6 +39,7 @@ impl Engine {
     /// All volumes by name.
     pub async fn volumes(&self) -> Result<Vec<VolumeSummary>, EngineError> {
         let inner = self.inner();
+        inner.ready().await;
         let volumes: Vec<Volume> =
             inner.book.read().map(|b| b.volumes.values().cloned().collect()).unwrap_or_default();
         Ok(volumes.into_iter().map(|v| inner.volume_summary(v)).collect())

@@ -220,11 +220,10 @@ impl Store {
                 texts.insert(key.as_str(), value.as_str())?;
             }
             let mut ring = transaction.open_table(EVENT_RING)?;
-            let mut next = ring.last()?.map_or(1, |(last, _)| last.value() + 1);
-            for mut event in change.events {
-                event.sequence = next;
-                ring.insert(next, serde_json::to_vec(&event)?.as_slice())?;
-                next += 1;
+            let next = ring.last()?.map_or(1, |(last, _)| last.value() + 1);
+            for (sequence, mut event) in (next..).zip(change.events) {
+                event.sequence = sequence;
+                ring.insert(sequence, serde_json::to_vec(&event)?.as_slice())?;
                 events.push(event);
             }
             while ring.len()? > EVENTS {

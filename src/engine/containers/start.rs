@@ -119,7 +119,13 @@ impl Inner {
             }
             Err(error) => return Err(error),
         };
-        self.cri.remove_pod(&record.pod).await?;
+        // Nothing of the old attempt is in the way of the new one; what stays behind a crash is swept later.
+        let (cri, old) = (self.cri.clone(), record.pod.clone());
+        tokio::spawn(async move {
+            if let Err(error) = cri.remove_pod(&old).await {
+                tracing::warn!(%error, pod = old, "cannot remove the pod of an earlier attempt");
+            }
+        });
         record.attempt += 1;
         record.container = String::new();
         record.pod = String::new();
@@ -133,7 +139,7 @@ impl Inner {
 
     /// What stays of a start that failed: the code and the words; the container goes on as it was.
     async fn record_failed_start(
-        &self,
+        self: &Arc<Self>,
         mut record: Record,
         starter: Starter,
         error: EngineError,
@@ -149,7 +155,17 @@ impl Inner {
         record.exit.error = error.to_string();
         record.used = true;
         record.pid = 0;
-        record.status = if record.exit.started.is_none() { Status::Created } else { Status::Exited };
+        // What the container itself is guilty of will not get better; the rest may.
+        let again = starter != Starter::User
+            && !matches!(error, EngineError::Start { .. } | EngineError::NoSuchImage(_));
+        record.status = match record.exit.started {
+            _ if again => Status::Restarting,
+            None => Status::Created,
+            Some(_) => Status::Exited,
+        };
+        if again {
+            record.backoff_ms = (record.backoff_ms * 2).clamp(1_000, 60_000);
+        }
         if !record.pod.is_empty() {
             self.cri.stop_pod(&record.pod).await.ok();
         }
@@ -158,6 +174,9 @@ impl Inner {
         let die = events::container(&record, "die", Timestamp::now(), &[("exitCode", code)]);
         if let Err(error) = self.commit(change.event(die)).await {
             tracing::warn!(%error, container = record.name, "cannot record a failed start");
+        }
+        if again {
+            self.restart_later(&record);
         }
         error
     }

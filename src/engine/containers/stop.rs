@@ -215,5 +215,7 @@ pub(super) fn is_over(error: &EngineError) -> bool {
             if status.message().contains("process already finished")
                 || status.message().contains("not running")
                 || status.message().contains("no such process")
+                // Its shim is gone, and with it the process.
+                || status.message().contains("ttrpc: closed")
                 || status.code() == tonic::Code::FailedPrecondition)
 }
