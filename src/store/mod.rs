@@ -1,1 +1,357 @@
-//! (room: see the table in `lib.rs`)
+//! The records: what people asked for, in one redb file. One transaction per change; values are JSON.
+//!
+//! Nothing in here decides anything. A file of a newer schema is refused; redb locks the file, so a second engine waits a
+//! little for a first one that is still dying.
+
+mod record;
+
+pub use record::{Desired, Exit, Record, Resolved, Tombstone};
+
+use crate::model::event::Event;
+use crate::model::id::ContainerId;
+use crate::model::volume::Volume;
+use jiff::Timestamp;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Raised when an older engine could no longer read what we write.
+const SCHEMA: u64 = 1;
+/// How many events are kept.
+const EVENTS: u64 = 10_000;
+/// How long an exit code is kept for those who wait for a removed container.
+const TOMBSTONE: Duration = Duration::from_secs(600);
+/// How long we wait for another engine to let go of the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("containers");
+const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("volumes");
+const TOMBSTONES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tombstones");
+const EVENT_RING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+
+/// What can go wrong with the file.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else holds it.
+    #[error("the records {} are in use by another engine", .0.display())]
+    InUse(PathBuf),
+    /// We are too old.
+    #[error(
+        "the records {} were written by a newer k3c (schema {found}, this one knows {SCHEMA}): use that one, or another data directory",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+    },
+    /// No file.
+    #[error("cannot open the records {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// While reading or writing.
+    #[error("cannot use the records")]
+    Database(#[source] Box<redb::Error>),
+    /// A value that we cannot read.
+    #[error("a record cannot be read: {0}")]
+    Value(#[from] serde_json::Error),
+}
+
+macro_rules! from_redb {
+    ($($kind:ident)*) => {
+        $(impl From<redb::$kind> for StoreError {
+            fn from(error: redb::$kind) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        })*
+    };
+}
+from_redb!(TransactionError TableError StorageError CommitError);
+
+/// One change, applied as a whole. Built by the engine, applied by [`Store::apply`].
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Records to write.
+    pub records: Vec<Record>,
+    /// Records to remove.
+    pub removed: Vec<Tombstone>,
+    /// Volumes to write.
+    pub volumes: Vec<Volume>,
+    /// Volumes to remove.
+    pub removed_volumes: Vec<String>,
+    /// Events to add.
+    pub events: Vec<Event>,
+    /// Named texts to write.
+    pub texts: Vec<(String, String)>,
+}
+
+impl Change {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes a record.
+    pub fn put(mut self, record: &Record) -> Self {
+        self.records.push(record.clone());
+        self
+    }
+
+    /// Removes a record and keeps its exit code for a while.
+    pub fn bury(mut self, tombstone: Tombstone) -> Self {
+        self.removed.push(tombstone);
+        self
+    }
+
+    /// Writes a volume.
+    pub fn put_volume(mut self, volume: Volume) -> Self {
+        self.volumes.push(volume);
+        self
+    }
+
+    /// Removes a volume.
+    pub fn remove_volume(mut self, name: &str) -> Self {
+        self.removed_volumes.push(name.to_owned());
+        self
+    }
+
+    /// Adds an event; its sequence number is given when it is applied.
+    pub fn event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Writes a named text (a choice made once).
+    pub fn text(mut self, key: &str, value: &str) -> Self {
+        self.texts.push((key.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The open file. Cheap to clone; closed with the last clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Database>);
+
+impl Store {
+    /// Opens or makes the file. Blocks up to a few seconds while another engine holds it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let patience = Instant::now() + LOCK_PATIENCE;
+        let database = loop {
+            match Database::create(path) {
+                Ok(database) => break database,
+                Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path.to_owned())),
+                Err(error) => {
+                    return Err(StoreError::Open { path: path.to_owned(), source: Box::new(error.into()) });
+                }
+            }
+        };
+        let store = Self(Arc::new(database));
+        store.prepare(path)?;
+        Ok(store)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write()?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let found = meta.get("schema")?.map(|v| v.value());
+            match found {
+                Some(found) if found > SCHEMA => {
+                    return Err(StoreError::Newer { path: path.to_owned(), found });
+                }
+                Some(SCHEMA) => {}
+                _ => {
+                    meta.insert("schema", SCHEMA)?;
+                }
+            }
+            transaction.open_table(TEXTS)?;
+            transaction.open_table(RECORDS)?;
+            transaction.open_table(VOLUMES)?;
+            transaction.open_table(TOMBSTONES)?;
+            transaction.open_table(EVENT_RING)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Applies a change as a whole; returns its events with their sequence numbers.
+    pub fn apply(&self, change: Change) -> Result<Vec<Event>, StoreError> {
+        let transaction = self.0.begin_write()?;
+        let mut events = Vec::new();
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            for record in &change.records {
+                records.insert(record.id.as_str(), serde_json::to_vec(record)?.as_slice())?;
+            }
+            if !change.removed.is_empty() {
+                let mut tombstones = transaction.open_table(TOMBSTONES)?;
+                for tombstone in &change.removed {
+                    records.remove(tombstone.id.as_str())?;
+                    tombstones.insert(tombstone.id.as_str(), serde_json::to_vec(tombstone)?.as_slice())?;
+                }
+                drop_old(&mut tombstones)?;
+            }
+            let mut volumes = transaction.open_table(VOLUMES)?;
+            for volume in &change.volumes {
+                volumes.insert(volume.name.as_str(), serde_json::to_vec(volume)?.as_slice())?;
+            }
+            for name in &change.removed_volumes {
+                volumes.remove(name.as_str())?;
+            }
+            let mut texts = transaction.open_table(TEXTS)?;
+            for (key, value) in &change.texts {
+                texts.insert(key.as_str(), value.as_str())?;
+            }
+            let mut ring = transaction.open_table(EVENT_RING)?;
+            let next = ring.last()?.map_or(1, |(last, _)| last.value() + 1);
+            for (sequence, mut event) in (next..).zip(change.events) {
+                event.sequence = sequence;
+                ring.insert(sequence, serde_json::to_vec(&event)?.as_slice())?;
+                events.push(event);
+            }
+            while ring.len()? > EVENTS {
+                ring.pop_first()?;
+            }
+        }
+        transaction.commit()?;
+        Ok(events)
+    }
+
+    /// Every container.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.all(RECORDS)
+    }
+
+    /// Every volume by name.
+    pub fn volumes(&self) -> Result<BTreeMap<String, Volume>, StoreError> {
+        Ok(self.all::<Volume>(VOLUMES)?.into_iter().map(|v| (v.name.clone(), v)).collect())
+    }
+
+    /// What is left of a removed container, by its ID or name; the latest of that name.
+    pub fn tombstone(&self, who: &str) -> Result<Option<Tombstone>, StoreError> {
+        let mut found: Vec<Tombstone> = self.all(TOMBSTONES)?;
+        found.retain(|t| {
+            t.id.as_str() == who || t.name == who || (who.len() >= 12 && t.id.as_str().starts_with(who))
+        });
+        found.retain(|t| fresh(t.removed));
+        found.sort_by_key(|t| t.removed);
+        Ok(found.pop())
+    }
+
+    /// A choice made once.
+    pub fn text(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let transaction = self.0.begin_read()?;
+        Ok(transaction.open_table(TEXTS)?.get(key)?.map(|v| v.value().to_owned()))
+    }
+
+    /// The events that are kept, oldest first, with a sequence number above `after`.
+    pub fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
+        let transaction = self.0.begin_read()?;
+        let ring = transaction.open_table(EVENT_RING)?;
+        let mut events = Vec::new();
+        for entry in ring.range(after + 1..)? {
+            events.push(serde_json::from_slice(entry?.1.value())?);
+        }
+        Ok(events)
+    }
+
+    fn all<T: DeserializeOwned + Serialize>(
+        &self,
+        table: TableDefinition<'_, &'static str, &'static [u8]>,
+    ) -> Result<Vec<T>, StoreError> {
+        let transaction = self.0.begin_read()?;
+        let table = transaction.open_table(table)?;
+        let mut values = Vec::new();
+        for entry in table.iter()? {
+            values.push(serde_json::from_slice(entry?.1.value())?);
+        }
+        Ok(values)
+    }
+}
+
+fn fresh(removed: Timestamp) -> bool {
+    Timestamp::now().duration_since(removed).unsigned_abs() < TOMBSTONE
+}
+
+fn drop_old(tombstones: &mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<(), StoreError> {
+    let mut old: Vec<ContainerId> = Vec::new();
+    for entry in tombstones.iter()? {
+        let tombstone: Tombstone = serde_json::from_slice(entry?.1.value())?;
+        if !fresh(tombstone.removed) {
+            old.push(tombstone.id);
+        }
+    }
+    for id in old {
+        tombstones.remove(id.as_str())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(action: &str) -> Event {
+        Event {
+            sequence: 0,
+            time: Timestamp::now(),
+            kind: "container".into(),
+            action: action.into(),
+            actor: "x".into(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn changes_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k3c.redb");
+        let store = Store::open(&path).unwrap();
+        let volume = Volume {
+            name: "v1".into(),
+            created: Timestamp::now(),
+            labels: BTreeMap::new(),
+            anonymous: false,
+        };
+        let events = store
+            .apply(Change::new().put_volume(volume).event(event("a")).event(event("b")).text("k", "v"))
+            .unwrap();
+        assert_eq!(events.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2]);
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.volumes().unwrap().len(), 1);
+        assert_eq!(store.events(1).unwrap().len(), 1);
+        assert_eq!(store.text("k").unwrap().as_deref(), Some("v"));
+        store.apply(Change::new().remove_volume("v1")).unwrap();
+        assert!(store.volumes().unwrap().is_empty());
+    }
+
+    #[test]
+    fn refuses_a_newer_schema() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k3c.redb");
+        let store = Store::open(&path).unwrap();
+        let transaction = store.0.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("schema", SCHEMA + 1).unwrap();
+        transaction.commit().unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer { .. })));
+    }
+}

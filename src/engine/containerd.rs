@@ -1,0 +1,171 @@
+//! The way to containerd: one lazily connecting channel that comes back by itself, and patience while it is away.
+
+use super::error::EngineError;
+use containerd_client::services::v1 as api;
+use containerd_client::types::v1::{Process, Status as TaskStatus};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Status};
+
+/// Where everything lives.
+pub const NAMESPACE: &str = "k8s.io";
+/// How long a call waits for containerd to be back.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Lists of images and containers may be long.
+pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
+
+/// containerd's services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Containerd {
+    channel: Channel,
+}
+
+/// Makes a channel to a unix socket, connecting when it is first used and again whenever it broke.
+pub fn channel(socket: &Path) -> Channel {
+    let socket: PathBuf = socket.to_owned();
+    Endpoint::from_static("http://containerd")
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
+}
+
+/// Calls until it is not `Unavailable`, for some seconds.
+pub(super) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match call().await {
+            Err(status) if is_away(&status) && Instant::now() < end => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(250));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// containerd is not there (rather than: it said no).
+pub(super) fn is_away(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        // What tonic says when the connection breaks under a call.
+        Code::Unknown => {
+            let text = status.message();
+            text.contains("transport error")
+                || text.contains("h2 protocol error")
+                || text.contains("connection")
+        }
+        Code::Unimplemented => status.message().contains("unknown service"),
+        _ => false,
+    }
+}
+
+/// How a first process ended that has; CRI may not have noticed yet.
+pub(super) fn ended(process: &Process) -> Option<(i32, Timestamp)> {
+    (process.status() == TaskStatus::Stopped).then(|| {
+        let time = process.exited_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
+        (i32::try_from(process.exit_status).unwrap_or(255), time.unwrap_or_else(Timestamp::now))
+    })
+}
+
+/// A request in our namespace.
+pub(super) fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
+    request
+}
+
+impl Containerd {
+    /// To the containerd behind a channel.
+    pub fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    /// The channel itself.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(super) fn images(&self) -> api::images_client::ImagesClient<Channel> {
+        api::images_client::ImagesClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn content(&self) -> api::content_client::ContentClient<Channel> {
+        api::content_client::ContentClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn snapshots(&self) -> api::snapshots::snapshots_client::SnapshotsClient<Channel> {
+        api::snapshots::snapshots_client::SnapshotsClient::new(self.channel())
+    }
+
+    pub(super) fn transfer(&self) -> api::transfer_client::TransferClient<Channel> {
+        api::transfer_client::TransferClient::new(self.channel())
+    }
+
+    pub(super) fn streaming(&self) -> api::streaming_client::StreamingClient<Channel> {
+        api::streaming_client::StreamingClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn events(&self) -> api::events_client::EventsClient<Channel> {
+        api::events_client::EventsClient::new(self.channel())
+    }
+
+    /// Sends a signal to the first process of a container's task.
+    pub(super) async fn kill(&self, container: &str, signal: i32) -> Result<(), EngineError> {
+        let signal = u32::try_from(signal).unwrap_or(9);
+        patiently(|| {
+            let mut tasks = api::tasks_client::TasksClient::new(self.channel());
+            let message = api::KillRequest {
+                container_id: container.to_owned(),
+                exec_id: String::new(),
+                signal,
+                all: false,
+            };
+            async move { tasks.kill(request(message)).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot kill container"))
+    }
+
+    /// The process ID of a container's first process on the engine's host.
+    pub(super) async fn pid(&self, container: &str) -> Result<u32, EngineError> {
+        Ok(self.task(container).await?.map_or(0, |p| p.pid))
+    }
+
+    /// A container's first process.
+    pub(super) async fn task(&self, container: &str) -> Result<Option<Process>, EngineError> {
+        let answer = patiently(|| {
+            let mut tasks = api::tasks_client::TasksClient::new(self.channel());
+            let message = api::GetRequest { container_id: container.to_owned(), exec_id: String::new() };
+            async move { tasks.get(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot ask for a task"))?;
+        Ok(answer.into_inner().process)
+    }
+
+    /// Bytes in a snapshot of its own.
+    pub(super) async fn usage(&self, snapshotter: &str, key: &str) -> Result<i64, EngineError> {
+        let message =
+            api::snapshots::UsageRequest { snapshotter: snapshotter.to_owned(), key: key.to_owned() };
+        let answer = self
+            .snapshots()
+            .usage(request(message))
+            .await
+            .map_err(EngineError::call("cannot ask for a size"))?;
+        Ok(answer.into_inner().size)
+    }
+}

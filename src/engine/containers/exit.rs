@@ -1,0 +1,135 @@
+//! The end of an attempt: how it went is recorded, then policy decides what comes next.
+
+use super::start::Starter;
+use crate::engine::{Inner, events};
+use crate::model::container::{RestartPolicy, Status};
+use crate::model::id::ContainerId;
+use crate::store::{Change, Desired, Record};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Docker's first pause before a restart, in milliseconds; it doubles.
+const FIRST_PAUSE: u64 = 100;
+/// And its last.
+const LAST_PAUSE: u64 = 60_000;
+/// Who ran this long begins with the first pause again.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// The first process of a CRI container has ended. Anything that is not the running attempt of a record is ignored.
+    ///
+    /// Boxed, because what follows from an exit may end in another one.
+    pub(in crate::engine) fn on_exit<'a>(
+        self: &'a Arc<Self>,
+        container: &'a str,
+        code: i32,
+        time: Timestamp,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.record_exit(container, code, time))
+    }
+
+    async fn record_exit(self: &Arc<Self>, container: &str, code: i32, time: Timestamp) {
+        let Some(id) = self.record_of(container).map(|r| r.id) else { return };
+        let lock = self.lock(&id).await;
+        let Ok(mut record) = self.record(&id) else { return };
+        if record.container != container || !matches!(record.status, Status::Running | Status::Paused) {
+            return;
+        }
+        // We note a start when CRI has answered, which for a quick one is after its end.
+        let time = record.exit.started.map_or(time, |started| time.max(started));
+        let oom = self.ooms.lock().is_ok_and(|mut o| o.remove(container));
+        let ran = record.exit.started.map_or(Duration::ZERO, |s| time.duration_since(s).unsigned_abs());
+        record.exit.code = code;
+        record.exit.finished = Some(time);
+        record.exit.oom_killed = oom;
+        record.pid = 0;
+        let again = !self.draining.load(Ordering::SeqCst) && wants_restart(&record);
+        record.status = if again { Status::Restarting } else { Status::Exited };
+        if again {
+            record.backoff_ms = next_pause(record.backoff_ms, ran);
+        }
+        let mut change = Change::new().put(&record);
+        if oom {
+            change = change.event(events::container(&record, "oom", time, &[]));
+        }
+        let exit = ("exitCode", code.to_string());
+        let seconds = ("execDuration", ran.as_secs().to_string());
+        change = change.event(events::container(&record, "die", time, &[exit, seconds]));
+        if let Err(error) = self.commit(change).await {
+            tracing::error!(%error, container = record.name, "cannot record an exit");
+        }
+        drop(lock);
+        if again {
+            self.restart_later(&record);
+        } else if record.spec.auto_remove {
+            let inner = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = inner.remove_one(&record.id, true, true).await {
+                    tracing::warn!(%error, container = record.name, "cannot remove a container after its end");
+                }
+            });
+        } else {
+            let inner = self.clone();
+            tokio::spawn(async move { inner.rest(&record.id).await });
+        }
+    }
+
+    /// Ends the pod of an attempt that is over: nothing of it runs on; its container and snapshot stay.
+    pub(in crate::engine) async fn rest(self: &Arc<Self>, id: &ContainerId) {
+        let _one = self.lock(id).await;
+        let Ok(record) = self.record(id) else { return };
+        if record.status == Status::Exited
+            && !record.pod.is_empty()
+            && let Err(error) = self.cri.stop_pod(&record.pod).await
+        {
+            tracing::warn!(%error, container = record.name, "cannot stop a pod");
+        }
+    }
+
+    /// Starts it after its pause, unless somebody changed his mind meanwhile.
+    pub(in crate::engine) fn restart_later(self: &Arc<Self>, record: &Record) {
+        let inner = Arc::downgrade(self);
+        let id = record.id.clone();
+        let pause = Duration::from_millis(record.backoff_ms);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let Some(inner) = inner.upgrade() else { return };
+            if let Err(error) = Box::pin(inner.start_one(&id, Starter::Policy)).await {
+                tracing::warn!(%error, container = %id, "cannot restart a container");
+            }
+        });
+    }
+}
+
+/// Does its policy bring it back after this exit?
+pub(in crate::engine) fn wants_restart(record: &Record) -> bool {
+    if record.desired == Desired::Stopped || record.stopped_by_user {
+        return false;
+    }
+    match record.spec.restart {
+        RestartPolicy::No => false,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        RestartPolicy::OnFailure { max } => record.exit.code != 0 && (max == 0 || record.restart_count < max),
+    }
+}
+
+fn next_pause(last: u64, ran: Duration) -> u64 {
+    if last == 0 || ran >= GOOD_RUN { FIRST_PAUSE } else { (last * 2).min(LAST_PAUSE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses() {
+        let short = Duration::from_secs(1);
+        assert_eq!(next_pause(0, short), 100);
+        assert_eq!(next_pause(100, short), 200);
+        assert_eq!(next_pause(51_200, short), 60_000);
+        assert_eq!(next_pause(60_000, GOOD_RUN), 100);
+    }
+}

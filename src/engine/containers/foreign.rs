@@ -1,0 +1,231 @@
+//! Containers that somebody else made through CRI: shown as `pod/container`, touched only when named exactly.
+
+use crate::engine::Inner;
+use crate::engine::cri::LABEL_ID;
+use crate::engine::error::EngineError;
+use crate::model::container::{ContainerState, ContainerSummary, ExitStatus, Status};
+use crate::model::id::ContainerId;
+use crate::model::reason::Reason;
+use crate::model::reference;
+use crate::proto::cri;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Kubernetes' names for where a container comes from.
+const POD_NAME: &str = "io.kubernetes.pod.name";
+
+/// One of them, with its pod's name.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Foreign {
+    pub(in crate::engine) container: cri::Container,
+    pub(in crate::engine) name: String,
+}
+
+impl Inner {
+    /// All containers that carry no label of ours.
+    pub(in crate::engine) async fn foreign(&self) -> Result<Vec<Foreign>, EngineError> {
+        let containers: Vec<cri::Container> =
+            self.cri.containers().await?.into_iter().filter(|c| !c.labels.contains_key(LABEL_ID)).collect();
+        if containers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pods: BTreeMap<String, String> = self
+            .cri
+            .pods(None)
+            .await?
+            .into_iter()
+            .map(|p| (p.id, p.metadata.map(|m| m.name).unwrap_or_default()))
+            .collect();
+        Ok(containers
+            .into_iter()
+            .map(|container| {
+                let pod = pods
+                    .get(&container.pod_sandbox_id)
+                    .cloned()
+                    .or_else(|| container.labels.get(POD_NAME).cloned())
+                    .unwrap_or_default();
+                let own = container.metadata.as_ref().map(|m| m.name.clone()).unwrap_or_default();
+                Foreign { container, name: format!("{pod}/{own}") }
+            })
+            .collect())
+    }
+
+    /// The one with exactly this name or ID (or, for what changes nothing, a prefix of its ID).
+    pub(in crate::engine) async fn find_foreign(
+        &self,
+        who: &str,
+        prefix: bool,
+        missing: EngineError,
+    ) -> Result<Foreign, EngineError> {
+        if !matches!(missing, EngineError::NoSuchContainer(_)) {
+            return Err(missing);
+        }
+        let all = self.foreign().await?;
+        let exact = all.iter().find(|f| f.container.id == who || f.name == who).cloned();
+        let found = exact.or_else(|| {
+            let mut begins = all.iter().filter(|f| prefix && f.container.id.starts_with(who));
+            match (begins.next(), begins.next()) {
+                (Some(one), None) => Some(one.clone()),
+                _ => None,
+            }
+        });
+        found.ok_or(missing)
+    }
+
+    pub(super) async fn stop_foreign(
+        &self,
+        who: &str,
+        timeout: Option<i64>,
+        missing: EngineError,
+    ) -> Result<(), EngineError> {
+        let found = self.find_foreign(who, true, missing).await?;
+        self.cri.stop_container(&found.container.id, timeout.unwrap_or(10).max(0)).await
+    }
+
+    pub(super) async fn kill_foreign(
+        &self,
+        who: &str,
+        signal: i32,
+        missing: EngineError,
+    ) -> Result<(), EngineError> {
+        let found = self.find_foreign(who, true, missing).await?;
+        match self.containerd.kill(&found.container.id, signal).await {
+            Err(error) if super::stop::is_over(&error) => Err(EngineError::refused(
+                Reason::NotRunning,
+                format!("cannot kill container: {who}: container {} is not running", found.container.id),
+            )),
+            other => other,
+        }
+    }
+
+    pub(super) async fn remove_foreign(
+        &self,
+        who: &str,
+        force: bool,
+        missing: EngineError,
+    ) -> Result<(), EngineError> {
+        let found = self.find_foreign(who, false, missing).await?;
+        if !force {
+            return Err(EngineError::refused(
+                Reason::Conflict,
+                format!(
+                    "cannot remove container \"{who}\": it was not made by k3c: force remove it by its exact name"
+                ),
+            ));
+        }
+        self.cri.remove_container(&found.container.id).await
+    }
+
+    pub(super) async fn wait_foreign(
+        &self,
+        who: &str,
+        missing: EngineError,
+    ) -> Result<ExitStatus, EngineError> {
+        let found = self.find_foreign(who, true, missing).await?;
+        loop {
+            let status = self.cri.status(&found.container.id, false).await?.status.unwrap_or_default();
+            if status.state() == cri::ContainerState::ContainerExited {
+                let oom_killed = status.reason == "OOMKilled";
+                return Ok(ExitStatus { code: status.exit_code, error: String::new(), oom_killed });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Where CRI writes its log.
+    pub(in crate::engine) async fn foreign_log(&self, container: &str) -> Result<PathBuf, EngineError> {
+        let status = self.cri.status(container, false).await?.status.unwrap_or_default();
+        Ok(PathBuf::from(status.log_path))
+    }
+
+    pub(super) async fn inspect_foreign(
+        &self,
+        who: &str,
+        missing: EngineError,
+    ) -> Result<Value, EngineError> {
+        let found = self.find_foreign(who, true, missing).await?;
+        let status = self.cri.status(&found.container.id, false).await?.status.unwrap_or_default();
+        let state = state(&status);
+        let word = state.status;
+        let pid =
+            if word == Status::Running { self.containerd.pid(&status.id).await.unwrap_or(0) } else { 0 };
+        Ok(json!({
+            "Id": status.id,
+            "Created": nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
+            "Name": format!("/{}", found.name),
+            "Image": status.image_ref,
+            "LogPath": status.log_path,
+            "State": {
+                "Status": word.as_str(),
+                "Running": word == Status::Running,
+                "Paused": false,
+                "Restarting": false,
+                "OOMKilled": state.oom_killed,
+                "Dead": false,
+                "Pid": pid,
+                "ExitCode": state.exit_code,
+                "Error": status.message,
+                "StartedAt": super::inspect::time(state.started_at),
+                "FinishedAt": super::inspect::time(state.finished_at),
+            },
+            "Config": {
+                "Image": status.image.map(|i| i.image).unwrap_or_default(),
+                "Labels": status.labels,
+            },
+            "Foreign": true,
+        }))
+    }
+
+    /// Their rows in `ps`.
+    pub(super) async fn foreign_rows(&self) -> Result<Vec<ContainerSummary>, EngineError> {
+        let mut rows = Vec::new();
+        for found in self.foreign().await? {
+            let Ok(id) = ContainerId::try_from(found.container.id.clone()) else { continue };
+            // It may be gone by now.
+            let Ok(answer) = self.cri.status(id.as_str(), false).await else { continue };
+            let status = answer.status.unwrap_or_default();
+            let image = found.container.image.map(|i| i.image).unwrap_or_default();
+            rows.push(ContainerSummary {
+                id,
+                names: vec![found.name],
+                image: reference::familiar(&image),
+                image_id: found.container.image_ref,
+                command: String::new(),
+                created: nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
+                state: state(&status),
+                labels: found.container.labels.into_iter().collect(),
+                mounts: Vec::new(),
+                size: None,
+                foreign: true,
+            });
+        }
+        Ok(rows)
+    }
+}
+
+fn state(status: &cri::ContainerStatus) -> ContainerState {
+    ContainerState {
+        status: match status.state() {
+            cri::ContainerState::ContainerCreated => Status::Created,
+            cri::ContainerState::ContainerRunning => Status::Running,
+            cri::ContainerState::ContainerExited => Status::Exited,
+            cri::ContainerState::ContainerUnknown => Status::Dead,
+        },
+        pid: 0,
+        exit_code: status.exit_code,
+        error: status.message.clone(),
+        oom_killed: status.reason == "OOMKilled",
+        started_at: nanoseconds(status.started_at),
+        finished_at: nanoseconds(status.finished_at),
+        attempt: status.metadata.as_ref().map_or(0, |m| m.attempt),
+        restart_count: 0,
+    }
+}
+
+/// CRI's time; 0 is never.
+pub(in crate::engine) fn nanoseconds(time: i64) -> Option<Timestamp> {
+    if time == 0 { None } else { Timestamp::from_nanosecond(i128::from(time)).ok() }
+}

@@ -1,0 +1,247 @@
+//! `inspect`: Docker's document of one container, and our own keys.
+
+use super::list::state;
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
+use crate::model::container::{Mount, MountKind, RestartPolicy, Status};
+use crate::store::Record;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+impl Engine {
+    /// Docker's document of one container.
+    pub async fn inspect(&self, who: &str, size: bool) -> Result<Value, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = match inner.find(who) {
+            Ok(record) => record,
+            Err(error) => return inner.inspect_foreign(who, error).await,
+        };
+        let mut document = inner.document(&record);
+        if size {
+            let own = inner.containerd.usage(&inner.config.snapshotter, &record.container).await.unwrap_or(0);
+            let below = match inner.facts(&record.resolved.image_id).await {
+                Ok(facts) => inner.unpacked_size(&facts).await,
+                Err(_) => 0,
+            };
+            document["SizeRw"] = json!(own);
+            document["SizeRootFs"] = json!(own + below);
+        }
+        Ok(document)
+    }
+}
+
+/// Docker's time; never is the year 1.
+pub(super) fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |t| t.to_string())
+}
+
+impl Inner {
+    fn document(&self, record: &Record) -> Value {
+        let resolved = &record.resolved;
+        let mut argv = [resolved.entrypoint.clone(), resolved.command.clone()].concat();
+        let path = if argv.is_empty() { String::new() } else { argv.remove(0) };
+        let logs = self.log_dir(record, record.attempt).join(super::attempt::LOG);
+        let hosts = self.own_dir(record).join("hosts");
+        json!({
+            "Id": record.id,
+            "Created": record.created.to_string(),
+            "Path": path,
+            "Args": argv,
+            "State": state_of(record),
+            "Image": resolved.image_id,
+            "ResolvConfPath": "",
+            "HostnamePath": "",
+            "HostsPath": hosts,
+            "LogPath": logs,
+            "Name": format!("/{}", record.name),
+            "RestartCount": record.restart_count,
+            "Attempt": record.attempt,
+            "Driver": self.config.snapshotter,
+            "Platform": "linux",
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "HostConfig": self.host_config(record),
+            "GraphDriver": { "Name": self.config.snapshotter, "Data": null },
+            "Mounts": self.mounts_of(record),
+            "Config": config_of(record),
+            "NetworkSettings": network_of(record),
+            "DroppedLimits": resolved.dropped_limits,
+            "Warnings": resolved.warnings,
+            "PodId": record.pod,
+            "CriId": record.container,
+        })
+    }
+
+    fn host_config(&self, record: &Record) -> Value {
+        let spec = &record.spec;
+        let resources = &spec.resources;
+        let (policy, retries) = match spec.restart {
+            RestartPolicy::No => ("no", 0),
+            RestartPolicy::Always => ("always", 0),
+            RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+            RestartPolicy::OnFailure { max } => ("on-failure", max),
+        };
+        let dropped = |name: &str| record.resolved.dropped_limits.iter().any(|d| d == name);
+        // What was dropped is not in force, and so not shown as if it were.
+        let limit = |name: &str, value: i64| if dropped(name) { 0 } else { value };
+        let binds: Vec<String> = spec.mounts.iter().filter_map(bind).collect();
+        json!({
+            "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
+            "ContainerIDFile": "",
+            "LogConfig": { "Type": "json-file", "Config": {} },
+            "NetworkMode": "bridge",
+            "PortBindings": {},
+            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
+            "AutoRemove": spec.auto_remove,
+            "VolumeDriver": "",
+            "VolumesFrom": null,
+            "CapAdd": or_null(&spec.cap_add),
+            "CapDrop": or_null(&spec.cap_drop),
+            "CgroupnsMode": "private",
+            "Dns": self.config.dns,
+            "IpcMode": "private",
+            "PidMode": "",
+            "Privileged": spec.privileged,
+            "PublishAllPorts": false,
+            "ReadonlyRootfs": spec.read_only,
+            "SecurityOpt": null,
+            "Runtime": if self.config.runtime_handler.is_empty() { "runc" } else { &self.config.runtime_handler },
+            "CpuShares": limit("CpuShares", resources.cpu_shares),
+            "Memory": limit("Memory", resources.memory),
+            "NanoCpus": limit("NanoCpus", resources.nano_cpus),
+            "CpusetCpus": if dropped("CpusetCpus") { "" } else { &resources.cpuset_cpus },
+            "MemorySwap": limit("MemorySwap", resources.memory_swap),
+            "PidsLimit": limit("PidsLimit", resources.pids_limit),
+        })
+    }
+
+    fn mounts_of(&self, record: &Record) -> Vec<Value> {
+        record.resolved.mounts.iter().map(|m| self.mount_of(m)).collect()
+    }
+
+    fn mount_of(&self, mount: &Mount) -> Value {
+        let mode = if mount.read_only { "ro" } else { "" };
+        match &mount.kind {
+            MountKind::Bind { source, .. } => json!({
+                "Type": "bind", "Source": source, "Destination": mount.target, "Mode": mode, "RW": !mount.read_only,
+                "Propagation": if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation },
+            }),
+            MountKind::Volume { name } => json!({
+                "Type": "volume", "Name": name, "Source": self.volume_dir(name), "Destination": mount.target,
+                "Driver": "local", "Mode": mode, "RW": !mount.read_only, "Propagation": "",
+            }),
+            MountKind::Tmpfs => json!({
+                "Type": "tmpfs", "Source": "", "Destination": mount.target, "Mode": mode, "RW": !mount.read_only,
+                "Propagation": "",
+            }),
+        }
+    }
+}
+
+fn state_of(record: &Record) -> Value {
+    let state = state(record);
+    let is = |status: Status| state.status == status;
+    json!({
+        "Status": state.status.as_str(),
+        "Running": matches!(state.status, Status::Running | Status::Paused | Status::Restarting),
+        "Paused": is(Status::Paused),
+        "Restarting": is(Status::Restarting),
+        "OOMKilled": state.oom_killed,
+        "Dead": is(Status::Dead),
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    })
+}
+
+fn config_of(record: &Record) -> Value {
+    let (spec, resolved) = (&record.spec, &record.resolved);
+    let set = |names: &[String]| -> Value {
+        if names.is_empty() {
+            return Value::Null;
+        }
+        Value::Object(names.iter().map(|n| (n.clone(), json!({}))).collect::<Map<_, _>>())
+    };
+    let volumes: Vec<String> = resolved
+        .mounts
+        .iter()
+        .filter(|m| {
+            matches!(m.kind, MountKind::Volume { .. }) && !spec.mounts.iter().any(|s| s.target == m.target)
+        })
+        .map(|m| m.target.clone())
+        .collect();
+    let mut config = json!({
+        "Hostname": resolved.hostname,
+        "Domainname": "",
+        "User": resolved.user,
+        "AttachStdin": false,
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Tty": false,
+        "OpenStdin": false,
+        "StdinOnce": false,
+        "Env": resolved.env,
+        "Cmd": or_null(&resolved.command),
+        "Image": spec.image,
+        "Volumes": set(&volumes),
+        "WorkingDir": resolved.working_dir,
+        "Entrypoint": or_null(&resolved.entrypoint),
+        "OnBuild": null,
+        "Labels": resolved.labels,
+        "StopSignal": resolved.stop_signal,
+    });
+    if !resolved.exposed.is_empty() {
+        config["ExposedPorts"] = set(&resolved.exposed);
+    }
+    if let Some(timeout) = spec.stop_timeout {
+        config["StopTimeout"] = json!(timeout);
+    }
+    config
+}
+
+fn network_of(record: &Record) -> Value {
+    let running = matches!(record.status, Status::Running | Status::Paused);
+    let address = if running { record.address.as_str() } else { "" };
+    let ports: Map<String, Value> =
+        record.resolved.exposed.iter().map(|p| (p.clone(), Value::Null)).collect();
+    json!({
+        "Bridge": "",
+        "SandboxID": record.pod,
+        "SandboxKey": "",
+        "Ports": ports,
+        "Gateway": "",
+        "IPAddress": address,
+        "MacAddress": "",
+        "Networks": { "bridge": {
+            "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "NetworkID": "", "EndpointID": "",
+            "Gateway": "", "IPAddress": address, "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0, "DNSNames": [record.name, record.id.short()],
+        } },
+    })
+}
+
+fn bind(mount: &Mount) -> Option<String> {
+    let source = match &mount.kind {
+        MountKind::Bind { source, .. } => source,
+        MountKind::Volume { name } if !name.is_empty() => name,
+        _ => return None,
+    };
+    let mut options: Vec<&str> = Vec::new();
+    if mount.read_only {
+        options.push("ro");
+    }
+    if !mount.propagation.is_empty() {
+        options.push(&mount.propagation);
+    }
+    let suffix = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
+    Some(format!("{source}:{}{suffix}", mount.target))
+}
+
+fn or_null(list: &[String]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list) }
+}

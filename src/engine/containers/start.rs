@@ -1,0 +1,201 @@
+//! `start`: the first start takes the attempt that `create` made, every later one a fresh attempt.
+
+use crate::engine::error::{EngineError, start_code};
+use crate::engine::{Engine, Inner, events};
+use crate::model::container::Status;
+use crate::model::id::ContainerId;
+use crate::model::reason::Reason;
+use crate::store::{Change, Desired, Record};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Who wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Starter {
+    /// A person.
+    User,
+    /// The restart policy, while the engine runs.
+    Policy,
+    /// The engine, after it came up.
+    Engine,
+}
+
+impl Engine {
+    /// Starts a container; one that runs already is success.
+    pub async fn start_container(&self, who: &str) -> Result<Vec<String>, EngineError> {
+        let inner = self.inner().clone();
+        inner.ready().await;
+        let id = inner.find(who)?.id;
+        tokio::spawn(async move { inner.start_one(&id, Starter::User).await })
+            .await
+            .map_err(|e| EngineError::Broken(format!("start died: {e}")))?
+    }
+}
+
+impl Inner {
+    pub(in crate::engine) async fn start_one(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        starter: Starter,
+    ) -> Result<Vec<String>, EngineError> {
+        let _one = self.lock(id).await;
+        let mut record = self.record(id)?;
+        match record.status {
+            Status::Running => return Ok(Vec::new()),
+            Status::Paused => {
+                return Err(EngineError::refused(
+                    Reason::Conflict,
+                    "cannot start a paused container, try unpause instead",
+                ));
+            }
+            Status::Removing | Status::Dead => {
+                return Err(EngineError::refused(
+                    Reason::Conflict,
+                    "container is marked for removal and cannot be started",
+                ));
+            }
+            Status::Created | Status::Restarting | Status::Exited => {}
+        }
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(EngineError::refused(Reason::Unavailable, "the daemon is stopping"));
+        }
+        // The policy's pause may have been ended by a person.
+        if starter == Starter::Policy && record.status != Status::Restarting {
+            return Ok(Vec::new());
+        }
+        // What `always` brings back at the engine's start is wanted again, as in Docker.
+        if starter != Starter::Policy {
+            record.desired = Desired::Running;
+            record.stopped_by_user = false;
+            record.backoff_ms = 0;
+        }
+        if starter == Starter::User {
+            record.restart_count = 0;
+        }
+        let answer = self.start_attempt(&mut record).await;
+        if let Err(error) = answer {
+            return Err(self.record_failed_start(record, starter, error).await);
+        }
+        let now = Timestamp::now();
+        record.status = Status::Running;
+        record.used = true;
+        record.exit.started = Some(now);
+        record.exit.finished = None;
+        record.exit.code = 0;
+        record.exit.error = String::new();
+        record.exit.oom_killed = false;
+        record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
+        if starter == Starter::Policy {
+            record.restart_count += 1;
+        }
+        self.commit(Change::new().put(&record).event(events::container(&record, "start", now, &[]))).await?;
+        Ok(record.resolved.warnings)
+    }
+
+    async fn start_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
+        if record.used || record.container.is_empty() {
+            self.fresh_attempt(record).await?;
+        }
+        self.prepare_binds(&record.resolved.mounts).await?;
+        let missing = match self.cri.start_container(&record.container).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_missing() || no_pod(&error) => error,
+            Err(error) => return Err(error),
+        };
+        // Attempt 0 went away with its pod (a restart of the host): a fresh one is as good.
+        if record.used {
+            return Err(missing);
+        }
+        self.fresh_attempt(record).await?;
+        self.cri.start_container(&record.container).await
+    }
+
+    async fn fresh_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
+        let image = match self.facts(&record.resolved.image_id).await {
+            Ok(image) => image,
+            Err(error) if error.is_missing() => {
+                return Err(EngineError::NoSuchImage(record.spec.image.clone()));
+            }
+            Err(error) => return Err(error),
+        };
+        // Nothing of the old attempt is in the way of the new one; what stays behind a crash is swept later.
+        let (cri, old) = (self.cri.clone(), record.pod.clone());
+        tokio::spawn(async move {
+            if let Err(error) = cri.remove_pod(&old).await {
+                tracing::warn!(%error, pod = old, "cannot remove the pod of an earlier attempt");
+            }
+        });
+        record.attempt += 1;
+        record.container = String::new();
+        record.pod = String::new();
+        let made = self.make_attempt(record, &image).await;
+        if made.is_err() && !record.pod.is_empty() {
+            self.cri.remove_pod(&record.pod).await.ok();
+            record.pod = String::new();
+        }
+        made
+    }
+
+    /// What stays of a start that failed: the code and the words; the container goes on as it was.
+    async fn record_failed_start(
+        self: &Arc<Self>,
+        mut record: Record,
+        starter: Starter,
+        error: EngineError,
+    ) -> EngineError {
+        let error = in_dockers_words(error);
+        if starter == Starter::User {
+            record.desired = Desired::Stopped;
+        }
+        record.exit.code = match &error {
+            EngineError::Start { code, .. } => *code,
+            _ => 128,
+        };
+        record.exit.error = error.to_string();
+        record.used = true;
+        record.pid = 0;
+        // What the container itself is guilty of will not get better; the rest may.
+        let again = starter != Starter::User
+            && !matches!(error, EngineError::Start { .. } | EngineError::NoSuchImage(_));
+        record.status = match record.exit.started {
+            _ if again => Status::Restarting,
+            None => Status::Created,
+            Some(_) => Status::Exited,
+        };
+        if again {
+            record.backoff_ms = (record.backoff_ms * 2).clamp(1_000, 60_000);
+        }
+        if !record.pod.is_empty() {
+            self.cri.stop_pod(&record.pod).await.ok();
+        }
+        let change = Change::new().put(&record);
+        let code = record.exit.code.to_string();
+        let die = events::container(&record, "die", Timestamp::now(), &[("exitCode", code)]);
+        if let Err(error) = self.commit(change.event(die)).await {
+            tracing::warn!(%error, container = record.name, "cannot record a failed start");
+        }
+        if again {
+            self.restart_later(&record);
+        }
+        error
+    }
+}
+
+/// The pod is not ready any more: its process ended.
+fn no_pod(error: &EngineError) -> bool {
+    matches!(error, EngineError::Containerd { status, .. }
+        if status.message().contains("sandbox container") && status.message().contains("is not running"))
+}
+
+fn in_dockers_words(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Containerd { what: "failed to start container", status } => {
+            let text = status
+                .message()
+                .replace("failed to create containerd task:", "failed to create task for container:");
+            EngineError::Start { code: start_code(&text), text }
+        }
+        other => other,
+    }
+}

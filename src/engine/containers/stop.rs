@@ -1,0 +1,221 @@
+//! `stop` and `kill`, and the drain at shutdown.
+
+use super::attempt::stop_signal;
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner, events};
+use crate::model::container::{DEFAULT_STOP_TIMEOUT, Status};
+use crate::model::id::ContainerId;
+use crate::model::reason::Reason;
+use crate::model::signal;
+use crate::store::{Change, Desired, Record};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a killed process may take to be gone.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
+
+impl Engine {
+    /// Asks it to end, and makes it after a while. `timeout`: seconds, negative for ever, absent the container's own.
+    pub async fn stop(
+        &self,
+        who: &str,
+        timeout: Option<i64>,
+        signal: Option<String>,
+    ) -> Result<(), EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let signal = signal.filter(|s| !s.is_empty()).map(|s| signal::parse(&s)).transpose()?;
+        let record = match inner.find(who) {
+            Ok(record) => record,
+            Err(error) => return inner.stop_foreign(who, timeout, error).await,
+        };
+        let record = inner.give_up(&record.id, "stop").await?;
+        if !matches!(record.status, Status::Running | Status::Paused) {
+            return Ok(());
+        }
+        let grace = grace(timeout.or(record.spec.stop_timeout));
+        inner
+            .end(&record, signal.unwrap_or_else(|| stop_signal(&record)), grace, &CancellationToken::new())
+            .await?;
+        let now = Timestamp::now();
+        inner.commit(Change::new().event(events::container(&record, "stop", now, &[]))).await
+    }
+
+    /// Sends a signal to its first process.
+    pub async fn kill(&self, who: &str, signal: &str) -> Result<(), EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let number = signal::parse(if signal.is_empty() { "KILL" } else { signal })?;
+        let record = match inner.find(who) {
+            Ok(record) => record,
+            Err(error) => return inner.kill_foreign(who, number, error).await,
+        };
+        let refused = |record: &Record| {
+            EngineError::refused(
+                Reason::NotRunning,
+                format!("cannot kill container: {who}: container {} is not running", record.id),
+            )
+        };
+        if !matches!(record.status, Status::Running | Status::Paused) {
+            return Err(refused(&record));
+        }
+        // A signal that ends it is a person's will, as in Docker.
+        if number == SIGKILL || number == stop_signal(&record) {
+            inner.give_up(&record.id, "kill").await?;
+        }
+        match inner.containerd.kill(&record.container, number).await {
+            Ok(()) => {}
+            Err(error) if is_over(&error) => return Err(refused(&record)),
+            Err(error) => return Err(error),
+        }
+        let event = events::container(&record, "kill", Timestamp::now(), &[("signal", number.to_string())]);
+        inner.commit(Change::new().event(event)).await?;
+        if number == SIGKILL {
+            inner
+                .until_stopped(&record.id, &record.container, Some(AFTER_KILL), &CancellationToken::new())
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Stops everything, each with its own grace, at once when `hurry` is cancelled. What people want does not change:
+    /// the next start brings back what should run.
+    pub async fn drain(&self, hurry: CancellationToken) {
+        let inner = self.inner();
+        inner.draining.store(true, Ordering::SeqCst);
+        let running: Vec<Record> = inner
+            .records()
+            .into_iter()
+            .filter(|r| matches!(r.status, Status::Running | Status::Paused))
+            .collect();
+        let work = running.into_iter().map(|record| {
+            let (inner, hurry) = (inner.clone(), hurry.clone());
+            async move {
+                let signal = stop_signal(&record);
+                if let Err(error) = inner.end(&record, signal, grace(record.spec.stop_timeout), &hurry).await
+                {
+                    tracing::warn!(%error, container = record.name, "cannot stop a container");
+                }
+                inner.rest(&record.id).await;
+            }
+        });
+        futures::future::join_all(work).await;
+        // Attempts that wait for their first start have a pod that runs, too.
+        for record in inner.records() {
+            if record.status == Status::Created && !record.pod.is_empty() {
+                inner.cri.stop_pod(&record.pod).await.ok();
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Notes that a person does not want it to run any more; a pending restart is off.
+    async fn give_up(&self, id: &ContainerId, _verb: &str) -> Result<Record, EngineError> {
+        let _one = self.lock(id).await;
+        let mut record = self.record(id)?;
+        let before = record.clone();
+        record.desired = Desired::Stopped;
+        record.stopped_by_user = true;
+        if record.status == Status::Restarting {
+            record.status = Status::Exited;
+        }
+        if record != before {
+            self.commit(Change::new().put(&record)).await?;
+        }
+        Ok(record)
+    }
+
+    /// Signal, grace, kill; returns when the exit is recorded.
+    pub(in crate::engine) async fn end(
+        self: &Arc<Self>,
+        record: &Record,
+        signal: i32,
+        grace: Option<Duration>,
+        hurry: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let container = &record.container;
+        for (signal, patience) in [(signal, grace), (SIGKILL, Some(AFTER_KILL))] {
+            let last = signal == SIGKILL;
+            if !last && grace == Some(Duration::ZERO) {
+                continue;
+            }
+            match self.containerd.kill(container, signal).await {
+                Ok(()) => {
+                    let number = ("signal", signal.to_string());
+                    let event = events::container(record, "kill", Timestamp::now(), &[number]);
+                    self.commit(Change::new().event(event)).await?;
+                }
+                Err(error) if is_over(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let never = CancellationToken::new();
+            let hurry = if last { &never } else { hurry };
+            if self.until_stopped(&record.id, container, patience, hurry).await {
+                return Ok(());
+            }
+        }
+        // The event was missed: CRI knows.
+        self.compare(record).await;
+        match self.record(&record.id) {
+            Ok(now) if now.container == *container && now.status == Status::Running => {
+                Err(EngineError::Broken(format!(
+                    "cannot stop container: {}: it did not end after SIGKILL",
+                    record.id
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until this attempt is over; false when the time is.
+    async fn until_stopped(
+        &self,
+        id: &ContainerId,
+        container: &str,
+        patience: Option<Duration>,
+        hurry: &CancellationToken,
+    ) -> bool {
+        let mut changed = self.changed.subscribe();
+        let over = changed.wait_for(|_| {
+            self.record(id).map_or(true, |r| {
+                r.container != container || !matches!(r.status, Status::Running | Status::Paused)
+            })
+        });
+        let time = async {
+            match patience {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = over => true,
+            () = time => false,
+            () = hurry.cancelled() => false,
+        }
+    }
+}
+
+/// Seconds of grace; negative is for ever.
+fn grace(seconds: Option<i64>) -> Option<Duration> {
+    match seconds {
+        None => Some(DEFAULT_STOP_TIMEOUT),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    }
+}
+
+/// There is no process to signal any more.
+pub(super) fn is_over(error: &EngineError) -> bool {
+    error.is_missing()
+        || matches!(error, EngineError::Containerd { status, .. }
+            if status.message().contains("process already finished")
+                || status.message().contains("not running")
+                || status.message().contains("no such process")
+                // Its shim is gone, and with it the process.
+                || status.message().contains("ttrpc: closed")
+                || status.code() == tonic::Code::FailedPrecondition)
+}

@@ -1,0 +1,238 @@
+//! CRI v1: pods and containers, as containerd's own plugin makes them.
+
+use super::containerd::{MESSAGE_LIMIT, patiently};
+use super::error::EngineError;
+use crate::proto::cri;
+use cri::image_service_client::ImageServiceClient;
+use cri::runtime_service_client::RuntimeServiceClient;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tonic::transport::Channel;
+
+/// On a pod and a container: the record's ID.
+pub(super) const LABEL_ID: &str = "io.k3c.id";
+/// On a pod and a container: the attempt.
+pub(super) const LABEL_ATTEMPT: &str = "io.k3c.attempt";
+/// On a pod and a container: the name.
+pub(super) const LABEL_NAME: &str = "io.k3c.name";
+
+/// How long a pod may refuse to be removed.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The runtime and image services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Cri {
+    channel: Channel,
+}
+
+impl Cri {
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    pub(super) fn runtime(&self) -> RuntimeServiceClient<Channel> {
+        RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    pub(super) async fn run_pod(
+        &self,
+        config: &cri::PodSandboxConfig,
+        runtime_handler: &str,
+    ) -> Result<String, EngineError> {
+        let answer = patiently(|| {
+            let message = cri::RunPodSandboxRequest {
+                config: Some(config.clone()),
+                runtime_handler: runtime_handler.to_owned(),
+            };
+            let mut runtime = self.runtime();
+            async move { runtime.run_pod_sandbox(message).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot make the pod"))?;
+        Ok(answer.into_inner().pod_sandbox_id)
+    }
+
+    pub(super) async fn create_container(
+        &self,
+        pod: &str,
+        config: &cri::ContainerConfig,
+        sandbox_config: &cri::PodSandboxConfig,
+    ) -> Result<String, EngineError> {
+        let answer = patiently(|| {
+            let message = cri::CreateContainerRequest {
+                pod_sandbox_id: pod.to_owned(),
+                config: Some(config.clone()),
+                sandbox_config: Some(sandbox_config.clone()),
+            };
+            let mut runtime = self.runtime();
+            async move { runtime.create_container(message).await }
+        })
+        .await
+        .map_err(|status| match status.message() {
+            text if text.contains("no users found") => {
+                EngineError::invalid("unable to find user: no matching entries in passwd file")
+            }
+            _ => EngineError::call("failed to create container")(status),
+        })?;
+        Ok(answer.into_inner().container_id)
+    }
+
+    pub(super) async fn start_container(&self, container: &str) -> Result<(), EngineError> {
+        patiently(|| {
+            let message = cri::StartContainerRequest { container_id: container.to_owned() };
+            let mut runtime = self.runtime();
+            async move { runtime.start_container(message).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("failed to start container"))
+    }
+
+    /// Ends what runs in it and takes its network down; the containers stay.
+    pub(super) async fn stop_pod(&self, pod: &str) -> Result<(), EngineError> {
+        let answer = patiently(|| {
+            let message = cri::StopPodSandboxRequest { pod_sandbox_id: pod.to_owned() };
+            let mut runtime = self.runtime();
+            async move { runtime.stop_pod_sandbox(message).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot stop pod"));
+        unless_missing(answer)
+    }
+
+    /// Removes it with all that is in it; nothing there is success. CRI refuses while it has not noticed an exit, or while
+    /// containerd still cleans up behind a dead shim: that passes.
+    pub(super) async fn remove_pod(&self, pod: &str) -> Result<(), EngineError> {
+        if pod.is_empty() {
+            return Ok(());
+        }
+        let end = Instant::now() + REMOVAL_PATIENCE;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match unless_missing(self.try_remove_pod(pod).await) {
+                Err(error) if Instant::now() < end => {
+                    tracing::debug!(%error, pod, "trying again to remove a pod");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn try_remove_pod(&self, pod: &str) -> Result<(), EngineError> {
+        patiently(|| {
+            let message = cri::RemovePodSandboxRequest { pod_sandbox_id: pod.to_owned() };
+            let mut runtime = self.runtime();
+            async move { runtime.remove_pod_sandbox(message).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot remove pod"))
+    }
+
+    pub(super) async fn stop_container(&self, container: &str, timeout: i64) -> Result<(), EngineError> {
+        patiently(|| {
+            let message = cri::StopContainerRequest { container_id: container.to_owned(), timeout };
+            let mut runtime = self.runtime();
+            async move { runtime.stop_container(message).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot stop container"))
+    }
+
+    pub(super) async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
+        let answer = patiently(|| {
+            let message = cri::RemoveContainerRequest { container_id: container.to_owned() };
+            let mut runtime = self.runtime();
+            async move { runtime.remove_container(message).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot remove container"));
+        unless_missing(answer)
+    }
+
+    pub(super) async fn containers(&self) -> Result<Vec<cri::Container>, EngineError> {
+        let answer = patiently(|| {
+            let mut runtime = self.runtime();
+            async move { runtime.list_containers(cri::ListContainersRequest { filter: None }).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot list containers"))?;
+        Ok(answer.into_inner().containers)
+    }
+
+    /// The pods, or those with one label.
+    pub(super) async fn pods(
+        &self,
+        label: Option<(&str, &str)>,
+    ) -> Result<Vec<cri::PodSandbox>, EngineError> {
+        let label_selector: HashMap<String, String> =
+            label.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let answer = patiently(|| {
+            let filter =
+                cri::PodSandboxFilter { label_selector: label_selector.clone(), ..Default::default() };
+            let mut runtime = self.runtime();
+            async move { runtime.list_pod_sandbox(cri::ListPodSandboxRequest { filter: Some(filter) }).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot list pods"))?;
+        Ok(answer.into_inner().items)
+    }
+
+    /// A container's status and, when asked for, containerd's own description.
+    pub(super) async fn status(
+        &self,
+        container: &str,
+        verbose: bool,
+    ) -> Result<cri::ContainerStatusResponse, EngineError> {
+        let answer = patiently(|| {
+            let message = cri::ContainerStatusRequest { container_id: container.to_owned(), verbose };
+            let mut runtime = self.runtime();
+            async move { runtime.container_status(message).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot ask for a container"))?;
+        Ok(answer.into_inner())
+    }
+
+    pub(super) async fn pod_address(&self, pod: &str) -> Result<String, EngineError> {
+        let answer = patiently(|| {
+            let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: false };
+            let mut runtime = self.runtime();
+            async move { runtime.pod_sandbox_status(message).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot ask for a pod"))?;
+        Ok(answer.into_inner().status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
+    }
+
+    /// Does CRI know the image?
+    pub(super) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        let answer =
+            patiently(|| {
+                let spec = cri::ImageSpec { image: image.to_owned(), ..Default::default() };
+                let mut images = self.images();
+                async move {
+                    images.image_status(cri::ImageStatusRequest { image: Some(spec), verbose: false }).await
+                }
+            })
+            .await
+            .map_err(EngineError::call("cannot ask for an image"))?;
+        Ok(answer.into_inner().image.is_some())
+    }
+}
+
+fn unless_missing(answer: Result<(), EngineError>) -> Result<(), EngineError> {
+    match answer {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}

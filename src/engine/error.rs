@@ -1,0 +1,175 @@
+//! What the engine refuses, and what goes wrong below it, in Docker's words.
+
+use crate::model::name::InvalidName;
+use crate::model::reason::Reason;
+use crate::model::reference::InvalidReference;
+use crate::model::signal::InvalidSignal;
+use crate::store::StoreError;
+use std::path::PathBuf;
+use tonic::{Code, Status};
+
+/// An error with a stable reason; its text is what Docker's daemon would say.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Unknown ID and name.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// Unknown ID and reference.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// Unknown name.
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    /// More than one ID begins so.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    AmbiguousPrefix(String),
+    /// Taken.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameTaken {
+        /// Wanted.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// It could not be started.
+    #[error("{text}")]
+    Start {
+        /// 126, 127 or 128.
+        code: i32,
+        /// In the runtime's words.
+        text: String,
+    },
+    /// A refusal in words.
+    #[error("{text}")]
+    Refused {
+        /// Stable.
+        reason: Reason,
+        /// In Docker's words.
+        text: String,
+    },
+    /// A call to containerd or its CRI failed.
+    #[error("{what}: {}", status.message())]
+    Containerd {
+        /// What we were doing.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        status: Box<Status>,
+    },
+    /// The records.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A file.
+    #[error("{what} {}: {source}", path.display())]
+    File {
+        /// What we were doing.
+        what: &'static str,
+        /// With which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What containerd holds is not what it should be.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl EngineError {
+    /// Why, in one stable word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchVolume(_) => Reason::NotFound,
+            Self::AmbiguousPrefix(_) => Reason::InvalidArgument,
+            Self::NameTaken { .. } => Reason::AlreadyExists,
+            Self::Start { code: 126, .. } => Reason::CommandNotExecutable,
+            Self::Start { code: 127, .. } => Reason::CommandNotFound,
+            Self::Refused { reason, .. } => *reason,
+            Self::Containerd { status, .. } => match status.code() {
+                Code::Unavailable => Reason::Unavailable,
+                Code::DeadlineExceeded => Reason::Timeout,
+                Code::Cancelled => Reason::Cancelled,
+                Code::NotFound => Reason::NotFound,
+                Code::InvalidArgument => Reason::InvalidArgument,
+                Code::Unauthenticated => Reason::Unauthorized,
+                Code::PermissionDenied => Reason::PermissionDenied,
+                _ => Reason::Internal,
+            },
+            Self::Start { .. } | Self::Store(_) | Self::File { .. } | Self::Broken(_) => Reason::Internal,
+        }
+    }
+
+    pub(super) fn refused(reason: Reason, text: impl Into<String>) -> Self {
+        Self::Refused { reason, text: text.into() }
+    }
+
+    pub(super) fn invalid(text: impl Into<String>) -> Self {
+        Self::refused(Reason::InvalidArgument, text)
+    }
+
+    pub(super) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { what, path, source }
+    }
+
+    pub(super) fn call(what: &'static str) -> impl FnOnce(Status) -> Self {
+        move |status| Self::Containerd { what, status: Box::new(status) }
+    }
+
+    /// The call failed because the thing is not there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Containerd { status, .. } if status.code() == Code::NotFound)
+    }
+}
+
+impl From<InvalidName> for EngineError {
+    fn from(error: InvalidName) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<InvalidReference> for EngineError {
+    fn from(error: InvalidReference) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<InvalidSignal> for EngineError {
+    fn from(error: InvalidSignal) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+/// The exit code for a failed start, by Docker's rule: from the words of the runtime.
+pub(super) fn start_code(text: &str) -> i32 {
+    let has = |part: &str| text.contains(part);
+    if has("executable file not found") || has("no such file or directory") {
+        127
+    } else if has("permission denied") || has("is a directory") || has("exec format error") {
+        126
+    } else if has("not a directory") {
+        127
+    } else {
+        128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start_code;
+
+    #[test]
+    fn start_codes() {
+        for (text, code) in [
+            ("exec: \"foo\": executable file not found in $PATH", 127),
+            ("exec: \"/foo\": stat /foo: no such file or directory", 127),
+            ("exec: \"/etc/passwd\": permission denied", 126),
+            ("error mounting: not a directory", 127),
+            ("something else", 128),
+        ] {
+            assert_eq!(start_code(text), code, "{text}");
+        }
+    }
+}

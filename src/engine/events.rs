@@ -1,0 +1,156 @@
+//! Events: written with the change they tell of, kept in the store, and handed to whoever listens.
+
+use super::error::EngineError;
+use super::{Engine, Inner};
+use crate::model::event::{Event, EventFilter};
+use crate::model::reference;
+use crate::store::{Change, Record};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// An event of a container, with Docker's attributes: its labels, its image and its name.
+pub(super) fn container(record: &Record, action: &str, time: Timestamp, more: &[(&str, String)]) -> Event {
+    let mut attributes = record.resolved.labels.clone();
+    attributes.insert("image".to_owned(), reference::familiar(&record.spec.image));
+    attributes.insert("name".to_owned(), record.name.clone());
+    for (key, value) in more {
+        attributes.insert((*key).to_owned(), value.clone());
+    }
+    Event {
+        sequence: 0,
+        time,
+        kind: "container".to_owned(),
+        action: action.to_owned(),
+        actor: record.id.to_string(),
+        attributes,
+    }
+}
+
+/// An event of a volume.
+pub(super) fn volume(name: &str, action: &str) -> Event {
+    Event {
+        sequence: 0,
+        time: Timestamp::now(),
+        kind: "volume".to_owned(),
+        action: action.to_owned(),
+        actor: name.to_owned(),
+        attributes: BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+    }
+}
+
+impl Inner {
+    /// Writes an event of an image; it is worth a line in the log if that fails, no more.
+    pub(super) async fn image_event(&self, action: &str, actor: &str, name: &str) {
+        let event = Event {
+            sequence: 0,
+            time: Timestamp::now(),
+            kind: "image".to_owned(),
+            action: action.to_owned(),
+            actor: actor.to_owned(),
+            attributes: BTreeMap::from([("name".to_owned(), name.to_owned())]),
+        };
+        if let Err(error) = self.commit(Change::new().event(event)).await {
+            tracing::warn!(%error, action, actor, "cannot record an event");
+        }
+    }
+}
+
+impl Engine {
+    /// Events from `since` on (without it: from now on), until `until`.
+    pub async fn events(&self, filter: EventFilter) -> ReceiverStream<Result<Event, EngineError>> {
+        let (sender, receiver) = mpsc::channel(256);
+        // Listening begins before the past is read: nothing falls between.
+        let mut live = self.inner().events.subscribe();
+        let store = self.inner().store.clone();
+        let past = filter.since.is_some() || filter.until.is_some_and(|u| u <= Timestamp::now());
+        let read = if past { super::blocking(move || store.events(0)).await } else { Ok(Ok(Vec::new())) };
+        tokio::spawn(async move {
+            let mut last = 0;
+            let known = match read {
+                Ok(Ok(known)) => known,
+                Ok(Err(error)) => return drop(sender.send(Err(error.into())).await),
+                Err(error) => return drop(sender.send(Err(error)).await),
+            };
+            for event in known {
+                last = event.sequence;
+                if in_time(&filter, &event)
+                    && matches(&filter, &event)
+                    && sender.send(Ok(event)).await.is_err()
+                {
+                    return;
+                }
+            }
+            loop {
+                let end = filter.until.map(|until| {
+                    let left = until.duration_since(Timestamp::now());
+                    if left.is_negative() { std::time::Duration::ZERO } else { left.unsigned_abs() }
+                });
+                let over = async {
+                    match end {
+                        Some(left) => tokio::time::sleep(left).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let event = tokio::select! {
+                    event = live.recv() => event,
+                    () = over => return,
+                    () = sender.closed() => return,
+                };
+                match event {
+                    Ok(event) if event.sequence <= last => {}
+                    Ok(event) => {
+                        if matches(&filter, &event) && sender.send(Ok(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(RecvError::Closed) => return,
+                    Err(RecvError::Lagged(count)) => {
+                        let text = format!("events were lost: {count} came faster than they were read");
+                        return drop(sender.send(Err(EngineError::Broken(text))).await);
+                    }
+                }
+            }
+        });
+        ReceiverStream::new(receiver)
+    }
+}
+
+fn in_time(filter: &EventFilter, event: &Event) -> bool {
+    filter.since.is_none_or(|s| event.time >= s) && filter.until.is_none_or(|u| event.time <= u)
+}
+
+/// Values of one key are alternatives, keys must all agree.
+fn matches(filter: &EventFilter, event: &Event) -> bool {
+    let attribute = |key: &str| event.attributes.get(key).map(String::as_str);
+    let actor = |value: &String, kind: &str| {
+        event.kind == kind
+            && (event.actor == *value
+                || attribute("name") == Some(value.as_str())
+                || (!value.is_empty() && event.actor.starts_with(value.as_str())))
+    };
+    filter.filters.iter().all(|(key, values)| {
+        values.is_empty()
+            || match key.as_str() {
+                "type" => values.contains(&event.kind),
+                "event" => {
+                    values.iter().any(|v| event.action == *v || event.action.starts_with(&format!("{v}:")))
+                }
+                "container" => values.iter().any(|v| actor(v, "container")),
+                "volume" => values.iter().any(|v| actor(v, "volume")),
+                "image" => values.iter().any(|v| {
+                    let shown = reference::familiar(v);
+                    actor(v, "image")
+                        || attribute("image") == Some(&shown)
+                        || attribute("name") == Some(&shown)
+                }),
+                "label" => values.iter().all(|v| match v.split_once('=') {
+                    Some((key, value)) => attribute(key) == Some(value),
+                    None => event.attributes.contains_key(v),
+                }),
+                _ => false,
+            }
+    })
+}

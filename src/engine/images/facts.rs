@@ -1,0 +1,179 @@
+//! What an image says of itself: its manifest and configuration, read from containerd's content store and kept by digest.
+
+use crate::engine::Inner;
+use crate::engine::containerd::{patiently, request};
+use crate::engine::error::EngineError;
+use containerd_client::services::v1::ReadContentRequest;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// One image for this platform. Immutable: everything hangs on a digest.
+#[derive(Debug)]
+pub(in crate::engine) struct Facts {
+    /// Of the manifest or index: the image ID.
+    pub(in crate::engine) id: String,
+    /// CRI's image ID.
+    pub(in crate::engine) config_digest: String,
+    /// The whole configuration.
+    pub(in crate::engine) config: Value,
+    /// Name of the topmost committed snapshot; empty for an image without layers.
+    pub(in crate::engine) chain: Vec<String>,
+    /// Bytes of content.
+    pub(in crate::engine) content_size: i64,
+    /// Media type and size of what `id` names.
+    pub(in crate::engine) descriptor: Value,
+}
+
+impl Facts {
+    /// A string of the configuration's `config` object.
+    pub(in crate::engine) fn text(&self, key: &str) -> String {
+        self.config["config"][key].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A list of strings of the configuration's `config` object.
+    pub(in crate::engine) fn list(&self, key: &str) -> Vec<String> {
+        self.config["config"][key]
+            .as_array()
+            .map(|a| a.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default()
+    }
+
+    /// The keys of an object of the configuration's `config` object.
+    pub(in crate::engine) fn keys(&self, key: &str) -> Vec<String> {
+        self.config["config"][key].as_object().map(|o| o.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Labels.
+    pub(in crate::engine) fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        self.config["config"]["Labels"]
+            .as_object()
+            .map(|o| o.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect())
+            .unwrap_or_default()
+    }
+
+    /// The topmost snapshot.
+    pub(in crate::engine) fn top(&self) -> &str {
+        self.chain.last().map_or("", String::as_str)
+    }
+}
+
+/// The architecture in Go's words.
+pub(in crate::engine) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+impl Inner {
+    /// The facts of the image that a manifest's or index's digest names.
+    pub(in crate::engine) async fn facts(&self, digest: &str) -> Result<Arc<Facts>, EngineError> {
+        if let Some(known) = self.facts.lock().ok().and_then(|f| f.get(digest).cloned()) {
+            return Ok(known);
+        }
+        let facts = Arc::new(self.read_facts(digest).await?);
+        if let Ok(mut cache) = self.facts.lock() {
+            cache.insert(digest.to_owned(), facts.clone());
+        }
+        Ok(facts)
+    }
+
+    async fn read_facts(&self, id: &str) -> Result<Facts, EngineError> {
+        let bytes = self.blob(id).await?;
+        let top: Value = json(&bytes, id)?;
+        let descriptor = serde_json::json!({
+            "mediaType": top["mediaType"], "digest": id, "size": bytes.len(),
+        });
+        let mut content_size = size_of(bytes.len());
+        let manifest = if let Some(manifests) = top["manifests"].as_array() {
+            let chosen = manifests
+                .iter()
+                .find(|m| m["platform"]["os"] == "linux" && m["platform"]["architecture"] == architecture())
+                .or_else(|| manifests.iter().find(|m| m["platform"].is_null()))
+                .and_then(|m| m["digest"].as_str())
+                .ok_or_else(|| {
+                    EngineError::Broken(format!("image {id} is not for linux/{}", architecture()))
+                })?;
+            let bytes = self.blob(chosen).await?;
+            content_size += size_of(bytes.len());
+            json(&bytes, chosen)?
+        } else {
+            top
+        };
+        let config_digest = manifest["config"]["digest"].as_str().unwrap_or_default().to_owned();
+        let bytes = self.blob(&config_digest).await?;
+        content_size += size_of(bytes.len());
+        let config: Value = json(&bytes, &config_digest)?;
+        for layer in manifest["layers"].as_array().into_iter().flatten() {
+            content_size += layer["size"].as_i64().unwrap_or_default();
+        }
+        let chain = chain_ids(&config);
+        Ok(Facts { id: id.to_owned(), config_digest, config, chain, content_size, descriptor })
+    }
+
+    /// The manifests of an index; none of a manifest.
+    pub(super) async fn children(&self, digest: &str) -> Result<Vec<String>, EngineError> {
+        let top: Value = json(&self.blob(digest).await?, digest)?;
+        let manifests = top["manifests"].as_array().into_iter().flatten();
+        Ok(manifests.filter_map(|m| m["digest"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// A whole blob; only for small ones.
+    async fn blob(&self, digest: &str) -> Result<Vec<u8>, EngineError> {
+        patiently(|| {
+            let mut content = self.containerd.content();
+            let message = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
+            async move {
+                let mut stream = content.read(request(message)).await?.into_inner();
+                let mut bytes = Vec::new();
+                while let Some(part) = stream.message().await? {
+                    bytes.extend_from_slice(&part.data);
+                }
+                Ok(bytes)
+            }
+        })
+        .await
+        .map_err(EngineError::call("cannot read an image"))
+    }
+}
+
+fn json(bytes: &[u8], digest: &str) -> Result<Value, EngineError> {
+    serde_json::from_slice(bytes).map_err(|e| EngineError::Broken(format!("cannot read {digest}: {e}")))
+}
+
+fn size_of(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+/// The names of an image's snapshots, bottom first, as the OCI image specification derives them.
+fn chain_ids(config: &Value) -> Vec<String> {
+    let mut chain: Vec<String> = Vec::new();
+    for diff in config["rootfs"]["diff_ids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let next = match chain.last() {
+            None => diff.to_owned(),
+            Some(below) => {
+                let hash = Sha256::digest(format!("{below} {diff}").as_bytes());
+                let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+                format!("sha256:{hex}")
+            }
+        };
+        chain.push(next);
+    }
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chain_ids;
+
+    #[test]
+    fn chains() {
+        let config = serde_json::json!({"rootfs": {"diff_ids": ["sha256:a", "sha256:b"]}});
+        let chain = chain_ids(&config);
+        assert_eq!(chain[0], "sha256:a");
+        assert_eq!(chain[1].len(), 71);
+    }
+}

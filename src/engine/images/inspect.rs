@@ -1,0 +1,102 @@
+//! `image inspect` and `tag`.
+
+use crate::engine::containerd::{patiently, request};
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
+use crate::model::reference::{self, Reference};
+use containerd_client::services::v1::{CreateImageRequest, Image, UpdateImageRequest};
+use containerd_client::types::Descriptor;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tonic::Code;
+
+impl Engine {
+    /// Docker's document of one image.
+    pub async fn inspect_image(&self, who: &str) -> Result<Value, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let (found, facts) = inner.open_image(who).await?;
+        let group = &found.group;
+        let tags: Vec<String> = group.tags().iter().map(|t| reference::familiar(t)).collect();
+        let config = &facts.config;
+        let updated = Timestamp::from_second(group.updated).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(json!({
+            "Id": group.id,
+            "RepoTags": tags,
+            "RepoDigests": group.digests(),
+            "Comment": last_comment(config),
+            "Created": config["created"].as_str().unwrap_or_default(),
+            "Author": config["author"].as_str().unwrap_or_default(),
+            "Config": config["config"],
+            "Architecture": config["architecture"],
+            "Variant": config["variant"].as_str().unwrap_or_default(),
+            "Os": config["os"],
+            "Size": facts.content_size + inner.unpacked_size(&facts).await,
+            "GraphDriver": { "Name": inner.config.snapshotter, "Data": null },
+            "RootFS": { "Type": "layers", "Layers": config["rootfs"]["diff_ids"] },
+            "Metadata": { "LastTagTime": updated.to_string() },
+            "Descriptor": facts.descriptor,
+            "ConfigDigest": facts.config_digest,
+        }))
+    }
+
+    /// Gives an image one more name.
+    pub async fn tag(&self, source: &str, target: &str) -> Result<(), EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let reference = Reference::parse(target).map_err(|e| {
+            EngineError::invalid(format!(
+                "Error parsing reference: {target:?} is not a valid repository/tag: {e}"
+            ))
+        })?;
+        if reference.digest.is_some() {
+            return Err(EngineError::invalid("refusing to create a tag with a digest reference"));
+        }
+        let found = inner.find_image(source).await?;
+        inner.name_image(&reference.to_string(), &found.group.id).await?;
+        inner.image_event("tag", &found.group.id, &reference.familiar()).await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Makes a name, or moves it to another target.
+    async fn name_image(&self, name: &str, id: &str) -> Result<(), EngineError> {
+        let names = self.image_names().await?;
+        let target: Descriptor = names
+            .iter()
+            .filter_map(|i| i.target.clone())
+            .find(|t| t.digest == id)
+            .ok_or_else(|| EngineError::NoSuchImage(id.to_owned()))?;
+        let image = Image { name: name.to_owned(), target: Some(target), ..Default::default() };
+        let made = patiently(|| {
+            let mut images = self.containerd.images();
+            let message = CreateImageRequest { image: Some(image.clone()), source_date_epoch: None };
+            async move { images.create(request(message)).await }
+        })
+        .await;
+        match made {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == Code::AlreadyExists => {
+                let message =
+                    UpdateImageRequest { image: Some(image), update_mask: None, source_date_epoch: None };
+                self.containerd
+                    .images()
+                    .update(request(message))
+                    .await
+                    .map(drop)
+                    .map_err(EngineError::call("cannot tag the image"))
+            }
+            Err(status) => Err(EngineError::call("cannot tag the image")(status)),
+        }
+    }
+}
+
+fn last_comment(config: &Value) -> String {
+    config["history"]
+        .as_array()
+        .and_then(|h| h.last())
+        .and_then(|h| h["comment"].as_str())
+        .unwrap_or_default()
+        .to_owned()
+}

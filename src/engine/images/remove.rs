@@ -1,0 +1,142 @@
+//! `rmi`: names first, the content with the last name.
+
+use super::{Found, UNNAMED};
+use crate::engine::containerd::{patiently, request};
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
+use crate::model::container::Status;
+use crate::model::image::Removed;
+use crate::model::reason::Reason;
+use crate::model::reference::{self, Reference};
+use containerd_client::services::v1::DeleteImageRequest;
+use tonic::Code;
+
+impl Engine {
+    /// Removes a name, and the image with its last one. Untagged parents do not exist here: `no_prune` keeps nothing.
+    pub async fn remove_image(
+        &self,
+        who: &str,
+        force: bool,
+        _no_prune: bool,
+    ) -> Result<Vec<Removed>, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let found = inner.find_image(who).await?;
+        if inner.is_hidden(&found.group) {
+            return Err(EngineError::refused(
+                Reason::Conflict,
+                format!("conflict: unable to delete {who} (cannot be forced) - image belongs to k3c itself"),
+            ));
+        }
+        let tags = found.group.tags();
+        let named = found.reference.as_ref().filter(|r| r.digest.is_none()).map(ToString::to_string);
+        let mut removed = Vec::new();
+        if let Some(name) = &named
+            && tags.len() > 1
+        {
+            inner.delete_name(name, true).await?;
+            inner.image_event("untag", &found.group.id, &reference::familiar(name)).await;
+            return Ok(vec![Removed::Untagged(reference::familiar(name))]);
+        }
+        if named.is_none() && !force && repositories(&tags) > 1 {
+            return Err(EngineError::refused(
+                Reason::Conflict,
+                format!(
+                    "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+                    short(&found.group.id)
+                ),
+            ));
+        }
+        let used = inner.check_unused(who, &found, force)?;
+        for tag in &tags {
+            inner.delete_name(tag, !used).await?;
+            removed.push(Removed::Untagged(reference::familiar(tag)));
+            inner.image_event("untag", &found.group.id, &reference::familiar(tag)).await;
+        }
+        for name in found.group.names.iter().filter(|n| n.contains('@')) {
+            inner.delete_name(name, !used).await?;
+            if !name.starts_with(UNNAMED) {
+                removed.push(Removed::Untagged(reference::familiar(name)));
+            }
+        }
+        if !used {
+            // CRI's own name holds the content; it may be shared by another manifest of the same configuration.
+            for name in found.group.names.iter().filter(|n| reference::is_digest(n)) {
+                inner.delete_name(name, true).await?;
+            }
+            // CRI may have made it after we looked.
+            if let Ok(facts) = inner.facts(&found.group.id).await {
+                let groups = inner.image_groups().await?;
+                let shared = groups
+                    .values()
+                    .any(|g| g.id == found.group.id && g.names.iter().any(|n| !reference::is_digest(n)));
+                if !shared {
+                    inner.delete_name(&facts.config_digest, true).await?;
+                }
+            }
+            if let Ok(mut cache) = inner.facts.lock() {
+                cache.remove(&found.group.id);
+            }
+            removed.push(Removed::Deleted(found.group.id.clone()));
+            inner.image_event("delete", &found.group.id, &found.group.id).await;
+        }
+        Ok(removed)
+    }
+}
+
+impl Inner {
+    /// Refuses when a container uses the image; with force, tells whether a stopped one does.
+    fn check_unused(&self, who: &str, found: &Found, force: bool) -> Result<bool, EngineError> {
+        let records = self.records();
+        let shown = found.reference.as_ref().map_or_else(|| who.to_owned(), Reference::familiar);
+        let users = || records.iter().filter(|r| r.resolved.image_id == found.group.id);
+        let running = |s: Status| matches!(s, Status::Running | Status::Paused | Status::Restarting);
+        if let Some(user) = users().find(|r| running(r.status)) {
+            return Err(EngineError::refused(
+                Reason::InUse,
+                format!(
+                    "conflict: unable to delete {shown} (cannot be forced) - image is being used by running container {}",
+                    user.id.short()
+                ),
+            ));
+        }
+        match users().next() {
+            Some(user) if !force => Err(EngineError::refused(
+                Reason::InUse,
+                format!(
+                    "conflict: unable to delete {shown} (must be forced) - image is being used by stopped container {}",
+                    user.id.short()
+                ),
+            )),
+            user => Ok(user.is_some()),
+        }
+    }
+
+    pub(super) async fn delete_name(&self, name: &str, sync: bool) -> Result<(), EngineError> {
+        let answer = patiently(|| {
+            let mut images = self.containerd.images();
+            let message = DeleteImageRequest { name: name.to_owned(), sync, target: None };
+            async move { images.delete(request(message)).await }
+        })
+        .await;
+        match answer {
+            Err(status) if status.code() != Code::NotFound => {
+                Err(EngineError::call("cannot remove the image")(status))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn repositories(tags: &[String]) -> usize {
+    let mut repositories: Vec<String> =
+        tags.iter().filter_map(|t| Reference::parse(t).ok()).map(|r| r.repository()).collect();
+    repositories.sort();
+    repositories.dedup();
+    repositories.len()
+}
+
+fn short(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}

@@ -1,0 +1,297 @@
+//! `logs`: the files that containerd's CRI writes, one for each attempt.
+
+mod follow;
+mod parse;
+mod tail;
+
+use super::containers::LOG;
+use super::error::EngineError;
+use super::{Engine, Inner, blocking};
+use crate::model::container::{LogEntry, LogsOptions, Status, Stream};
+use crate::model::id::ContainerId;
+use crate::store::Record;
+use follow::Watch;
+use jiff::Timestamp;
+use std::fs::File;
+use std::io::{self, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const BLOCK: usize = 64 << 10;
+/// An attempt that is over for so long has a log that is complete.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Without word of the log being closed: this long without a byte after the end is the end.
+const QUIET: Duration = Duration::from_millis(500);
+
+type Entries = mpsc::Sender<Result<LogEntry, EngineError>>;
+
+/// Whose log it is.
+#[derive(Clone, Debug)]
+enum Source {
+    Record { id: ContainerId, attempt: u32 },
+    Foreign { container: String },
+}
+
+impl Engine {
+    /// Entries in order; with `follow` until the attempt is over and all that it wrote was read.
+    pub async fn logs(
+        &self,
+        who: &str,
+        options: LogsOptions,
+    ) -> Result<ReceiverStream<Result<LogEntry, EngineError>>, EngineError> {
+        let inner = self.inner().clone();
+        inner.ready().await;
+        let (source, paths) = match inner.find(who) {
+            Ok(record) => inner.logs_of(&record, options.current_attempt),
+            Err(missing) => {
+                let found = inner.find_foreign(who, true, missing).await?;
+                let path = inner.foreign_log(&found.container.id).await?;
+                (Source::Foreign { container: found.container.id }, vec![path])
+            }
+        };
+        // Opened and watched before we answer: what is written from here on, and its end, cannot be missed.
+        let follow = options.follow;
+        let shown = paths.last().cloned().unwrap_or_default();
+        let (files, watch) =
+            blocking(move || open(&paths, follow)).await?.map_err(EngineError::file("cannot read", shown))?;
+        let (sender, receiver) = mpsc::channel(256);
+        tokio::spawn(async move {
+            let closed = sender.clone();
+            tokio::select! {
+                answer = inner.send_logs(source, files, watch, &options, &sender) => {
+                    if let Err(error) = answer {
+                        let error = EngineError::Broken(format!("cannot read the log: {error}"));
+                        sender.send(Err(error)).await.ok();
+                    }
+                }
+                () = closed.closed() => {}
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
+    }
+}
+
+/// What was opened: files in order (those that are not there are left out), and a watch on the last.
+type Opened = (Vec<File>, Option<Watch>);
+
+fn open(paths: &[PathBuf], follow: bool) -> io::Result<Opened> {
+    let mut files = Vec::new();
+    let mut watch = None;
+    for (index, path) in paths.iter().enumerate() {
+        let last = index + 1 == paths.len();
+        match File::open(path) {
+            Ok(file) => files.push(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        }
+        if last && follow {
+            watch = Some(Watch::new(path)?);
+        }
+    }
+    Ok((files, watch))
+}
+
+impl Inner {
+    fn logs_of(&self, record: &Record, current: bool) -> (Source, Vec<PathBuf>) {
+        let first = if current { record.attempt } else { 0 };
+        let paths = (first..=record.attempt).map(|n| self.log_dir(record, n).join(LOG)).collect();
+        (Source::Record { id: record.id.clone(), attempt: record.attempt }, paths)
+    }
+
+    async fn send_logs(
+        self: &Arc<Self>,
+        source: Source,
+        files: Vec<File>,
+        watch: Option<Watch>,
+        options: &LogsOptions,
+        sender: &Entries,
+    ) -> io::Result<()> {
+        let starts = match options.tail {
+            Some(wanted) => {
+                let handles: Vec<File> = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
+                blocking(move || starts(&handles, wanted)).await.map_err(io::Error::other)??
+            }
+            None => vec![Some(0); files.len()],
+        };
+        let count = files.len();
+        let mut watch = watch;
+        for (index, (file, start)) in files.into_iter().zip(starts).enumerate() {
+            let Some(start) = start else { continue };
+            let mut reader = Reader::new(file, start).await?;
+            let last = index + 1 == count;
+            match watch.take_if(|_| last) {
+                Some(watch) => return self.follow(&source, reader, watch, options, sender).await,
+                None => {
+                    if !reader.send_all(options, sender).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(
+        self: &Arc<Self>,
+        source: &Source,
+        mut reader: Reader,
+        mut watch: Watch,
+        options: &LogsOptions,
+        sender: &Entries,
+    ) -> io::Result<()> {
+        let mut changed = self.changed.subscribe();
+        let mut grew = Instant::now();
+        loop {
+            changed.borrow_and_update();
+            // Asked before reading: what was written before it was over is then read in this round.
+            let end = self.log_end(source).await;
+            watch.drain()?;
+            let closed = watch.closed;
+            let before = reader.offset;
+            if !reader.send_all(options, sender).await? {
+                return Ok(());
+            }
+            if reader.offset != before {
+                grew = Instant::now();
+            }
+            let over = match end {
+                End::Open => false,
+                End::Over => closed || grew.elapsed() > QUIET,
+                End::Settled => true,
+            };
+            if over && reader.offset == before {
+                return Ok(());
+            }
+            if over {
+                continue;
+            }
+            let pause = match (end, source) {
+                (End::Over, _) => Duration::from_millis(50),
+                (_, Source::Foreign { .. }) => Duration::from_millis(500),
+                // A watch that was lost must not hang a reader for ever.
+                _ => Duration::from_secs(5),
+            };
+            let until = options.until.map(|until| until.duration_since(Timestamp::now()));
+            if until.is_some_and(|left| left.is_negative()) {
+                return Ok(());
+            }
+            let pause = until.map_or(pause, |left| pause.min(left.unsigned_abs()));
+            tokio::select! {
+                woken = watch.wait() => woken?,
+                changed = changed.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn log_end(&self, source: &Source) -> End {
+        match source {
+            Source::Record { id, attempt } => match self.record(id) {
+                Ok(record) => end_of(&record, *attempt),
+                Err(_) => End::Over,
+            },
+            Source::Foreign { container } => match self.cri.status(container, false).await {
+                Ok(answer) => {
+                    let status = answer.status.unwrap_or_default();
+                    if status.finished_at == 0 { End::Open } else { End::Over }
+                }
+                Err(error) if error.is_missing() => End::Over,
+                Err(_) => End::Open,
+            },
+        }
+    }
+}
+
+/// How certain it is that nothing more is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It runs, or may yet.
+    Open,
+    /// The process is gone; what it wrote may still be on its way.
+    Over,
+    /// Nothing can come any more.
+    Settled,
+}
+
+fn end_of(record: &Record, attempt: u32) -> End {
+    if record.attempt != attempt {
+        return End::Over;
+    }
+    match record.status {
+        Status::Created if !record.used => End::Open,
+        Status::Created => End::Settled,
+        Status::Running | Status::Paused => End::Open,
+        _ => match record.exit.finished {
+            Some(finished) if Timestamp::now().duration_since(finished).unsigned_abs() < SETTLED => End::Over,
+            _ => End::Settled,
+        },
+    }
+}
+
+/// Where each file's part of the last `wanted` lines begins; `None`: nothing of it.
+fn starts(files: &[File], wanted: u64) -> io::Result<Vec<Option<u64>>> {
+    let mut left = wanted;
+    let mut starts = vec![None; files.len()];
+    for (index, file) in files.iter().enumerate().rev() {
+        let last = index + 1 == files.len();
+        if left == 0 && !last {
+            break;
+        }
+        let found = tail::tail(file, left)?;
+        starts[index] = Some(found.offset);
+        left -= found.lines;
+    }
+    Ok(starts)
+}
+
+/// Reads one file's entries; keeps a line that is not complete yet.
+#[derive(Debug)]
+struct Reader {
+    file: tokio::fs::File,
+    offset: u64,
+    rest: Vec<u8>,
+}
+
+impl Reader {
+    async fn new(file: File, offset: u64) -> io::Result<Self> {
+        let mut file = tokio::fs::File::from_std(file);
+        file.seek(SeekFrom::Start(offset)).await?;
+        file.set_max_buf_size(BLOCK);
+        Ok(Self { file, offset, rest: Vec::new() })
+    }
+
+    /// Sends what is there; false when nobody wants more.
+    async fn send_all(&mut self, options: &LogsOptions, sender: &Entries) -> io::Result<bool> {
+        let mut block = vec![0; BLOCK];
+        loop {
+            let count = self.file.read(&mut block).await?;
+            if count == 0 {
+                return Ok(true);
+            }
+            self.offset += u64::try_from(count).unwrap_or(0);
+            self.rest.extend_from_slice(&block[..count]);
+            let mut begin = 0;
+            while let Some(length) = self.rest[begin..].iter().position(|b| *b == b'\n') {
+                let line = &self.rest[begin..begin + length];
+                begin += length + 1;
+                let Some(entry) = parse::parse(line) else { continue };
+                if options.until.is_some_and(|until| entry.time > until) {
+                    return Ok(false);
+                }
+                let wanted = match entry.stream {
+                    Stream::Stdout => options.stdout,
+                    Stream::Stderr => options.stderr,
+                };
+                let late = options.since.is_none_or(|since| entry.time >= since);
+                if wanted && late && sender.send(Ok(entry)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+            self.rest.drain(..begin);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Desired and observed state brought together: once at the start, and after every time containerd was away. Between, its
+//! events say what ends.
+//!
+//! ```text
+//! subscribe -> compare all -> events ... connection lost -> subscribe -> compare all -> ...
+//! ```
+
+use super::containerd::{ended, request};
+use super::containers::{Starter, nanoseconds, wants_restart};
+use super::cri::LABEL_ID;
+use super::error::EngineError;
+use super::{Inner, images};
+use crate::model::container::{RestartPolicy, Status};
+use crate::proto::cri;
+use crate::store::{Change, Desired, Record};
+use containerd_client::events::{TaskExit, TaskOom};
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
+use containerd_client::types::Envelope;
+use jiff::Timestamp;
+use prost::Message;
+use prost_types::Any;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tonic::{Status as Answer, Streaming};
+
+/// An event of our own.
+const HELLO: &str = "/k3c/hello";
+/// Exit code of an attempt that vanished.
+const LOST: i32 = 255;
+
+pub(super) async fn run(engine: Weak<Inner>) {
+    let mut first = true;
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let Ok(mut stream) = inner.subscribe().await else {
+            drop(inner);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if let Err(error) = inner.compare_all(first).await {
+            tracing::warn!(%error, "cannot compare the records with what runs");
+            drop(inner);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        }
+        if first {
+            // No pod without the pause image.
+            images::import_all(&inner, true).await;
+        }
+        inner.synced.send_replace(true);
+        if first {
+            first = false;
+            let others = inner.clone();
+            tokio::spawn(async move { images::import_all(&others, false).await });
+            inner.bring_back();
+        }
+        // CRI itself learns of exits from events, and may have been catching up.
+        let again = Arc::downgrade(&inner);
+        tokio::spawn(async move {
+            for pause in [500, 1000, 3000] {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let Some(inner) = again.upgrade() else { return };
+                inner.compare_all(false).await.ok();
+            }
+        });
+        drop(inner);
+        while let Ok(Some(event)) = stream.message().await {
+            let Some(inner) = engine.upgrade() else { return };
+            inner.on_event(&event);
+        }
+        tracing::info!("containerd is away");
+    }
+}
+
+impl Inner {
+    /// Listens to containerd's events. Its answer to that call begins with the first event: one of our own makes it come,
+    /// and proves that whatever happens from here on is seen.
+    async fn subscribe(&self) -> Result<Streaming<Envelope>, Answer> {
+        let filters = ["/tasks/exit", "/tasks/oom", HELLO]
+            .map(|topic| format!("topic==\"{topic}\",namespace=={}", super::NAMESPACE))
+            .to_vec();
+        let mut events = self.containerd.events();
+        let listening = events.subscribe(request(SubscribeRequest { filters }));
+        let knocking = async {
+            let mut events = self.containerd.events();
+            loop {
+                let event = Some(Any { type_url: "io.k3c.hello".to_owned(), value: Vec::new() });
+                let message = PublishRequest { topic: HELLO.to_owned(), event };
+                if let Err(status) = events.publish(request(message)).await {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            answer = listening => Ok(answer?.into_inner()),
+            status = knocking => Err(status),
+        }
+    }
+
+    fn on_event(self: &Arc<Self>, envelope: &Envelope) {
+        let Some(event) = &envelope.event else { return };
+        match envelope.topic.as_str() {
+            "/tasks/exit" => {
+                let Ok(exit) = TaskExit::decode(event.value.as_slice()) else { return };
+                // Others are what `exec` started.
+                if exit.id != exit.container_id {
+                    return;
+                }
+                let code = i32::try_from(exit.exit_status).unwrap_or(LOST);
+                let time = exit
+                    .exited_at
+                    .and_then(|t| Timestamp::new(t.seconds, t.nanos).ok())
+                    .unwrap_or_else(Timestamp::now);
+                let inner = self.clone();
+                tokio::spawn(async move { inner.on_exit(&exit.container_id, code, time).await });
+            }
+            "/tasks/oom" => {
+                if let Ok(oom) = TaskOom::decode(event.value.as_slice())
+                    && let Ok(mut ooms) = self.ooms.lock()
+                {
+                    ooms.insert(oom.container_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares every record with CRI. At the start also finishes or undoes what was under way.
+    async fn compare_all(self: &Arc<Self>, start: bool) -> Result<(), EngineError> {
+        let containers = self.cri.containers().await?;
+        let pods = self.cri.pods(None).await?;
+        let by_id: HashMap<&str, &cri::Container> = containers.iter().map(|c| (c.id.as_str(), c)).collect();
+        for record in self.records() {
+            if start && record.status == Status::Removing {
+                self.cri.remove_pod(&record.pod).await.ok();
+                if let Err(error) = self.finish_removal(&record, false).await {
+                    tracing::warn!(%error, container = record.name, "cannot finish a removal");
+                }
+                continue;
+            }
+            let seen = by_id.get(record.container.as_str()).map(|c| c.state());
+            self.compare_one(&record, seen).await;
+        }
+        if start {
+            let recursive = self.runtime_is_recursive().await;
+            self.recursive_read_only.store(recursive, Ordering::Relaxed);
+        }
+        self.sweep(&pods).await;
+        Ok(())
+    }
+
+    /// Compares one record with CRI.
+    pub(super) async fn compare(self: &Arc<Self>, record: &Record) {
+        let seen = match self.cri.status(&record.container, false).await {
+            Ok(answer) => answer.status.map(|s| s.state()),
+            Err(error) if error.is_missing() => None,
+            Err(_) => return,
+        };
+        self.compare_one(record, seen).await;
+    }
+
+    async fn compare_one(self: &Arc<Self>, record: &Record, seen: Option<cri::ContainerState>) {
+        use cri::ContainerState as S;
+        match (record.status, seen) {
+            (Status::Running | Status::Paused, Some(S::ContainerRunning)) => {
+                // CRI learns of an exit later than containerd's tasks do.
+                if let Ok(Some(process)) = self.containerd.task(&record.container).await
+                    && let Some((code, time)) = ended(&process)
+                {
+                    self.on_exit(&record.container, code, time).await;
+                }
+            }
+            (Status::Running | Status::Paused, Some(S::ContainerExited)) => {
+                let status = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status);
+                let status = status.unwrap_or_default();
+                if status.reason == "OOMKilled"
+                    && let Ok(mut ooms) = self.ooms.lock()
+                {
+                    ooms.insert(record.container.clone());
+                }
+                let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
+                self.on_exit(&record.container, status.exit_code, time).await;
+            }
+            (Status::Running | Status::Paused, _) => {
+                self.on_exit(&record.container, LOST, Timestamp::now()).await;
+            }
+            // Started just before the engine died.
+            (Status::Created | Status::Exited | Status::Restarting, Some(S::ContainerRunning))
+                if !record.used =>
+            {
+                self.adopt(record).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// It runs, and the record does not know it yet.
+    async fn adopt(&self, record: &Record) {
+        let _one = self.lock(&record.id).await;
+        let Ok(mut record) = self.record(&record.id) else { return };
+        if record.used || matches!(record.status, Status::Running | Status::Paused | Status::Removing) {
+            return;
+        }
+        let Some(status) = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status) else {
+            return;
+        };
+        if status.state() != cri::ContainerState::ContainerRunning {
+            return;
+        }
+        record.status = Status::Running;
+        record.desired = Desired::Running;
+        record.used = true;
+        record.exit.started = nanoseconds(status.started_at);
+        record.exit.finished = None;
+        record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
+        let time = record.exit.started.unwrap_or_else(Timestamp::now);
+        let event = super::events::container(&record, "start", time, &[]);
+        if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+            tracing::warn!(%error, container = record.name, "cannot record a start");
+        }
+    }
+
+    /// Removes pods of ours that are the current attempt of no record.
+    async fn sweep(&self, pods: &[cri::PodSandbox]) {
+        for pod in pods {
+            let Some(id) = pod.labels.get(LABEL_ID) else { continue };
+            let Ok(id) = crate::model::id::ContainerId::try_from(id.clone()) else { continue };
+            if self.creating.lock().is_ok_and(|c| c.contains(&id)) {
+                continue;
+            }
+            let _one = self.lock(&id).await;
+            let mine = self.record(&id).is_ok_and(|r| r.pod == pod.id);
+            if !mine {
+                tracing::info!(pod = pod.id, "removing what an interrupted operation left");
+                if let Err(error) = self.cri.remove_pod(&pod.id).await {
+                    tracing::warn!(%error, pod = pod.id, "cannot remove a leftover");
+                }
+            }
+        }
+    }
+
+    /// What should run by its policy comes back; what waited for a restart gets it.
+    fn bring_back(self: &Arc<Self>) {
+        for record in self.records() {
+            let wanted = match record.status {
+                Status::Restarting => true,
+                Status::Exited => match record.spec.restart {
+                    // Docker: a manual stop holds `always` down only until the daemon starts again.
+                    RestartPolicy::Always => record.exit.started.is_some(),
+                    _ => wants_restart(&record),
+                },
+                _ => false,
+            };
+            if wanted {
+                let inner = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = inner.start_one(&record.id, Starter::Engine).await {
+                        tracing::warn!(%error, container = record.name, "cannot bring a container back");
+                    }
+                });
+            } else if record.status == Status::Exited && record.spec.auto_remove {
+                let inner = self.clone();
+                tokio::spawn(async move { inner.remove_one(&record.id, true, true).await });
+            }
+        }
+    }
+
+    /// Can the runtime make mounts read-only with all that is below them?
+    async fn runtime_is_recursive(&self) -> bool {
+        let message = cri::StatusRequest { verbose: false };
+        let Ok(answer) = self.cri.runtime().status(message).await else { return false };
+        answer
+            .into_inner()
+            .runtime_handlers
+            .iter()
+            .find(|h| h.name == self.config.runtime_handler)
+            .and_then(|h| h.features.as_ref())
+            .is_some_and(|f| f.recursive_read_only_mounts)
+    }
+}

@@ -1,0 +1,203 @@
+//! Volumes: directories with a name below the data directory; and where bind mounts come from.
+
+use super::error::EngineError;
+use super::images::Facts;
+use super::{Engine, Inner, blocking, events};
+use crate::model::container::{Mount, MountKind};
+use crate::model::id::ContainerId;
+use crate::model::name::{self, InvalidName};
+use crate::model::reason::Reason;
+use crate::model::volume::{Volume, VolumeSummary};
+use crate::store::{Change, Record};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+impl Engine {
+    /// Makes a volume; one that is there is success. An empty name asks for an anonymous one.
+    pub async fn create_volume(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Result<VolumeSummary, EngineError> {
+        let inner = self.inner();
+        let known = inner.book.read().ok().and_then(|b| b.volumes.get(name).cloned());
+        let volume = match known {
+            Some(volume) => volume,
+            None => {
+                let mut volume = new_volume(name)?;
+                volume.labels = labels;
+                inner.make_volume_dir(&volume.name).await?;
+                let event = events::volume(&volume.name, "create");
+                inner.commit(Change::new().put_volume(volume.clone()).event(event)).await?;
+                volume
+            }
+        };
+        Ok(inner.volume_summary(volume))
+    }
+
+    /// All volumes by name.
+    pub async fn volumes(&self) -> Result<Vec<VolumeSummary>, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let volumes: Vec<Volume> =
+            inner.book.read().map(|b| b.volumes.values().cloned().collect()).unwrap_or_default();
+        Ok(volumes.into_iter().map(|v| inner.volume_summary(v)).collect())
+    }
+
+    /// Removes a volume that no container uses; with `force` one that is not there is success.
+    pub async fn remove_volume(&self, name: &str, force: bool) -> Result<(), EngineError> {
+        let inner = self.inner();
+        let _one = inner.filling.lock().await;
+        if !inner.book.read().is_ok_and(|b| b.volumes.contains_key(name)) {
+            return if force { Ok(()) } else { Err(EngineError::NoSuchVolume(name.to_owned())) };
+        }
+        let users: Vec<String> =
+            inner.records().iter().filter(|r| uses(r, name)).map(|r| r.id.to_string()).collect();
+        if !users.is_empty() {
+            return Err(EngineError::refused(
+                Reason::InUse,
+                format!("remove {name}: volume is in use - [{}]", users.join(", ")),
+            ));
+        }
+        inner.commit(Change::new().remove_volume(name).event(events::volume(name, "destroy"))).await?;
+        inner.delete_volume_dir(name).await;
+        Ok(())
+    }
+}
+
+fn uses(record: &Record, wanted: &str) -> bool {
+    record.resolved.mounts.iter().any(|m| matches!(&m.kind, MountKind::Volume { name } if name == wanted))
+}
+
+fn new_volume(name: &str) -> Result<Volume, EngineError> {
+    let anonymous = name.is_empty();
+    let name = if anonymous { ContainerId::from_bytes(rand::random()).to_string() } else { name.to_owned() };
+    if !name::is_valid(&name) {
+        return Err(InvalidName { what: "volume", name }.into());
+    }
+    Ok(Volume { name, created: Timestamp::now(), labels: BTreeMap::new(), anonymous })
+}
+
+impl Inner {
+    fn volume_summary(&self, volume: Volume) -> VolumeSummary {
+        let mountpoint = self.volume_dir(&volume.name).to_string_lossy().into_owned();
+        VolumeSummary { volume, mountpoint }
+    }
+
+    /// What is mounted for a volume.
+    pub(super) fn volume_dir(&self, name: &str) -> PathBuf {
+        self.config.data.join("volumes").join(name).join("_data")
+    }
+
+    async fn make_volume_dir(&self, name: &str) -> Result<(), EngineError> {
+        let dir = self.volume_dir(name);
+        tokio::fs::create_dir_all(&dir).await.map_err(EngineError::file("cannot make", &dir))
+    }
+
+    /// Takes a volume's directory away; what cannot be removed is named in the log.
+    pub(super) async fn delete_volume_dir(&self, name: &str) {
+        let dir = self.config.data.join("volumes").join(name);
+        if let Err(error) = tokio::fs::remove_dir_all(&dir).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, volume = name, "cannot remove a volume's directory");
+        }
+    }
+
+    /// Names the volumes of a new container, makes those that are not there, and fills an empty one from the image.
+    /// Returns the new ones, which the record's transaction writes.
+    pub(super) async fn prepare_volumes(
+        &self,
+        mounts: &mut [Mount],
+        image: &Facts,
+    ) -> Result<Vec<Volume>, EngineError> {
+        let mut made: Vec<Volume> = Vec::new();
+        let _one = self.filling.lock().await;
+        for mount in mounts {
+            let MountKind::Volume { name } = &mut mount.kind else { continue };
+            let known = !name.is_empty()
+                && (made.iter().any(|v| v.name == *name)
+                    || self.book.read().is_ok_and(|b| b.volumes.contains_key(name.as_str())));
+            if !known {
+                let volume = new_volume(name)?;
+                volume.name.clone_into(name);
+                if let Err(error) = self.make_volume_dir(name).await {
+                    self.undo_volumes(&made).await;
+                    return Err(error);
+                }
+                made.push(volume);
+            }
+            if let Err(error) = self.fill(name, &mount.target, image).await {
+                self.undo_volumes(&made).await;
+                return Err(error);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Takes back what a create that failed has made.
+    pub(super) async fn undo_volumes(&self, made: &[Volume]) {
+        for volume in made {
+            self.delete_volume_dir(&volume.name).await;
+        }
+    }
+
+    /// Copies what the image has at the target into a volume that is still empty.
+    async fn fill(&self, name: &str, target: &str, image: &Facts) -> Result<(), EngineError> {
+        let dir = self.volume_dir(name);
+        let empty = {
+            let dir = dir.clone();
+            blocking(move || std::fs::read_dir(&dir).map(|mut d| d.next().is_none())).await?
+        };
+        if empty.map_err(EngineError::file("cannot read", &dir))? {
+            self.copy_from_image(image, Path::new(target), &dir).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a path of the user's is, seen from the engine: parts of the host's tree may be bound aside.
+    pub(super) fn host_path(&self, source: &str) -> PathBuf {
+        let source = Path::new(source);
+        for (shown, aside) in &self.config.host_trees {
+            if let Ok(rest) = source.strip_prefix(shown) {
+                return if rest.as_os_str().is_empty() { aside.clone() } else { aside.join(rest) };
+            }
+        }
+        source.to_owned()
+    }
+
+    /// Checks the sources of bind mounts; makes the missing ones that may be made.
+    pub(super) async fn prepare_binds(&self, mounts: &[Mount]) -> Result<(), EngineError> {
+        for mount in mounts {
+            let MountKind::Bind { source, create } = &mount.kind else { continue };
+            if !source.starts_with('/') {
+                return Err(EngineError::invalid(format!(
+                    "invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute"
+                )));
+            }
+            let path = self.host_path(source);
+            match tokio::fs::metadata(&path).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
+                    tokio::fs::create_dir_all(&path).await.map_err(|e| {
+                        EngineError::invalid(format!(
+                            "error while creating mount source path '{source}': {e}"
+                        ))
+                    })?;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(EngineError::invalid(format!(
+                        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+                    )));
+                }
+                Err(error) => {
+                    return Err(EngineError::invalid(format!(
+                        "invalid mount config for type \"bind\": {source}: {error}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
