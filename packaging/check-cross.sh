@@ -52,11 +52,11 @@ cat > "$CROSS/bin/x86_64-w64-mingw32-dlltool" <<'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = -l ] && printf '!<arch>\n' > "$2"; shift; done
 END
-cat > "$CROSS/bin/cc" <<'END'
+cat > "$CROSS/bin/empty-cc" <<'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done
 END
-chmod +x "$CROSS/bin/x86_64-w64-mingw32-dlltool" "$CROSS/bin/cc"
+chmod +x "$CROSS/bin/x86_64-w64-mingw32-dlltool" "$CROSS/bin/empty-cc"
 printf '[package]\nname = "stdbuild"\nedition = "2021"\n[profile.dev]\npanic = "unwind"\ndebug = 0\n[workspace]\n' > "$CROSS/stdbuild/Cargo.toml"
 echo '#![no_std]' > "$CROSS/stdbuild/src/lib.rs"
 
@@ -80,6 +80,6 @@ for target in $TARGETS; do
     fi
     echo "check-cross: $target" >&2
     variable=CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUSTFLAGS
-    only=(); case $target in *-linux-*) only=("CC_${target//-/_}=$CROSS/bin/cc" "AR_${target//-/_}=ar") ;; esac
+    only=(); case $target in *-linux-*) only=("CC_${target//-/_}=$CROSS/bin/empty-cc" "AR_${target//-/_}=ar") ;; esac
     env "${only[@]}" "$variable=--sysroot=$sysroot" cargo check --locked --lib --target "$target" --target-dir "$CROSS/target" "$@"
 done

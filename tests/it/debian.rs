@@ -37,11 +37,17 @@ pub fn archive() -> Result<PathBuf> {
         debootstrap.arg(mirror);
     }
     run(&mut debootstrap)?;
-    for waste in ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"] {
+    for waste in ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"]
+    {
         let _ = fs::remove_dir_all(root.join(waste));
     }
     let layer = work.path().join("layer.tar");
-    run(Command::new("tar").args(["--sort=name", "--numeric-owner", "-C"]).arg(&root).arg("-cf").arg(&layer).arg("."))?;
+    run(Command::new("tar")
+        .args(["--sort=name", "--numeric-owner", "-C"])
+        .arg(&root)
+        .arg("-cf")
+        .arg(&layer)
+        .arg("."))?;
     let digest = run(Command::new("sha256sum").arg(&layer))?;
     let digest = digest.split(' ').next().context("sha256sum")?.to_owned();
     let config = serde_json::json!({
@@ -61,12 +67,11 @@ pub fn archive() -> Result<PathBuf> {
     fs::write(work.path().join("manifest.json"), manifest.to_string())?;
     fs::create_dir_all(&cache)?;
     let new = cache.join("image.tar.new");
-    run(Command::new("tar")
-        .arg("-C")
-        .arg(work.path())
-        .arg("-cf")
-        .arg(&new)
-        .args(["manifest.json", "config.json", "layer.tar"]))?;
+    run(Command::new("tar").arg("-C").arg(work.path()).arg("-cf").arg(&new).args([
+        "manifest.json",
+        "config.json",
+        "layer.tar",
+    ]))?;
     ensure!(fs::metadata(&new)?.len() > 50_000_000, "the root file system is too small to be one");
     fs::rename(&new, &archive)?;
     Ok(archive)

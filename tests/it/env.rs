@@ -63,7 +63,11 @@ impl Ran {
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` ended with {}\nstdout: {}\nstderr: {}", self.line, self.code, self.stdout, self.stderr)
+        write!(
+            f,
+            "`{}` ended with {}\nstdout: {}\nstderr: {}",
+            self.line, self.code, self.stdout, self.stderr
+        )
     }
 }
 
@@ -97,7 +101,10 @@ impl TestEnv {
     pub fn of(user: User) -> Result<Self> {
         let label = label();
         let (runtime, home) = match user.uid {
-            0 => (PathBuf::from(format!("/run/k3cit{label}")), PathBuf::from(format!("/var/tmp/k3cit{}{label}", std::process::id()))),
+            0 => (
+                PathBuf::from(format!("/run/k3cit{label}")),
+                PathBuf::from(format!("/var/tmp/k3cit{}{label}", std::process::id())),
+            ),
             _ => (user.runtime().join(&label), user.home.join(&label)),
         };
         user.dir(&runtime, 0o700)?;
@@ -167,7 +174,8 @@ impl TestEnv {
     /// Another program, as the user.
     pub fn program(&self, program: &Path, args: &[&str]) -> Result<Ran> {
         let mut command = self.command(program, args);
-        let line = format!("{} {}", program.file_name().unwrap_or_default().to_string_lossy(), args.join(" "));
+        let line =
+            format!("{} {}", program.file_name().unwrap_or_default().to_string_lossy(), args.join(" "));
         Ok(Ran::new(line, &command.stdin(Stdio::null()).output().context("setpriv")?))
     }
 
@@ -211,7 +219,12 @@ impl TestEnv {
         command.args([&self.user.uid.to_string(), &self.user.gid.to_string(), &self.cgroup, &self.prelude]);
         command.args(["env", "-i"]).args(self.environment().iter().map(|(n, v)| format!("{n}={v}")));
         command.arg(&self.binary).arg("daemon").args(args);
-        command.current_dir(&self.home).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        command
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
         self.daemon = Some(command.spawn().context("unshare")?);
         Ok(())
     }
@@ -233,7 +246,11 @@ impl TestEnv {
             if let Some(status) = self.ended()? {
                 bail!("the daemon ended ({status}):\n{}", self.daemon_output());
             }
-            ensure!(Instant::now() < end, "no answer after {limit:?}: {ran}\ndaemon:\n{}", self.daemon_output());
+            ensure!(
+                Instant::now() < end,
+                "no answer after {limit:?}: {ran}\ndaemon:\n{}",
+                self.daemon_output()
+            );
             sleep(Duration::from_millis(50));
         }
     }
@@ -294,7 +311,8 @@ impl TestEnv {
     /// The instance's process whose command line has `part` in it; exactly one is expected.
     pub fn process(&self, part: &str) -> Result<i32> {
         let all = self.processes();
-        let found: Vec<i32> = all.iter().filter(|(_, line)| line.contains(part)).map(|(pid, _)| *pid).collect();
+        let found: Vec<i32> =
+            all.iter().filter(|(_, line)| line.contains(part)).map(|(pid, _)| *pid).collect();
         ensure!(found.len() == 1, "{} processes match {part:?} in {all:#?}", found.len());
         Ok(found[0])
     }

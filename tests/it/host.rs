@@ -26,12 +26,12 @@ impl Need {
         match self {
             Self::Root => (!geteuid().is_root()).then(|| "needs root: it makes users and mounts".into()),
             Self::Bundle => {
-                let have = std::env::var_os("K3C_TEST_BIN").is_some() || std::env::var_os("K3C_BUNDLE_DIR").is_some();
+                let have = std::env::var_os("K3C_TEST_BIN").is_some()
+                    || std::env::var_os("K3C_BUNDLE_DIR").is_some();
                 (!have).then(|| "needs a binary with its bundle inside: K3C_TEST_BIN (`make test`)".into())
             }
-            Self::Tools => {
-                (!tool("ctr").exists()).then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into())
-            }
+            Self::Tools => (!tool("ctr").exists())
+                .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
             Self::Program(name) => (!on_path(name)).then(|| format!("needs {name}")),
             Self::X86 => (!cfg!(target_arch = "x86_64")).then(|| "needs x86_64".into()),

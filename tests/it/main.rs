@@ -29,8 +29,13 @@ pub struct Case {
 }
 
 /// What most tests need.
-pub const DAEMON: &[Need] =
-    &[Need::Root, Need::Bundle, Need::Program("slirp4netns"), Need::Program("newuidmap"), Need::Program("setpriv")];
+pub const DAEMON: &[Need] = &[
+    Need::Root,
+    Need::Bundle,
+    Need::Program("slirp4netns"),
+    Need::Program("newuidmap"),
+    Need::Program("setpriv"),
+];
 
 impl Case {
     /// Names a test.
@@ -43,7 +48,9 @@ impl Case {
         Trial::ignorable_test(self.name, move || {
             let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet()).collect();
             match (unmet.is_empty(), host::required()) {
-                (true, _) => run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:?}"))),
+                (true, _) => {
+                    run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:?}")))
+                }
                 (false, true) => Err(Failed::from(format!("required, but {}", unmet.join("; ")))),
                 (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
             }
@@ -74,31 +81,25 @@ fn main() -> ExitCode {
         args.test_threads = Some(2);
     }
     let root = nix::unistd::geteuid().is_root();
-    if !list && root && let Err(error) = prepare() {
+    if !list
+        && root
+        && let Err(error) = prepare()
+    {
         report(&format!("cannot prepare the host for the tests: {error:?}"));
         return ExitCode::FAILURE;
     }
-    // The teardown's own findings come before the runner's summary, which is the last that is said.
-    let mut trials: Vec<Trial> = cases.iter().map(Case::trial).collect();
-    if list {
-        return libtest_mimic::run(&args, trials).exit_code();
-    }
-    let total = trials.iter().filter(|trial| wanted(&args, trial.name())).count();
-    shared::expect(total);
-    trials = trials.into_iter().map(|trial| trial.with_kind("")).collect();
+    let trials = cases.iter().map(Case::trial).collect();
     let conclusion = libtest_mimic::run(&args, trials);
-    let tidy = if root { tidy() } else { Ok(()) };
-    match tidy {
+    if list || !root {
+        return conclusion.exit_code();
+    }
+    match tidy() {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
             report(&format!("left behind at the end: {error:?}"));
             ExitCode::FAILURE
         }
     }
-}
-
-fn wanted(args: &Arguments, name: &str) -> bool {
-    args.filter.as_ref().is_none_or(|filter| if args.exact { name == filter } else { name.contains(filter.as_str()) })
 }
 
 fn prepare() -> Result<()> {
@@ -108,11 +109,11 @@ fn prepare() -> Result<()> {
 }
 
 fn tidy() -> Result<()> {
-    shared::end();
+    let shared = shared::end();
     let users = user::remove_all();
     let _ = std::fs::remove_dir_all(format!("/var/tmp/k3cit-{}", std::process::id()));
     env::remove_cgroups(&format!("k3cit-{}", std::process::id()))?;
-    users
+    shared.and(users)
 }
 
 #[expect(clippy::print_stderr, reason = "the runner's own words")]

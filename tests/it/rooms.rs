@@ -25,7 +25,11 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("shim", 2, &[]),
     ("build", 3, &["engine", "network", "children", "rootless", "holder", "shim", "store", "supervise"]),
     ("server", 3, &["children", "rootless", "holder", "shim", "client"]),
-    ("cli", 4, &["engine", "server", "rootless", "network", "children", "holder", "shim", "store", "supervise"]),
+    (
+        "cli",
+        4,
+        &["engine", "server", "rootless", "network", "children", "holder", "shim", "store", "supervise"],
+    ),
     ("daemon", 4, &["build", "client"]),
     ("main", 5, &[]),
 ];
@@ -152,7 +156,9 @@ pub fn a_wrong_arrow_is_seen() -> Result<()> {
     ] {
         ensure!(verdict(from, to).is_err(), "{from} -> {to} passed");
     }
-    for (from, to) in [("cli", "client"), ("engine", "store"), ("daemon", "engine"), ("main", "cli"), ("sys", "sys")] {
+    for (from, to) in
+        [("cli", "client"), ("engine", "store"), ("daemon", "engine"), ("main", "cli"), ("sys", "sys")]
+    {
         ensure!(verdict(from, to).is_ok(), "{from} -> {to} was refused");
     }
     Ok(())

@@ -35,12 +35,16 @@ impl User {
         let entry = passwd(&name)?.with_context(|| format!("{name} was made and is not in /etc/passwd"))?;
         MADE.lock().expect("users").push(entry.clone());
         // useradd gives ranges by itself where /etc/login.defs says so.
-        let has = |file: &str| fs::read_to_string(file).unwrap_or_default().lines().any(|l| l.starts_with(&format!("{name}:")));
+        let has = |file: &str| {
+            fs::read_to_string(file).unwrap_or_default().lines().any(|l| l.starts_with(&format!("{name}:")))
+        };
         match ids {
             SubordinateIds::Given if !has("/etc/subuid") => {
                 let first = 200_000_000 + u64::from(entry.uid) * 65_536;
                 let range = format!("{first}-{}", first + 65_535);
-                run(Command::new("usermod").args(["--add-subuids", &range, "--add-subgids", &range]).arg(&name))?;
+                run(Command::new("usermod")
+                    .args(["--add-subuids", &range, "--add-subgids", &range])
+                    .arg(&name))?;
             }
             SubordinateIds::None => without_ranges(&name)?,
             SubordinateIds::Given => {}
@@ -60,20 +64,21 @@ impl User {
 
     /// A command that runs as this user with this environment and nothing else.
     pub fn command(&self, env: &[(String, String)], program: &Path) -> Command {
-        let mut command = match self.uid {
-            0 => {
-                let mut command = Command::new("env");
-                command.arg("-i");
-                command
-            }
-            _ => {
-                let mut command = Command::new("setpriv");
-                command
-                    .args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string()])
-                    .args(["--init-groups", "env", "-i"]);
-                command
-            }
-        };
+        let mut command =
+            match self.uid {
+                0 => {
+                    let mut command = Command::new("env");
+                    command.arg("-i");
+                    command
+                }
+                _ => {
+                    let mut command = Command::new("setpriv");
+                    command
+                        .args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string()])
+                        .args(["--init-groups", "env", "-i"]);
+                    command
+                }
+            };
         command.args(env.iter().map(|(name, value)| format!("{name}={value}")));
         command.arg(program).current_dir(&self.home);
         command
@@ -129,7 +134,10 @@ fn without_ranges(name: &str) -> Result<()> {
         for line in text.lines().filter(|line| line.starts_with(&format!("{name}:"))) {
             let mut parts = line.split(':').skip(1).filter_map(|n| n.parse::<u64>().ok());
             if let (Some(first), Some(count)) = (parts.next(), parts.next()) {
-                run(Command::new("usermod").arg(del).arg(format!("{first}-{}", first + count - 1)).arg(name))?;
+                run(Command::new("usermod")
+                    .arg(del)
+                    .arg(format!("{first}-{}", first + count - 1))
+                    .arg(name))?;
             }
         }
     }
@@ -141,7 +149,12 @@ fn passwd(name: &str) -> Result<Option<User>> {
     let Some(line) = text.lines().find(|line| line.starts_with(&format!("{name}:"))) else { return Ok(None) };
     let fields: Vec<&str> = line.split(':').collect();
     ensure!(fields.len() == 7, "{line}");
-    Ok(Some(User { name: name.into(), uid: fields[2].parse()?, gid: fields[3].parse()?, home: fields[5].into() }))
+    Ok(Some(User {
+        name: name.into(),
+        uid: fields[2].parse()?,
+        gid: fields[3].parse()?,
+        home: fields[5].into(),
+    }))
 }
 
 /// Every process whose real user id passes, with its command line.
@@ -169,7 +182,11 @@ pub fn command_line(pid: i32) -> String {
 pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
-        bail!("{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{command:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -180,7 +197,8 @@ pub fn remove_all() -> Result<()> {
     for user in MADE.lock().expect("users").drain(..) {
         for (pid, line) in user.processes() {
             left.push(format!("{}: {pid} {line}", user.name));
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         remove(&user)?;
     }
@@ -205,13 +223,17 @@ fn remove(user: &User) -> Result<()> {
 /// Removes users of earlier runs that were killed before they could tidy up.
 pub fn remove_stale() -> Result<()> {
     let text = fs::read_to_string("/etc/passwd")?;
-    for name in text.lines().filter_map(|line| line.split(':').next()).filter(|name| name.starts_with(PREFIX)) {
+    for name in text.lines().filter_map(|line| line.split(':').next()).filter(|name| name.starts_with(PREFIX))
+    {
         let pid: String = name[PREFIX.len()..].chars().take_while(char::is_ascii_digit).collect();
         if !Path::new(&format!("/proc/{pid}")).exists()
             && let Some(user) = passwd(name)?
         {
             for (pid, _) in user.processes() {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
             remove(&user)?;
         }
