@@ -54,7 +54,7 @@ while [ $# -gt 0 ]; do [ "$1" = -l ] && printf '!<arch>\n' > "$2"; shift; done
 END
 cat > "$CROSS/bin/empty-cc" <<'END'
 #!/bin/sh
-while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done
+while [ $# -gt 0 ]; do case $1 in -o) : > "$2" ;; -o*) : > "${1#-o}" ;; esac; shift; done
 END
 chmod +x "$CROSS/bin/x86_64-w64-mingw32-dlltool" "$CROSS/bin/empty-cc"
 printf '[package]\nname = "stdbuild"\nedition = "2021"\n[profile.dev]\npanic = "unwind"\ndebug = 0\n[workspace]\n' > "$CROSS/stdbuild/Cargo.toml"

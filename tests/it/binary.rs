@@ -6,7 +6,7 @@ use crate::host::Need;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("binary::static_and_small", &[Need::Bundle, Need::Program("readelf")], static_and_small),
         Case::new("binary::every_command_has_help", &[], every_command_has_help),

@@ -19,7 +19,7 @@ const WITH_DEBIAN: &[Need] = &[
     Need::Debian,
 ];
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
     vec![
         case("build::the_hello_image", the_hello_image),

@@ -8,9 +8,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The demonstration image.
-pub const DEMO: &str = "k3c.local/demo";
+pub(crate) const DEMO: &str = "k3c.local/demo";
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
     vec![
         case("containers::output_and_exit_code", output_and_exit_code),
@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Waits for something to become true.
-pub fn within(limit: Duration, what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn within(limit: Duration, what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + limit;
     while !check()? {
         ensure!(Instant::now() < end, "not within {limit:?}: {what}");

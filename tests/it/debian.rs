@@ -22,7 +22,7 @@ fn cache() -> PathBuf {
 }
 
 /// The archive, in the layout of `docker save`, tagged `debian:bookworm`.
-pub fn archive() -> Result<PathBuf> {
+pub(crate) fn archive() -> Result<PathBuf> {
     let _guard = ONE.lock().expect("debian");
     let cache = cache();
     let archive = cache.join("image.tar");

@@ -31,11 +31,11 @@ exec setpriv --reuid $U --regid $G --init-groups "$@"
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Ran {
-    pub line: String,
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) line: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -49,13 +49,13 @@ impl Ran {
     }
 
     /// The standard output of a command that must have succeeded, without the last line's end.
-    pub fn ok(self) -> Result<String> {
+    pub(crate) fn ok(self) -> Result<String> {
         ensure!(self.code == 0, "{self}");
         Ok(self.stdout.trim_end().to_owned())
     }
 
     /// A command that must have ended with `code` and said `text` on standard error.
-    pub fn fails(self, code: i32, text: &str) -> Result<()> {
+    pub(crate) fn fails(self, code: i32, text: &str) -> Result<()> {
         ensure!(self.code == code && self.stderr.contains(text), "expected {code} and {text:?}: {self}");
         Ok(())
     }
@@ -72,20 +72,20 @@ impl std::fmt::Display for Ran {
 }
 
 /// The binary under test: what `K3C_TEST_BIN` names, else the one that cargo built.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("K3C_TEST_BIN").map_or_else(|| env!("CARGO_BIN_EXE_k3c").into(), PathBuf::from)
 }
 
 /// An instance. Dropping it ends the daemon by force, if it still runs.
-pub struct TestEnv {
-    pub user: User,
+pub(crate) struct TestEnv {
+    pub(crate) user: User,
     /// `$XDG_RUNTIME_DIR`, `$HOME`.
-    pub runtime: PathBuf,
-    pub home: PathBuf,
+    pub(crate) runtime: PathBuf,
+    pub(crate) home: PathBuf,
     /// Added to, or replaced in, the environment of the daemon and of the commands.
-    pub vars: Vec<(String, String)>,
+    pub(crate) vars: Vec<(String, String)>,
     /// A script that runs as root in the daemon's mount namespace before the daemon (to break the host for it).
-    pub prelude: String,
+    pub(crate) prelude: String,
     cgroup: String,
     daemon: Option<Child>,
     binary: PathBuf,
@@ -93,12 +93,12 @@ pub struct TestEnv {
 
 impl TestEnv {
     /// An instance under a new ordinary user.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Self::of(User::make(&label(), SubordinateIds::Given)?)
     }
 
     /// Another instance of `user`, with directories of its own.
-    pub fn of(user: User) -> Result<Self> {
+    pub(crate) fn of(user: User) -> Result<Self> {
         let label = label();
         let (runtime, home) = match user.uid {
             0 => (
@@ -124,14 +124,14 @@ impl TestEnv {
     }
 
     /// With the daemon running.
-    pub fn started() -> Result<Self> {
+    pub(crate) fn started() -> Result<Self> {
         let mut env = Self::new()?;
         env.start()?;
         Ok(env)
     }
 
     /// Sets a variable for what is started from now on.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.vars.retain(|(known, _)| known != name);
         self.vars.push((name.into(), value.into()));
     }
@@ -162,57 +162,61 @@ impl TestEnv {
     }
 
     /// `k3c ARGS`, as the user, outside the daemon's namespaces.
-    pub fn k3c(&self, args: &[&str]) -> Result<Ran> {
+    pub(crate) fn k3c(&self, args: &[&str]) -> Result<Ran> {
         self.program(&self.binary, args)
     }
 
     /// `k3c ARGS` that must succeed; its output.
-    pub fn ok(&self, args: &[&str]) -> Result<String> {
+    pub(crate) fn ok(&self, args: &[&str]) -> Result<String> {
         self.k3c(args)?.ok()
     }
 
     /// Another program, as the user.
-    pub fn program(&self, program: &Path, args: &[&str]) -> Result<Ran> {
-        let mut command = self.command(program, args);
+    pub(crate) fn program(&self, program: &Path, args: &[&str]) -> Result<Ran> {
+        // A hang is a failure with words, not the end of the whole run.
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "-k", "5", "300"]);
+        let user = self.command(program, args);
+        command.arg(user.get_program()).args(user.get_args()).current_dir(&self.home);
         let line =
             format!("{} {}", program.file_name().unwrap_or_default().to_string_lossy(), args.join(" "));
         Ok(Ran::new(line, &command.stdin(Stdio::null()).output().context("setpriv")?))
     }
 
     /// A command of the user's, to be started by the caller.
-    pub fn command(&self, program: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = self.user.command(&self.environment(), program);
         command.args(args).current_dir(&self.home);
         command
     }
 
     /// The command line of k3c, to be started by the caller.
-    pub fn k3c_command(&self, args: &[&str]) -> Command {
+    pub(crate) fn k3c_command(&self, args: &[&str]) -> Command {
         self.command(&self.binary, args)
     }
 
     /// The runtime directory of k3c and its socket.
-    pub fn run_dir(&self) -> PathBuf {
+    pub(crate) fn run_dir(&self) -> PathBuf {
         if self.user.uid == 0 { "/run/k3c".into() } else { self.runtime.join("k3c") }
     }
 
     /// See `run_dir`.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.run_dir().join("k3c.sock")
     }
 
     /// `$XDG_DATA_HOME/k3c`.
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         if self.user.uid == 0 { "/var/lib/k3c".into() } else { self.home.join(".local/share/k3c") }
     }
 
     /// What the daemon wrote.
-    pub fn daemon_output(&self) -> String {
+    pub(crate) fn daemon_output(&self) -> String {
         fs::read_to_string(self.home.join("daemon.out")).unwrap_or_default()
     }
 
     /// Starts the daemon and does not wait for it.
-    pub fn spawn(&mut self, args: &[&str]) -> Result<()> {
+    pub(crate) fn spawn(&mut self, args: &[&str]) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.home.join("daemon.out"))?;
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "slave", "sh", "-c", ENTER, "_"]);
@@ -230,13 +234,13 @@ impl TestEnv {
     }
 
     /// Starts the daemon and waits until it answers.
-    pub fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         self.spawn(&[])?;
         self.answers(Duration::from_secs(60))
     }
 
     /// Waits until the API answers; a daemon that ended before is an error with its words.
-    pub fn answers(&mut self, limit: Duration) -> Result<()> {
+    pub(crate) fn answers(&mut self, limit: Duration) -> Result<()> {
         let end = Instant::now() + limit;
         loop {
             let ran = self.k3c(&["version", "--format", "{{.Server.Version}}"])?;
@@ -264,14 +268,14 @@ impl TestEnv {
     }
 
     /// Waits for a daemon that is to end by itself; its code and what it wrote.
-    pub fn refused(&mut self, args: &[&str]) -> Result<(i32, String)> {
+    pub(crate) fn refused(&mut self, args: &[&str]) -> Result<(i32, String)> {
         self.spawn(args)?;
         let code = self.wait(Duration::from_secs(30))?;
         Ok((code, self.daemon_output()))
     }
 
     /// Waits until the daemon ends.
-    pub fn wait(&mut self, limit: Duration) -> Result<i32> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<i32> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             if let Some(status) = self.ended()? {
@@ -284,18 +288,18 @@ impl TestEnv {
     }
 
     /// The daemon's process (what was spawned became it by exec).
-    pub fn daemon_pid(&self) -> Result<i32> {
+    pub(crate) fn daemon_pid(&self) -> Result<i32> {
         let child = self.daemon.as_ref().context("no daemon was started")?;
         Ok(i32::try_from(child.id())?)
     }
 
     /// Sends the daemon a signal.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.daemon_pid()?), signal).context("kill")
     }
 
     /// Every process of this instance, by its cgroup, which nothing rootless can leave.
-    pub fn processes(&self) -> Vec<(i32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let below = format!("/{}", self.cgroup);
         crate::user::processes(|_| true)
             .into_iter()
@@ -309,7 +313,7 @@ impl TestEnv {
     }
 
     /// The instance's process whose command line has `part` in it; exactly one is expected.
-    pub fn process(&self, part: &str) -> Result<i32> {
+    pub(crate) fn process(&self, part: &str) -> Result<i32> {
         let all = self.processes();
         let found: Vec<i32> =
             all.iter().filter(|(_, line)| line.contains(part)).map(|(pid, _)| *pid).collect();
@@ -318,14 +322,14 @@ impl TestEnv {
     }
 
     /// `kill -9` of that process.
-    pub fn kill_process(&self, part: &str) -> Result<i32> {
+    pub(crate) fn kill_process(&self, part: &str) -> Result<i32> {
         let pid = self.process(part)?;
         kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| command_line(pid))?;
         Ok(pid)
     }
 
     /// TERM, the end, and the proof that nothing is left.
-    pub fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
         let code = self.wait(Duration::from_secs(60))?;
         ensure!(code == 0, "the daemon ended with {code}:\n{}", self.daemon_output());
@@ -333,7 +337,7 @@ impl TestEnv {
     }
 
     /// No process, mount, socket, or cgroup of this instance is there.
-    pub fn assert_nothing_left(&self) -> Result<()> {
+    pub(crate) fn assert_nothing_left(&self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let left = self.left()?;
@@ -420,14 +424,14 @@ fn cgroups(cgroup: &str) -> Result<String> {
 }
 
 /// Removes a cgroup with those below it, once they are empty.
-pub fn remove_cgroups(cgroup: &str) -> Result<()> {
+pub(crate) fn remove_cgroups(cgroup: &str) -> Result<()> {
     let script = r#"umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
         [ ! -d "/sys/fs/cgroup/$1" ] || find "/sys/fs/cgroup/$1" -depth -type d -exec rmdir {} +"#;
     run(Command::new("unshare").args(["-m", "sh", "-c", script, "_", cgroup])).map(drop)
 }
 
 /// Copies the binary to where every user can run it, for the whole run.
-pub fn install_binary() -> Result<PathBuf> {
+pub(crate) fn install_binary() -> Result<PathBuf> {
     let dir = PathBuf::from(format!("/var/tmp/k3cit-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     fs::copy(binary(), dir.join("k3c")).with_context(|| binary().display().to_string())?;

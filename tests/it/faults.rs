@@ -17,7 +17,7 @@ const CONTAINERD: &str = "/containerd ";
 const BUILDKITD: &str = "buildkitd";
 const SLIRP: &str = "slirp4netns";
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
     vec![
         case("faults::engine_killed", || child_killed(ENGINE)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// To make users and mounts.
     Root,
     /// A daemon in the binary under test, with its bundle.
@@ -16,13 +16,11 @@ pub enum Need {
     Debian,
     /// Programs on PATH.
     Program(&'static str),
-    /// Linux on x86_64.
-    X86,
 }
 
 impl Need {
     /// Why it is not met.
-    pub fn unmet(self) -> Option<String> {
+    pub(crate) fn unmet(self) -> Option<String> {
         match self {
             Self::Root => (!geteuid().is_root()).then(|| "needs root: it makes users and mounts".into()),
             Self::Bundle => {
@@ -34,13 +32,12 @@ impl Need {
                 .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
             Self::Program(name) => (!on_path(name)).then(|| format!("needs {name}")),
-            Self::X86 => (!cfg!(target_arch = "x86_64")).then(|| "needs x86_64".into()),
         }
     }
 }
 
 /// Whether skips are failures.
-pub fn required() -> bool {
+pub(crate) fn required() -> bool {
     std::env::var_os("K3C_TEST_REQUIRE").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
@@ -51,14 +48,14 @@ fn on_path(name: &str) -> bool {
 }
 
 /// A real client, built from the pinned modules.
-pub fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     std::env::var_os("K3C_TEST_TOOLS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("images/out/tools"), PathBuf::from)
         .join(name)
 }
 
 /// Devices that are everyone's on a desktop and root's alone on some test hosts.
-pub fn open_devices() {
+pub(crate) fn open_devices() {
     use std::os::unix::fs::PermissionsExt;
     for device in ["/dev/net/tun", "/dev/fuse"] {
         let _ = std::fs::set_permissions(device, std::fs::Permissions::from_mode(0o666));

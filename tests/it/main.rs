@@ -22,14 +22,14 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 
 /// A test with its needs.
-pub struct Case {
+pub(crate) struct Case {
     name: &'static str,
     needs: &'static [Need],
     run: fn() -> Result<()>,
 }
 
 /// What most tests need.
-pub const DAEMON: &[Need] = &[
+pub(crate) const DAEMON: &[Need] = &[
     Need::Root,
     Need::Bundle,
     Need::Program("slirp4netns"),
@@ -39,7 +39,7 @@ pub const DAEMON: &[Need] = &[
 
 impl Case {
     /// Names a test.
-    pub const fn new(name: &'static str, needs: &'static [Need], run: fn() -> Result<()>) -> Self {
+    pub(crate) const fn new(name: &'static str, needs: &'static [Need], run: fn() -> Result<()>) -> Self {
         Self { name, needs, run }
     }
 
@@ -49,7 +49,7 @@ impl Case {
             let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet()).collect();
             match (unmet.is_empty(), host::required()) {
                 (true, _) => {
-                    run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:?}")))
+                    run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
                 }
                 (false, true) => Err(Failed::from(format!("required, but {}", unmet.join("; ")))),
                 (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         && root
         && let Err(error) = prepare()
     {
-        report(&format!("cannot prepare the host for the tests: {error:?}"));
+        report(&format!("cannot prepare the host for the tests: {error:#}"));
         return ExitCode::FAILURE;
     }
     let trials = cases.iter().map(Case::trial).collect();
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     match tidy() {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
-            report(&format!("left behind at the end: {error:?}"));
+            report(&format!("left behind at the end: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -16,7 +16,7 @@ const WITH_TOOLS: &[Need] = &[
     Need::Tools,
 ];
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("proxy::ctr", WITH_TOOLS, ctr),
         Case::new("proxy::buildctl", WITH_TOOLS, buildctl),
@@ -167,11 +167,11 @@ fn cri() -> Result<()> {
 }
 
 fn health() -> Result<()> {
-    use proto::health::health_client::HealthClient;
+    use proto::grpc::health::v1::health_client::HealthClient;
     let env = shared::env()?;
     with_channel(&env, |channel| async move {
         let answer = HealthClient::new(channel)
-            .check(proto::health::HealthCheckRequest::default())
+            .check(proto::grpc::health::v1::HealthCheckRequest::default())
             .await?
             .into_inner();
         ensure!(answer.status == 1, "{answer:?}");

@@ -112,7 +112,7 @@ fn sources(dir: &Path, out: &mut Vec<std::path::PathBuf>) -> Result<()> {
 }
 
 /// Every edge of the source is one that the table allows.
-pub fn arrows_go_down() -> Result<()> {
+pub(crate) fn arrows_go_down() -> Result<()> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files)?;
@@ -139,7 +139,7 @@ pub fn arrows_go_down() -> Result<()> {
 }
 
 /// The test above can fail: it sees what is wrong when something is.
-pub fn a_wrong_arrow_is_seen() -> Result<()> {
+pub(crate) fn a_wrong_arrow_is_seen() -> Result<()> {
     let text = "use crate::{model::{ContainerId, x}, engine};\nfn f() { crate::server::run() } // crate::daemon::x\n";
     let found: Vec<String> = named(text, "crate::").into_iter().collect();
     ensure!(found == ["engine", "model", "server"], "{found:?}");

@@ -12,11 +12,11 @@ const PREFIX: &str = "k3cit";
 
 /// An account under which k3c runs.
 #[derive(Clone, Debug)]
-pub struct User {
-    pub name: String,
-    pub uid: u32,
-    pub gid: u32,
-    pub home: PathBuf,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: PathBuf,
 }
 
 /// What was made and is to be removed.
@@ -24,12 +24,12 @@ static MADE: Mutex<Vec<User>> = Mutex::new(Vec::new());
 
 impl User {
     /// root itself.
-    pub fn root() -> Self {
+    pub(crate) fn root() -> Self {
         Self { name: "root".into(), uid: 0, gid: 0, home: "/root".into() }
     }
 
     /// A new ordinary user. Needs root.
-    pub fn make(label: &str, ids: SubordinateIds) -> Result<Self> {
+    pub(crate) fn make(label: &str, ids: SubordinateIds) -> Result<Self> {
         let name = format!("{PREFIX}{}{label}", std::process::id());
         run(Command::new("useradd").args(["-m", "-s", "/bin/sh"]).arg(&name))?;
         let entry = passwd(&name)?.with_context(|| format!("{name} was made and is not in /etc/passwd"))?;
@@ -58,12 +58,12 @@ impl User {
     }
 
     /// `/run/user/UID`.
-    pub fn runtime(&self) -> PathBuf {
+    pub(crate) fn runtime(&self) -> PathBuf {
         PathBuf::from(format!("/run/user/{}", self.uid))
     }
 
     /// A command that runs as this user with this environment and nothing else.
-    pub fn command(&self, env: &[(String, String)], program: &Path) -> Command {
+    pub(crate) fn command(&self, env: &[(String, String)], program: &Path) -> Command {
         let mut command =
             match self.uid {
                 0 => {
@@ -85,7 +85,7 @@ impl User {
     }
 
     /// Makes a directory that belongs to this user.
-    pub fn dir(&self, path: &Path, mode: u32) -> Result<()> {
+    pub(crate) fn dir(&self, path: &Path, mode: u32) -> Result<()> {
         fs::create_dir_all(path).with_context(|| path.display().to_string())?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))?;
@@ -93,7 +93,7 @@ impl User {
     }
 
     /// Writes a file that belongs to this user, below directories that do too.
-    pub fn write(&self, path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, text: impl AsRef<[u8]>) -> Result<()> {
         if let Some(parent) = path.parent().filter(|p| !p.exists()) {
             self.dir(parent, 0o755)?;
         }
@@ -103,7 +103,7 @@ impl User {
     }
 
     /// Processes that run under this user's own id or one of its subordinate ids.
-    pub fn processes(&self) -> Vec<(i32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let ranges = ranges(&self.name);
         processes(|uid| uid == self.uid || ranges.iter().any(|r| r.contains(&u64::from(uid))))
     }
@@ -111,7 +111,7 @@ impl User {
 
 /// Whether a new user gets ranges in /etc/subuid and /etc/subgid.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SubordinateIds {
+pub(crate) enum SubordinateIds {
     Given,
     None,
 }
@@ -158,7 +158,7 @@ fn passwd(name: &str) -> Result<Option<User>> {
 }
 
 /// Every process whose real user id passes, with its command line.
-pub fn processes(wanted: impl Fn(u32) -> bool) -> Vec<(i32, String)> {
+pub(crate) fn processes(wanted: impl Fn(u32) -> bool) -> Vec<(i32, String)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
@@ -173,13 +173,13 @@ pub fn processes(wanted: impl Fn(u32) -> bool) -> Vec<(i32, String)> {
 }
 
 /// A process's command line, for messages.
-pub fn command_line(pid: i32) -> String {
+pub(crate) fn command_line(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
 /// Runs a command of the host that must succeed.
-pub fn run(command: &mut Command) -> Result<String> {
+pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         bail!(
@@ -192,7 +192,7 @@ pub fn run(command: &mut Command) -> Result<String> {
 }
 
 /// Removes every user that was made, with what they own. Complains of processes that are still there, and ends them.
-pub fn remove_all() -> Result<()> {
+pub(crate) fn remove_all() -> Result<()> {
     let mut left = Vec::new();
     for user in MADE.lock().expect("users").drain(..) {
         for (pid, line) in user.processes() {
@@ -221,7 +221,7 @@ fn remove(user: &User) -> Result<()> {
 }
 
 /// Removes users of earlier runs that were killed before they could tidy up.
-pub fn remove_stale() -> Result<()> {
+pub(crate) fn remove_stale() -> Result<()> {
     let text = fs::read_to_string("/etc/passwd")?;
     for name in text.lines().filter_map(|line| line.split(':').next()).filter(|name| name.starts_with(PREFIX))
     {
@@ -236,6 +236,14 @@ pub fn remove_stale() -> Result<()> {
                 );
             }
             remove(&user)?;
+        }
+    }
+    for entry in fs::read_dir("/var/tmp")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.strip_prefix(&format!("{PREFIX}-")) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            crate::env::remove_cgroups(&name)?;
+            fs::remove_dir_all(entry.path())?;
         }
     }
     Ok(())
