@@ -29,7 +29,7 @@ check-cross: deps ## type-check the command line for Windows, Linux arm64 and ma
 proto: deps  ## regenerate src/proto/generated
 	$(TOOLCHAIN) K3C_PROTO_WRITE=1 cargo test --locked --test proto
 bench: build ## time, memory and processes, beside podman's where it is at hand
-	@tests/bench.sh $(BIN)
+	$(TOOLCHAIN) K3C_BENCH=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
 install:     ## copy the binary, the user unit and shell completions below PREFIX (/usr/local)
 	@packaging/install.sh $(BIN) $(DESTDIR)$(PREFIX)
 clean:       ## remove what was built

@@ -46,17 +46,17 @@ if ! sources; then
 fi
 
 # What is only type-checked against is never linked, so import libraries may be empty archives, and on Linux, where
-# the engine is checked too, the objects of its C parts (zstd) may be empty files. The command line's own set has none.
+# the engine is checked too, so may the archives of its C parts (zstd). The command line's own set has none.
 mkdir -p "$CROSS/bin" "$CROSS/stdbuild/src"
 cat > "$CROSS/bin/x86_64-w64-mingw32-dlltool" <<'END'
 #!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = -l ] && printf '!<arch>\n' > "$2"; shift; done
 END
-cat > "$CROSS/bin/empty-cc" <<'END'
+cat > "$CROSS/bin/empty-ar" <<'END'
 #!/bin/sh
-while [ $# -gt 0 ]; do case $1 in -o) : > "$2" ;; -o*) : > "${1#-o}" ;; esac; shift; done
+printf '!<arch>\n' > "$2"
 END
-chmod +x "$CROSS/bin/x86_64-w64-mingw32-dlltool" "$CROSS/bin/empty-cc"
+chmod +x "$CROSS/bin/x86_64-w64-mingw32-dlltool" "$CROSS/bin/empty-ar"
 printf '[package]\nname = "stdbuild"\nedition = "2021"\n[profile.dev]\npanic = "unwind"\ndebug = 0\n[workspace]\n' > "$CROSS/stdbuild/Cargo.toml"
 echo '#![no_std]' > "$CROSS/stdbuild/src/lib.rs"
 
@@ -80,6 +80,6 @@ for target in $TARGETS; do
     fi
     echo "check-cross: $target" >&2
     variable=CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUSTFLAGS
-    only=(); case $target in *-linux-*) only=("CC_${target//-/_}=$CROSS/bin/empty-cc" "AR_${target//-/_}=ar") ;; esac
+    only=(); case $target in *-linux-*) only=("CC_${target//-/_}=true" "AR_${target//-/_}=$CROSS/bin/empty-ar") ;; esac
     env "${only[@]}" "$variable=--sysroot=$sysroot" cargo check --locked --lib --target "$target" --target-dir "$CROSS/target" "$@"
 done

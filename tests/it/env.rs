@@ -110,7 +110,7 @@ impl TestEnv {
         user.dir(&runtime, 0o700)?;
         user.dir(&home, 0o755)?;
         // A test's binary may be where the user cannot look.
-        let binary = Path::new("/var/tmp").join(format!("k3cit-{}", std::process::id())).join("k3c");
+        let binary = installed();
         Ok(Self {
             cgroup: format!("k3cit-{}/{label}", std::process::id()),
             user,
@@ -428,6 +428,11 @@ pub(crate) fn remove_cgroups(cgroup: &str) -> Result<()> {
     let script = r#"umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
         [ ! -d "/sys/fs/cgroup/$1" ] || find "/sys/fs/cgroup/$1" -depth -type d -exec rmdir {} +"#;
     run(Command::new("unshare").args(["-m", "sh", "-c", script, "_", cgroup])).map(drop)
+}
+
+/// The copy of the binary that every user can run.
+pub(crate) fn installed() -> PathBuf {
+    Path::new("/var/tmp").join(format!("k3cit-{}", std::process::id())).join("k3c")
 }
 
 /// Copies the binary to where every user can run it, for the whole run.

@@ -1,8 +1,9 @@
 //! The tests of the whole: the real binary, its real containerd, buildkitd and runc, under users of the tests' own.
 //!
 //! `make test` runs them against the release binary (`K3C_TEST_BIN`). What a host lacks skips a test with a reason;
-//! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look.
+//! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH` measures instead.
 
+mod bench;
 mod binary;
 mod build;
 mod containers;
@@ -87,6 +88,17 @@ fn main() -> ExitCode {
     {
         report(&format!("cannot prepare the host for the tests: {error:#}"));
         return ExitCode::FAILURE;
+    }
+    if std::env::var_os("K3C_BENCH").is_some() {
+        let done = if root { bench::all() } else { Err(anyhow::anyhow!("needs root: it makes a user")) };
+        let tidied = if root { tidy() } else { Ok(()) };
+        return match done.and(tidied) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        };
     }
     let trials = cases.iter().map(Case::trial).collect();
     let conclusion = libtest_mimic::run(&args, trials);

@@ -28,9 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 "kernel.apparmor_restrict_unprivileged_userns",
             )
         }),
-        case("preflight::no_tun", || {
-            broken("mount -t tmpfs -o mode=755 t /dev/net", "/dev/net/tun")
-        }),
+        case("preflight::no_tun", || broken("mount -t tmpfs -o mode=755 t /dev/net", "/dev/net/tun")),
         case("preflight::no_runtime_directory", no_runtime_directory),
         case("preflight::runtime_directory_not_writable", runtime_directory_not_writable),
         case("preflight::disk_full", disk_full),
