@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$(realpath "$1")
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-at_end=(); tidy() { local i; for ((i = ${#at_end[@]} - 1; i >= 0; i--)); do eval "${at_end[i]}" || true; done; }
+at_end=(); tidy() { local step; for ((step = ${#at_end[@]} - 1; step >= 0; step--)); do eval "${at_end[step]}" || true; done; }
 trap tidy EXIT; trap 'exit 130' INT; trap 'exit 143' TERM
 
 work=$(mktemp -d /var/tmp/k3c-demo.XXXXXX); chmod 755 "$work"; at_end+=("rm -rf '$work'")
@@ -43,7 +43,8 @@ show() {
     "$@" "$work/k3c" run --rm hello
     say "$name: k3c images"
     "$@" "$work/k3c" images
-    kill $daemon; wait $daemon
+    kill $daemon
+    wait $daemon || { cat "$work/$name.log" >&2; echo "demo: the daemon did not end well" >&2; exit 1; }
 }
 
 # vars DIR: an environment of its own below DIR, so that a daemon of the caller's is not disturbed.
@@ -62,6 +63,7 @@ fi
 if [ -S /run/k3c/k3c.sock ] && K3C_AUTOSTART=never "$work/k3c" version >/dev/null 2>&1; then
     echo "demo: root's daemon runs here already; what root would show is left out" >&2
 else
+    mkdir -m 700 "$work/root"
     # root's daemon has fixed places; what was not there before is removed again.
     for place in /run/k3c /var/lib/k3c /var/log/k3c; do [ -e $place ] || at_end+=("rm -rf $place"); done
     had_hello=; [ -e /var/lib/k3c ] && had_hello=1
