@@ -9,7 +9,7 @@ needs=(
     protoc:protobuf-compiler /usr/include/google/protobuf/any.proto:libprotobuf-dev
     /usr/include/seccomp.h:libseccomp-dev zstd:zstd xz:xz-utils
     newuidmap:uidmap slirp4netns:slirp4netns iptables:iptables ip:iproute2 nft:nftables
-    pgrep:procps setpriv:util-linux useradd:passwd mount:mount
+    pgrep:procps setpriv:util-linux useradd:passwd mount:mount mkfs.ext4:e2fsprogs
     busybox:busybox-static debootstrap:debootstrap strace:strace
     python3:python3 /usr/share/python-wheels:python3-venv systemd-analyze:systemd
     /etc/ssl/certs/ca-certificates.crt:ca-certificates

@@ -43,7 +43,7 @@ pub(crate) fn archive() -> Result<PathBuf> {
     }
     let layer = work.path().join("layer.tar");
     run(Command::new("tar")
-        .args(["--sort=name", "--numeric-owner", "-C"])
+        .args(["--sort=name", "--numeric-owner", "--exclude=./dev/*", "-C"])
         .arg(&root)
         .arg("-cf")
         .arg(&layer)
