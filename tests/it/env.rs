@@ -29,6 +29,9 @@ eval "$B"
 exec setpriv --reuid $U --regid $G --init-groups "$@"
 "#;
 
+/// Where root's instance keeps its things.
+const ROOTS: [&str; 3] = ["/run/k3c", "/var/lib/k3c", "/var/log/k3c"];
+
 /// What a command did.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -99,6 +102,15 @@ impl TestEnv {
 
     /// Another instance of `user`, with directories of its own.
     pub(crate) fn of(user: User) -> Result<Self> {
+        if user.uid == 0 {
+            // root's places are fixed, and removed at the end: what somebody has there is not ours to remove.
+            for place in ROOTS {
+                ensure!(
+                    !Path::new(place).exists(),
+                    "{place} is there already: root's k3c is in use on this host"
+                );
+            }
+        }
         let label = label();
         let (runtime, home) = match user.uid {
             0 => (
@@ -389,7 +401,7 @@ impl Drop for TestEnv {
         if std::env::var_os("K3C_TEST_KEEP").is_none() {
             let mut places = vec![self.runtime.clone(), self.home.clone()];
             if self.user.uid == 0 {
-                places.extend(["/run/k3c".into(), "/var/lib/k3c".into(), "/var/log/k3c".into()]);
+                places.extend(ROOTS.map(PathBuf::from));
             }
             for place in places {
                 let _ = fs::remove_dir_all(place);
