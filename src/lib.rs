@@ -1,4 +1,79 @@
-//! k3c (skeleton).
+//! k3c: classic Docker's command line on Kubernetes' own parts (CRI, containerd, BuildKit), rootless, in one binary.
+//!
+//! # Who lives where
+//!
+//! ```text
+//! k3c run, ps, build …   the command line; a client of the socket like any other
+//!    │  gRPC, $XDG_RUNTIME_DIR/k3c/k3c.sock
+//! k3c daemon             an ordinary user's process: takes the lock, maps ids, then waits and forwards signals
+//! └─ holder              first process in the user namespace: keeps the namespaces and the listening socket,
+//!    │                   starts the engine again, is the parent of every long-lived child
+//!    ├─ slirp4netns      the containers' way out
+//!    ├─ engine           all the logic, serves the API, may be replaced at any moment
+//!    ├─ containerd       with CRI: pods, containers, images
+//!    ├─ buildkitd        while something is built
+//!    └─ a shim per pod ─ the containers' processes
+//! ```
+//!
+//! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
+//! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
+//! namespace and no slirp4netns; the rest is the same.
+//!
+//! Holder, engine, containerd and buildkitd stay in the host's network namespace: pulls go at full speed and a
+//! registry on the host's loopback is reachable. Containers live in a namespace of their own, bound inside the
+//! holder's mount namespace in the layout of a `RootlessKit` state directory.
+//!
+//! # What stays true
+//!
+//! * One store: images, snapshots and containers are in containerd's namespace `k8s.io`. What was built can be run,
+//!   and CRI's clients see it. Nothing is copied.
+//! * One socket: our API, CRI, BuildKit's and containerd's services, told apart by gRPC path, for unmodified clients.
+//! * What should be and what is are kept apart: the engine stores *records* and makes CRI's objects follow them.
+//!   A record's ID, name and volumes stay; each start is a fresh *attempt*. Whatever is only in memory can be rebuilt.
+//! * Any one process may be killed. Containers go on, what died comes back, `ps` tells the truth. Only a holder takes
+//!   its containers along; the daemon tidies up, starts anew, and brings back what should run.
+//! * Nothing is left behind by a daemon that ended: no process, mount, cgroup or socket.
+//! * What is missing on a host is refused in words with the remedy; what a host cannot apply is warned about.
+//! * The command line can do nothing that the API cannot.
+//! * Nothing is downloaded to start: containerd, buildkitd, runc and two small images are inside the binary.
+//!
+//! # Rooms
+//!
+//! Imports go down, never up, and on the second level never sideways. The test `rooms` compares this with the source.
+//!
+//! ```text
+//!  5   main
+//!  4   cli                         daemon
+//!  3   build                       server
+//!  2   client                      engine  network  children  rootless  holder  shim
+//!  1   api  config  credentials    store  supervise  telemetry
+//!  0   model  proto                sys
+//!      └ the user's side           └ the machine's side (Linux)
+//! ```
+//!
+//! | room | is | never imports |
+//! |---|---|---|
+//! | [`model`] | plain nouns, parsed, checked and shown; neither IO nor async | anything of ours |
+//! | [`proto`] | generated code and our own definitions | anything of ours |
+//! | [`sys`] | every `unsafe`, every system call | anything of ours |
+//! | [`config`], [`credentials`], `telemetry` | each path, variable and setting, declared once; logins; logs | engine, server, cli |
+//! | `store` | the records, one transaction a change | engine |
+//! | `supervise` | a child process as a state machine | a child by name |
+//! | `children` | containerd and buildkitd: their files and command lines; unpacks the bundle | engine, server |
+//! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
+//! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
+//! | `network` | CNI, addresses | engine |
+//! | `shim` | the OCI runtime stage between containerd's shim and runc | engine |
+//! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
+//! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
+//! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children |
+//! | [`client`] | the API, used; starts a daemon when there is none | engine, server |
+//! | [`build`] | BuildKit's client, where the user's files are | engine, server |
+//! | [`cli`] | one file per verb: parse, call, print | engine, server, rootless |
+//! | `daemon` | joins the machine's side together | cli |
+//!
+//! What a room needs of a sibling is a trait of its own that `daemon` supplies.
+
 pub mod api;
 pub mod build;
 pub mod cli;

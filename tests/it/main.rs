@@ -1,1 +1,134 @@
-fn main() {}
+//! The tests of the whole: the real binary, its real containerd, buildkitd and runc, under users of the tests' own.
+//!
+//! `make test` runs them against the release binary (`K3C_TEST_BIN`). What a host lacks skips a test with a reason;
+//! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH` measures instead.
+
+mod bench;
+mod binary;
+mod build;
+mod containers;
+mod debian;
+mod env;
+mod faults;
+mod host;
+mod preflight;
+mod proxy;
+mod rooms;
+mod shared;
+mod user;
+
+use anyhow::Result;
+use host::Need;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::process::ExitCode;
+
+/// A test with its needs.
+pub(crate) struct Case {
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn() -> Result<()>,
+}
+
+/// What most tests need.
+pub(crate) const DAEMON: &[Need] = &[
+    Need::Root,
+    Need::Bundle,
+    Need::Program("slirp4netns"),
+    Need::Program("newuidmap"),
+    Need::Program("setpriv"),
+];
+
+impl Case {
+    /// Names a test.
+    pub(crate) const fn new(name: &'static str, needs: &'static [Need], run: fn() -> Result<()>) -> Self {
+        Self { name, needs, run }
+    }
+
+    fn trial(&self) -> Trial {
+        let (needs, run) = (self.needs, self.run);
+        Trial::ignorable_test(self.name, move || {
+            let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet()).collect();
+            match (unmet.is_empty(), host::required()) {
+                (true, _) => {
+                    run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+                }
+                (false, true) => Err(Failed::from(format!("required, but {}", unmet.join("; ")))),
+                (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
+            }
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    let cases: Vec<Case> = [
+        vec![
+            Case::new("rooms::arrows_go_down", &[], rooms::arrows_go_down),
+            Case::new("rooms::a_wrong_arrow_is_seen", &[], rooms::a_wrong_arrow_is_seen),
+        ],
+        binary::cases(),
+        containers::cases(),
+        build::cases(),
+        proxy::cases(),
+        preflight::cases(),
+        faults::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let list = args.list;
+    if args.test_threads.is_none() {
+        // Each daemon is some ten processes; more side by side only makes all of them late.
+        args.test_threads = Some(2);
+    }
+    let root = nix::unistd::geteuid().is_root();
+    if !list
+        && root
+        && let Err(error) = prepare()
+    {
+        report(&format!("cannot prepare the host for the tests: {error:#}"));
+        return ExitCode::FAILURE;
+    }
+    if std::env::var_os("K3C_BENCH").is_some() {
+        let done = if root { bench::all() } else { Err(anyhow::anyhow!("needs root: it makes a user")) };
+        let tidied = if root { tidy() } else { Ok(()) };
+        return match done.and(tidied) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let trials = cases.iter().map(Case::trial).collect();
+    let conclusion = libtest_mimic::run(&args, trials);
+    if list || !root {
+        return conclusion.exit_code();
+    }
+    match tidy() {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => {
+            report(&format!("left behind at the end: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare() -> Result<()> {
+    user::remove_stale()?;
+    host::open_devices();
+    env::install_binary().map(drop)
+}
+
+fn tidy() -> Result<()> {
+    let shared = shared::end();
+    let users = user::remove_all();
+    let _ = std::fs::remove_dir_all(format!("/var/tmp/k3cit-{}", std::process::id()));
+    env::remove_cgroups(&format!("k3cit-{}", std::process::id()))?;
+    shared.and(users)
+}
+
+#[expect(clippy::print_stderr, reason = "the runner's own words")]
+fn report(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,211 @@
+//! `make bench`: times beside podman's, interleaved; memory when idle; programs executed by a `run`.
+
+use crate::containers::DEMO;
+use crate::env::{TestEnv, binary};
+use crate::report;
+use crate::user::run;
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs all of it.
+pub(crate) fn all() -> Result<()> {
+    let rounds: usize = std::env::var("K3C_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let mut env = TestEnv::started()?;
+    env.ok(&["run", "--rm", DEMO, "true"])?;
+    idle(&env)?;
+
+    let mut ours = Shell::start(env.command(Path::new("/bin/bash"), &[]))?;
+    let k3c = crate::env::installed().display().to_string();
+    let mut peer = match podman() {
+        Ok(peer) => Some(peer),
+        Err(why) => {
+            report(&format!("podman is left out: {why:#}"));
+            None
+        }
+    };
+    for (title, args, after) in [
+        ("run --rm", "run --rm IMAGE true", ""),
+        ("run --rm --net=none", "run --rm --network=none IMAGE true", ""),
+        ("run -d to running", "run -d --name b IMAGE sleep 300", "rm -f b"),
+    ] {
+        if title.contains("none") && !env.ok(&["run", "--help"])?.contains("--network") {
+            continue;
+        }
+        let (mut k3cs, mut podmans) = (Vec::new(), Vec::new());
+        for round in 0..rounds + 2 {
+            let measure = |shell: &mut Shell, program: &str, image: &str| -> Result<Duration> {
+                let time = shell.time(&format!("{program} {}", args.replace("IMAGE", image)))?;
+                if !after.is_empty() {
+                    shell.time(&format!("{program} {after}"))?;
+                }
+                Ok(time)
+            };
+            let time = measure(&mut ours, &k3c, DEMO)?;
+            let other = peer.as_mut().map(|peer| measure(peer, "podman", "k3c.local/demo")).transpose()?;
+            // The first two warm up.
+            if round >= 2 {
+                k3cs.push(time);
+                podmans.extend(other);
+            }
+        }
+        match (median(&mut k3cs), median(&mut podmans)) {
+            (k3c, Some(podman)) => {
+                let ratio = k3c.unwrap_or_default().as_secs_f64() / podman.as_secs_f64();
+                report(&format!("{title:24} k3c {}  podman {}  ratio {ratio:.2}", ms(k3c), ms(Some(podman))));
+            }
+            (k3c, None) => report(&format!("{title:24} k3c {}", ms(k3c))),
+        }
+    }
+
+    executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
+    if let Some(peer) = &mut peer {
+        executed(&env, "podman", peer, "podman run --rm k3c.local/demo true")?;
+    }
+    drop(peer);
+    drop(ours);
+    report(&format!("size of the binary       {} MiB", fs::metadata(binary())?.len() / (1 << 20)));
+    env.stop()
+}
+
+fn median(times: &mut [Duration]) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+fn ms(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".into(), |time| format!("{:7.1} ms", time.as_secs_f64() * 1000.0))
+}
+
+/// Memory of every process of the instance, with no container and no build running.
+fn idle(env: &TestEnv) -> Result<()> {
+    std::thread::sleep(Duration::from_secs(3));
+    report("idle                           RSS        PSS");
+    let (mut rss_all, mut pss_all) = (0, 0);
+    for (pid, line) in env.processes() {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let value = |key: &str| -> u64 {
+            let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+        };
+        let (rss, pss) = (value("Rss:"), value("Pss:"));
+        rss_all += rss;
+        pss_all += pss;
+        let words: Vec<&str> = line.split(' ').collect();
+        let name = words.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        let role = words.get(1).filter(|word| !word.starts_with('-') && !word.contains('/')).unwrap_or(&"");
+        report(&format!("  {:24} {rss:7} KiB {pss:7} KiB", format!("{name} {role}")));
+    }
+    report(&format!("  {:24} {rss_all:7} KiB {pss_all:7} KiB", "together"));
+    Ok(())
+}
+
+/// A shell that is told commands, so that only the commands are timed, for both in the same way.
+struct Shell {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    fn start(mut command: Command) -> Result<Self> {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let stdin = child.stdin.take().context("stdin")?;
+        let stdout = BufReader::new(child.stdout.take().context("stdout")?);
+        let mut shell = Self { child, stdin, stdout };
+        shell.time("true")?;
+        Ok(shell)
+    }
+
+    fn time(&mut self, command: &str) -> Result<Duration> {
+        let since = Instant::now();
+        writeln!(self.stdin, "{command} >/dev/null; echo $?")?;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        let time = since.elapsed();
+        ensure!(line.trim() == "0", "{command}: {line:?}");
+        Ok(time)
+    }
+
+    fn pid(&mut self) -> Result<String> {
+        writeln!(self.stdin, "echo $$")?;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = writeln!(self.stdin, "exit");
+        let _ = self.child.wait();
+    }
+}
+
+/// podman 5 in the peers' root, with our demonstration image loaded.
+fn podman() -> Result<Shell> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/peers");
+    let script = peers.join("peer.sh");
+    ensure!(script.exists(), "the peers' root ({}) is not here", peers.display());
+    run(Command::new("bash").arg(peers.join("trixie-root.sh"))).context("the peers' root")?;
+    let mut command = Command::new("bash");
+    command.arg(script).arg("bash");
+    let mut shell = Shell::start(command)?;
+    fs::create_dir_all("/tmp/k3cpeer")?;
+    let copy = Path::new("/tmp/k3cpeer/demo.tar");
+    fs::copy(demo_archive()?, copy)?;
+    shell.time("podman load -q -i /tmp/k3cpeer/demo.tar")?;
+    fs::remove_file(copy)?;
+    shell.time("podman tag $(podman images -q | head -n1) k3c.local/demo")?;
+    Ok(shell)
+}
+
+/// The demonstration image's archive, as `make bundle` left it.
+fn demo_archive() -> Result<PathBuf> {
+    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/out");
+    let text = run(Command::new("find").arg(&out).args(["-name", "demo*.tar"]))?;
+    text.lines()
+        .next()
+        .map(PathBuf::from)
+        .with_context(|| format!("no demonstration image below {}", out.display()))
+}
+
+/// Counts successful `execve` while `command` runs in `shell`: of the shell's children and of all of the instance.
+fn executed(env: &TestEnv, name: &str, shell: &mut Shell, command: &str) -> Result<()> {
+    if !Path::new("/usr/bin/strace").exists() {
+        report("programs per run: left out: needs strace");
+        return Ok(());
+    }
+    let log = tempfile::NamedTempFile::new()?;
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o"]).arg(log.path());
+    strace.args(["-p", &shell.pid()?]);
+    if name == "k3c" {
+        for (pid, _) in env.processes() {
+            strace.args(["-p", &pid.to_string()]);
+        }
+    }
+    let mut strace = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    std::thread::sleep(Duration::from_secs(2));
+    shell.time(command)?;
+    // What is tidied up after the answer counts too.
+    std::thread::sleep(Duration::from_secs(2));
+    kill(Pid::from_raw(i32::try_from(strace.id())?), Signal::SIGINT)?;
+    strace.wait()?;
+    let text = fs::read_to_string(log.path())?;
+    let programs: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            line.ends_with(" = 0") && (line.contains("execve(") || line.contains("execve resumed"))
+        })
+        .map(|line| line.split('"').nth(1).and_then(|path| path.rsplit('/').next()).unwrap_or("?"))
+        .collect();
+    report(&format!("programs per run --rm    {name} {} ({})", programs.len(), programs.join(" ")));
+    Ok(())
+}

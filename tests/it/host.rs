@@ -1,0 +1,63 @@
+//! What a test needs of the host; what is not there skips it with a reason, or fails it under `K3C_TEST_REQUIRE`.
+
+use nix::unistd::geteuid;
+use std::path::{Path, PathBuf};
+
+/// A need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To make users and mounts.
+    Root,
+    /// A daemon in the binary under test, with its bundle.
+    Bundle,
+    /// `ctr` and `buildctl` of the pinned modules.
+    Tools,
+    /// `debootstrap`, and a Debian mirror or a cached root.
+    Debian,
+    /// Programs on PATH.
+    Program(&'static str),
+}
+
+impl Need {
+    /// Why it is not met.
+    pub(crate) fn unmet(self) -> Option<String> {
+        match self {
+            Self::Root => (!geteuid().is_root()).then(|| "needs root: it makes users and mounts".into()),
+            Self::Bundle => {
+                let have = std::env::var_os("K3C_TEST_BIN").is_some()
+                    || std::env::var_os("K3C_BUNDLE_DIR").is_some();
+                (!have).then(|| "needs a binary with its bundle inside: K3C_TEST_BIN (`make test`)".into())
+            }
+            Self::Tools => (!tool("ctr").exists())
+                .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
+            Self::Debian => Self::Program("debootstrap").unmet(),
+            Self::Program(name) => (!on_path(name)).then(|| format!("needs {name}")),
+        }
+    }
+}
+
+/// Whether skips are failures.
+pub(crate) fn required() -> bool {
+    std::env::var_os("K3C_TEST_REQUIRE").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+fn on_path(name: &str) -> bool {
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .any(|dir| Path::new(dir).join(name).exists())
+}
+
+/// A real client, built from the pinned modules.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    std::env::var_os("K3C_TEST_TOOLS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("images/out/tools"), PathBuf::from)
+        .join(name)
+}
+
+/// Devices that are everyone's on a desktop and root's alone on some test hosts.
+pub(crate) fn open_devices() {
+    use std::os::unix::fs::PermissionsExt;
+    for device in ["/dev/net/tun", "/dev/fuse"] {
+        let _ = std::fs::set_permissions(device, std::fs::Permissions::from_mode(0o666));
+    }
+}

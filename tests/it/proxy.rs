@@ -1,0 +1,193 @@
+//! One socket: unmodified `ctr` and `buildctl`, and a CRI client, on `k3c.sock`.
+
+use crate::containers::DEMO;
+use crate::env::{Ran, TestEnv};
+use crate::host::{Need, tool};
+use crate::{Case, DAEMON, shared};
+use anyhow::{Context, Result, ensure};
+use k3c::proto;
+
+const WITH_TOOLS: &[Need] = &[
+    Need::Root,
+    Need::Bundle,
+    Need::Program("slirp4netns"),
+    Need::Program("newuidmap"),
+    Need::Program("setpriv"),
+    Need::Tools,
+];
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("proxy::ctr", WITH_TOOLS, ctr),
+        Case::new("proxy::buildctl", WITH_TOOLS, buildctl),
+        Case::new("proxy::cri", DAEMON, cri),
+        Case::new("proxy::http1_is_answered_in_words", DAEMON, http1_is_answered_in_words),
+        Case::new("proxy::health", DAEMON, health),
+    ]
+}
+
+/// A client of another project, copied to where the user can run it, with the socket's address in its arguments.
+fn client(env: &TestEnv, name: &str, args: &[&str]) -> Result<Ran> {
+    let copy = env.home.join(name);
+    if !copy.exists() {
+        std::fs::copy(tool(name), &copy).with_context(|| name.to_owned())?;
+    }
+    let socket = env.socket().display().to_string();
+    let address = if name == "ctr" { vec!["--address", &socket, "-n", "k8s.io"] } else { vec!["--addr"] };
+    let unix = format!("unix://{socket}");
+    let mut all = address;
+    if name != "ctr" {
+        all.push(&unix);
+    }
+    all.extend(args);
+    env.program(&copy, &all)
+}
+
+fn ctr() -> Result<()> {
+    let env = shared::env()?;
+    env.ok(&["run", "--rm", DEMO, "true"])?;
+    ensure!(client(&env, "ctr", &["version"])?.ok()?.contains("Server:"));
+    let images = client(&env, "ctr", &["images", "ls", "-q"])?.ok()?;
+    ensure!(images.lines().any(|line| line == "k3c.local/demo:latest"), "{images}");
+    ensure!(
+        client(&env, "ctr", &["snapshots", "--snapshotter", "overlayfs", "ls"])?.ok()?.lines().count() > 1
+    );
+    env.ok(&["run", "-d", "--name", "seen", DEMO, "sleep", "300"])?;
+    ensure!(client(&env, "ctr", &["tasks", "ls"])?.ok()?.contains("RUNNING"));
+    env.ok(&["rm", "-f", "seen"])?;
+    // ctr makes its FIFOs itself, on the host's side of /run.
+    let fifos = env.runtime.join("fifos");
+    env.user.dir(&fifos, 0o700)?;
+    let fifos = fifos.display().to_string();
+    let ran = client(
+        &env,
+        "ctr",
+        &["run", "--rm", "--fifo-dir", &fifos, "k3c.local/demo:latest", "by-ctr", "echo", "from ctr"],
+    )?;
+    ensure!(ran.code == 0 && ran.stdout.contains("from ctr"), "{ran}");
+    ensure!(env.ok(&["ps", "-aq", "--filter", "name=by-ctr"])?.is_empty());
+    Ok(())
+}
+
+fn buildctl() -> Result<()> {
+    let env = shared::env()?;
+    let dir = env.home.join("by-buildctl");
+    env.user.dir(&dir, 0o755)?;
+    env.user.write(
+        &dir.join("Dockerfile"),
+        format!("FROM {DEMO}\nRUN echo by buildctl > /who\nCMD [\"cat\", \"/who\"]\n"),
+    )?;
+    ensure!(client(&env, "buildctl", &["debug", "workers"])?.ok()?.contains("linux/"));
+    let dir = dir.display().to_string();
+    let (context, file) = (format!("context={dir}"), format!("dockerfile={dir}"));
+    let ran = client(
+        &env,
+        "buildctl",
+        &[
+            "build",
+            "--progress",
+            "plain",
+            "--frontend",
+            "dockerfile.v0",
+            "--opt",
+            "image-resolve-mode=local",
+            "--local",
+            &context,
+            "--local",
+            &file,
+            "--output",
+            "type=image,name=docker.io/library/by-buildctl:1",
+        ],
+    )?;
+    ensure!(ran.code == 0, "{ran}");
+    ensure!(env.ok(&["run", "--rm", "by-buildctl:1"])? == "by buildctl");
+    let histories = client(&env, "buildctl", &["debug", "histories"])?.ok()?;
+    let reference = histories
+        .lines()
+        .skip(1)
+        .find_map(|line| line.split_whitespace().next())
+        .context("a build in the history")?
+        .to_owned();
+    let logs = client(&env, "buildctl", &["debug", "logs", &reference])?;
+    ensure!(logs.code == 0 && format!("{}{}", logs.stdout, logs.stderr).contains("by buildctl"), "{logs}");
+    ensure!(client(&env, "buildctl", &["prune"])?.code == 0);
+    Ok(())
+}
+
+/// Runs async code against the socket.
+fn with_channel<F>(env: &TestEnv, body: impl FnOnce(tonic::transport::Channel) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let socket = env.socket();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let channel = tonic::transport::Endpoint::from_static("http://k3c")
+            .connect_with_connector(tower::service_fn(move |_| {
+                let socket = socket.clone();
+                async move {
+                    Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(
+                        tokio::net::UnixStream::connect(socket).await?,
+                    ))
+                }
+            }))
+            .await?;
+        body(channel).await
+    })
+}
+
+fn cri() -> Result<()> {
+    use proto::cri::image_service_client::ImageServiceClient;
+    use proto::cri::runtime_service_client::RuntimeServiceClient;
+    let env = shared::env()?;
+    env.ok(&["run", "-d", "--name", "for-cri", DEMO, "sleep", "300"])?;
+    let id = env.ok(&["inspect", "-f", "{{.Id}}", "for-cri"])?;
+    with_channel(&env, |channel| async move {
+        let mut runtime = RuntimeServiceClient::new(channel.clone());
+        let version = runtime.version(proto::cri::VersionRequest::default()).await?.into_inner();
+        ensure!(version.runtime_name == "containerd", "{version:?}");
+        let containers = runtime
+            .list_containers(proto::cri::ListContainersRequest::default())
+            .await?
+            .into_inner()
+            .containers;
+        ensure!(
+            containers.iter().any(|c| c.labels.get("io.k3c.id") == Some(&id)),
+            "{id} is not among CRI's containers: {containers:?}"
+        );
+        let images =
+            ImageServiceClient::new(channel).list_images(proto::cri::ListImagesRequest::default()).await?;
+        let images = images.into_inner().images;
+        ensure!(
+            images.iter().any(|i| i.repo_tags.iter().any(|tag| tag.contains("k3c.local/demo"))),
+            "{images:?}"
+        );
+        Ok(())
+    })?;
+    env.ok(&["rm", "-f", "for-cri"]).map(drop)
+}
+
+fn health() -> Result<()> {
+    use proto::grpc::health::v1::health_client::HealthClient;
+    let env = shared::env()?;
+    with_channel(&env, |channel| async move {
+        let answer = HealthClient::new(channel)
+            .check(proto::grpc::health::v1::HealthCheckRequest::default())
+            .await?
+            .into_inner();
+        ensure!(answer.status == 1, "{answer:?}");
+        Ok(())
+    })
+}
+
+fn http1_is_answered_in_words() -> Result<()> {
+    use std::io::{Read, Write};
+    let env = shared::env()?;
+    let mut stream = std::os::unix::net::UnixStream::connect(env.socket())?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 501"), "{answer}");
+    ensure!(answer.contains("\r\n\r\n") && !answer.ends_with("\r\n\r\n"), "no sentence: {answer}");
+    Ok(())
+}
