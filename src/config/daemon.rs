@@ -46,8 +46,9 @@ impl DaemonConfig {
     pub fn load(explicit: Option<&Path>, default: &Path) -> Result<Self, ConfigError> {
         let path = explicit.unwrap_or(default);
         match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text)
-                .map_err(|message| ConfigError::Parse { path: path.to_path_buf(), message }),
+            Ok(text) => {
+                Self::parse(&text).map_err(|message| ConfigError::Parse { path: path.to_path_buf(), message })
+            }
             Err(e) if e.kind() == ErrorKind::NotFound && explicit.is_none() => Ok(Self::default()),
             Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
         }
@@ -64,7 +65,10 @@ impl DaemonConfig {
         let (address, bits) = config.subnet.split_once('/').unwrap_or((&config.subnet, ""));
         let bits: Option<u8> = bits.parse().ok().filter(|bits| (8..=29).contains(bits));
         if address.parse::<std::net::Ipv4Addr>().is_err() || bits.is_none() {
-            return Err(format!("subnet = {:?}: expected an IPv4 network such as \"10.88.0.0/16\"", config.subnet));
+            return Err(format!(
+                "subnet = {:?}: expected an IPv4 network such as \"10.88.0.0/16\"",
+                config.subnet
+            ));
         }
         if let Some(bad) = config.dns.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
             return Err(format!("dns: {bad:?} is not an IP address"));

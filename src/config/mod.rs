@@ -19,7 +19,9 @@ pub enum ConfigError {
     #[error("cannot find your home directory: set HOME")]
     NoHome,
     /// `XDG_RUNTIME_DIR` is needed and not there.
-    #[error("XDG_RUNTIME_DIR is not set: log in through systemd-logind (ssh, a desktop, `machinectl shell`), or set it to a directory of yours with mode 0700")]
+    #[error(
+        "XDG_RUNTIME_DIR is not set: log in through systemd-logind (ssh, a desktop, `machinectl shell`), or set it to a directory of yours with mode 0700"
+    )]
     NoRuntimeDir,
     /// A configuration file that cannot be read.
     #[error("cannot read {}", path.display())]

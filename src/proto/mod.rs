@@ -3,13 +3,7 @@
 //! `make proto` writes `generated/`; the test `proto` compares it with what the definitions give. Nothing in here is
 //! written by hand but this list.
 
-#![expect(
-    clippy::allow_attributes,
-    clippy::enum_variant_names,
-    clippy::large_enum_variant,
-    clippy::doc_lazy_continuation,
-    reason = "generated code"
-)]
+#![expect(clippy::allow_attributes, reason = "generated code")]
 
 /// `k3c.v1`: our API.
 pub mod k3c {

@@ -74,7 +74,8 @@ pub fn base(is_root: bool) -> Option<PathBuf> {
         make(&base).ok()?;
         return Some(base);
     }
-    (own != mount && rustix::fs::access(own.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok()).then_some(own)
+    (own != mount && rustix::fs::access(own.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok())
+        .then_some(own)
 }
 
 /// Enables every wanted controller that is available for the children of `folder`.
@@ -114,7 +115,9 @@ pub fn enter(folder: &Path) -> Result<(), RootlessError> {
 /// mkdir(2), but for one that is there.
 pub fn make(folder: &Path) -> Result<(), RootlessError> {
     match fs::create_dir(folder) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(RootlessError::at("make the cgroup", folder)(e)),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            Err(RootlessError::at("make the cgroup", folder)(e))
+        }
         _ => Ok(()),
     }
 }

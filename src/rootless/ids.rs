@@ -73,9 +73,6 @@ mod tests {
     #[test]
     fn maps_begin_with_the_caller_as_root() {
         let ranges = [Range { start: 100_000, count: 65536 }, Range { start: 300_000, count: 10 }];
-        assert_eq!(
-            map_arguments(1000, &ranges).join(" "),
-            "0 1000 1 1 100000 65536 65537 300000 10"
-        );
+        assert_eq!(map_arguments(1000, &ranges).join(" "), "0 1000 1 1 100000 65536 65537 300000 10");
     }
 }

@@ -2,9 +2,7 @@
 
 use super::RootlessError;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -59,7 +57,8 @@ pub fn copy_up(private: &Path) -> Result<(), RootlessError> {
         let back = aside(private, tree);
         fs::create_dir_all(&back).map_err(RootlessError::at("make", &back))?;
         if fs::read_dir(&back).is_ok_and(|mut entries| entries.next().is_none()) {
-            mount_bind_recursive(aside(&through, tree), &back).map_err(RootlessError::at("bind aside", &back))?;
+            mount_bind_recursive(aside(&through, tree), &back)
+                .map_err(RootlessError::at("bind aside", &back))?;
         }
     }
     Ok(())
@@ -99,14 +98,17 @@ pub fn cgroup2(private: &Path) -> Result<(), RootlessError> {
     let fresh = private.join("cgroup");
     fs::create_dir_all(&fresh).map_err(RootlessError::at("make", &fresh))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("cgroup2", &fresh, "cgroup2", flags, None).map_err(RootlessError::at("mount cgroup2 on", &fresh))?;
+    mount("cgroup2", &fresh, "cgroup2", flags, None)
+        .map_err(RootlessError::at("mount cgroup2 on", &fresh))?;
     mount_bind_recursive(&fresh, "/sys/fs/cgroup")
         .map_err(RootlessError::at("bind cgroup2 over", Path::new("/sys/fs/cgroup")))
 }
 
 /// Whether overlayfs can have its upper and work folders in `folder`, found by doing it.
 pub fn overlay_works(folder: &Path) -> bool {
-    let Ok(scratch) = tempfile::Builder::new().prefix(".overlay-check-").tempdir_in(folder) else { return false };
+    let Ok(scratch) = tempfile::Builder::new().prefix(".overlay-check-").tempdir_in(folder) else {
+        return false;
+    };
     let path = |name: &str| scratch.path().join(name);
     for name in ["lower", "upper", "work", "merged"] {
         if fs::create_dir(path(name)).is_err() {

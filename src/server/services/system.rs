@@ -12,7 +12,7 @@ impl System for Service {
         &self,
         _: Request<wire::VersionRequest>,
     ) -> Result<Response<wire::VersionResponse>, Status> {
-        let version = self.0.version().await.map_err(refused)?;
+        let version = self.0.version();
         let api_version = API_VERSION.to_owned();
         Ok(Response::new(wire::VersionResponse { api_version, ..version.into() }))
     }

@@ -14,7 +14,7 @@ impl Volumes for Service {
     ) -> Result<Response<wire::CreateVolumeResponse>, Status> {
         let request = request.into_inner();
         let labels = request.labels.into_iter().collect();
-        let volume = self.0.create_volume(api::present(request.name), labels).await.map_err(refused)?;
+        let volume = self.0.create_volume(&request.name, labels).await.map_err(refused)?;
         Ok(Response::new(wire::CreateVolumeResponse { volume: Some(volume.into()) }))
     }
 
