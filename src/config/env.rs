@@ -13,6 +13,9 @@ pub const AUTOSTART: &str = "K3C_AUTOSTART";
 /// Stands in for `/proc/sys` when the preflight asks the kernel (tests of hosts that cannot be had).
 pub const TEST_PROC_SYS: &str = "K3C_TEST_PROC_SYS";
 
+/// The hidden stage of the engine, as the first argument.
+pub const ENGINE_STAGE: &str = "__engine";
+
 /// Set for the holder and its children: the inherited listening socket's descriptor.
 pub const LISTEN_FD: &str = "K3C_LISTEN_FD";
 /// Set for the holder and the engine: the descriptor of the socket to who started it.

@@ -1,7 +1,6 @@
 //! `k3c.v1.Volumes`
 
 use super::{Service, refused};
-use crate::api;
 use crate::proto::k3c::v1 as wire;
 use tonic::{Request, Response, Status};
 use wire::volumes_server::Volumes;
