@@ -1,1 +1,12 @@
-//! (room: see the table in `lib.rs`)
+//! Composition: the two places where the rooms of the machine's side are joined up.
+//!
+//! [`native`] is `k3c daemon` itself, outside of the namespaces; [`engine`] is the stage that the holder starts inside.
+
+mod buildkit;
+mod engine;
+mod native;
+mod rootlesskit;
+mod slirp;
+
+pub use engine::stage as engine_stage;
+pub use native::run;

@@ -1,0 +1,94 @@
+//! buildkitd on demand: started by the first call that needs it, stopped after it was idle for a while.
+
+use crate::server::{Buildkit, BuildkitLease};
+use crate::supervise::{Keeper, Service, Spec, State};
+use futures::future::BoxFuture;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Its key.
+pub(super) const NAME: &str = "buildkitd";
+
+pub(super) struct OnDemand {
+    spec: Spec,
+    keeper: Keeper,
+    socket: PathBuf,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    service: Mutex<Option<Service>>,
+    leases: AtomicUsize,
+    idle_since: std::sync::Mutex<Instant>,
+}
+
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Ok(mut since) = self.0.idle_since.lock() {
+            *since = Instant::now();
+        }
+        self.0.leases.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl OnDemand {
+    pub(super) fn new(spec: Spec, keeper: Keeper, socket: PathBuf, idle: Duration) -> Self {
+        // One that a former engine started is adopted, so that it is watched and stopped when idle.
+        let running = keeper.runs(NAME).then(|| Service::start(spec.clone(), keeper.clone()));
+        let shared = Arc::new(Shared {
+            service: Mutex::new(running),
+            leases: AtomicUsize::new(0),
+            idle_since: std::sync::Mutex::new(Instant::now()),
+        });
+        tokio::spawn(stop_when_idle(Arc::clone(&shared), idle));
+        Self { spec, keeper, socket, shared }
+    }
+
+    pub(super) async fn stop(&self) {
+        if let Some(service) = self.shared.service.lock().await.take() {
+            service.stop().await;
+        }
+    }
+}
+
+async fn stop_when_idle(shared: Arc<Shared>, idle: Duration) {
+    loop {
+        tokio::time::sleep((idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(10))).await;
+        let mut service = shared.service.lock().await;
+        let since = shared.idle_since.lock().map_or_else(|_| Instant::now(), |since| *since);
+        if service.is_some() && shared.leases.load(Ordering::SeqCst) == 0 && since.elapsed() >= idle {
+            tracing::info!("buildkitd was idle for {idle:?} and is stopped");
+            if let Some(service) = service.take() {
+                service.stop().await;
+            }
+        }
+    }
+}
+
+impl Buildkit for OnDemand {
+    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>> {
+        Box::pin(async move {
+            let mut service = self.shared.service.lock().await;
+            if service.is_none() {
+                if !start {
+                    return Err("buildkitd does not run; a build starts it".into());
+                }
+                *service = Some(Service::start(self.spec.clone(), self.keeper.clone()));
+            }
+            self.shared.leases.fetch_add(1, Ordering::SeqCst);
+            let guard = Guard(Arc::clone(&self.shared));
+            if let Some(service) = service.as_ref()
+                && service.state() != State::Ready
+            {
+                service.ready(NAME, Duration::from_secs(15)).await.map_err(|e| e.to_string())?;
+            }
+            Ok(BuildkitLease::new(self.socket.clone(), Box::new(guard)))
+        })
+    }
+}
