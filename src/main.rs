@@ -1,1 +1,37 @@
-fn main() {}
+//! Picks a hidden stage, or the command line, before any thread exists.
+
+use std::process::ExitCode;
+
+#[cfg(target_os = "linux")]
+fn stage() -> Option<i32> {
+    use k3c::{daemon, holder, network, rootless, shim};
+    let mut args = std::env::args_os();
+    let program = args.next()?;
+    let name = std::path::Path::new(&program).file_name()?.to_string_lossy().into_owned();
+    if shim::runtime::is_named(&program) {
+        return Some(shim::runtime::run(&args.collect::<Vec<_>>()));
+    }
+    if name == network::cni::NAME {
+        return Some(network::cni::run());
+    }
+    match args.next()?.to_str()? {
+        holder::STAGE => Some(holder::run()),
+        rootless::netns::STAGE => Some(rootless::netns::stage()),
+        k3c::config::env::ENGINE_STAGE => Some(daemon::engine_stage()),
+        daemon::UNPACK_STAGE => Some(daemon::unpack_stage()),
+        _ => None,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> ExitCode {
+    match stage() {
+        Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        None => k3c::cli::main(k3c::daemon::run),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> ExitCode {
+    k3c::cli::main(k3c::cli::no_daemon)
+}

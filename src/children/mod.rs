@@ -1,1 +1,7 @@
-//! (room: see the table in `lib.rs`)
+//! The programs that k3c carries: unpacking them, their configurations, their command lines. No process is started
+//! here.
+
+pub mod buildkitd;
+pub mod bundle;
+pub mod cni;
+pub mod containerd;

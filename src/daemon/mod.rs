@@ -9,4 +9,4 @@ mod rootlesskit;
 mod slirp;
 
 pub use engine::stage as engine_stage;
-pub use native::run;
+pub use native::{UNPACK_STAGE, run, unpack_stage};

@@ -440,6 +440,18 @@ impl Daemon {
 /// The hidden stage that unpacks this binary's bundle and prints the folder.
 pub const UNPACK_STAGE: &str = "__unpack";
 
+/// The stage.
+pub fn unpack_stage() -> i32 {
+    let unpacked = Dirs::discover().map_err(text).and_then(|dirs| bundle::ensure(&dirs).map_err(text));
+    match unpacked {
+        Ok(bundle) => i32::from(writeln!(io::stdout(), "{}", bundle.dir.display()).is_err()),
+        Err(message) => {
+            say(&message);
+            1
+        }
+    }
+}
+
 fn installed_binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|_| "k3c".into());
     // After an upgrade by rename the kernel says ` (deleted)`.

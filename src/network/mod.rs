@@ -1,1 +1,3 @@
-//! (room: see the table in `lib.rs`)
+//! The containers' network. For now the Go bridge plugin makes it, entered through [`cni`].
+
+pub mod cni;

@@ -1,1 +1,3 @@
-//! (room: see the table in `lib.rs`)
+//! Containers' processes. For now the Go shim and runc serve; [`runtime`] stands between them.
+
+pub mod runtime;

@@ -1,0 +1,56 @@
+//! buildkitd's configuration.
+
+use super::cni;
+use super::containerd::{path, runtime_options, table};
+use crate::config::Instance;
+use toml::{Table, Value};
+
+/// The text of `buildkitd.toml`.
+pub fn render(instance: &Instance, snapshotter: &str) -> String {
+    let dirs = &instance.dirs;
+    let worker = table! {
+        "enabled" => true,
+        "address" => path(&dirs.containerd_socket()),
+        "namespace" => "k8s.io",
+        "rootless" => instance.rootless,
+        "snapshotter" => snapshotter,
+        "networkMode" => "cni",
+        "cniConfigPath" => path(&cni::file(dirs)),
+        "cniBinaryPath" => path(&instance.bundle.join("bin")),
+        "gc" => true,
+        "runtime" => table! {
+            "name" => "io.containerd.runc.v2",
+            "path" => path(&instance.bundle.join("bin/containerd-shim-runc-v2")),
+            "options" => runtime_options(instance),
+        },
+    };
+    let config = table! {
+        "root" => path(&dirs.buildkit_root()),
+        "grpc" => table! { "address" => vec![Value::from(format!("unix://{}", path(&dirs.buildkit_socket())))] },
+        "worker" => table! { "oci" => table! { "enabled" => false }, "containerd" => worker },
+    };
+    toml::to_string(&config).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_the_containerd_worker_only() {
+        let instance = Instance {
+            rootless: true,
+            uid: 1,
+            gid: 1,
+            dirs: crate::config::Dirs::of_root(),
+            config: crate::config::DaemonConfig::default(),
+            bundle: "/bundle".into(),
+            cgroup: None,
+            slirp4netns: None,
+        };
+        let config: Table = toml::from_str(&render(&instance, "overlayfs")).unwrap();
+        assert_eq!(config["worker"]["oci"]["enabled"], Value::from(false));
+        assert_eq!(config["worker"]["containerd"]["namespace"].as_str(), Some("k8s.io"));
+        assert_eq!(config["worker"]["containerd"]["rootless"], Value::from(true));
+    }
+}
