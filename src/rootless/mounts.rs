@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// libraries make folders there (`/run/containerd/fifo`, `/var/lib/cni`).
 pub const COPIED_UP: [&str; 2] = ["/var/lib", "/run"];
 
+/// Entries that the host's own containerd or CNI may have made there, and that ours make for themselves.
+const OURS: [&str; 6] = ["buildkit", "cni", "containerd", "netns", "runc", "xtables.lock"];
+
 /// Mounts of the host go on arriving here; none of ours goes back.
 ///
 /// # Errors
@@ -71,6 +74,9 @@ fn aside(private: &Path, tree: &str) -> PathBuf {
 fn bind_entries(from: &Path, to: &Path) -> Result<(), RootlessError> {
     for entry in fs::read_dir(from).map_err(RootlessError::at("read", from))? {
         let entry = entry.map_err(RootlessError::at("read", from))?;
+        if OURS.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_symlink() {

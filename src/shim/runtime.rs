@@ -29,7 +29,8 @@ pub struct Host {
 pub fn run(args: &[OsString]) -> i32 {
     let outcome: io::Result<()> = edit(args).and_then(|()| {
         let runc = std::env::current_exe()?.with_file_name("runc");
-        Err(Command::new(runc).args(args).exec())
+        // Without --root runc would make a folder in the user's runtime directory.
+        Err(Command::new(runc).args(args).env_remove("XDG_RUNTIME_DIR").exec())
     });
     if let Err(e) = outcome {
         let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("k3c-runtime: {e}\n"));
