@@ -1,1 +1,25 @@
-//! (room: see the table in `lib.rs`)
+//! `k3c build`'s other half: a BuildKit client with a real session.
+//!
+//! ```text
+//! Options, stdin ─ Inputs::prepare ─ build ─┬─ session    what BuildKit asks of us  ─ local (files)
+//!                                           ├─ Solve      the digest, or why not    ─ excerpt
+//!                                           └─ Status     what happens              ─ progress (Display)
+//! ```
+//!
+//! It speaks to any BuildKit behind a [`tonic::transport::Channel`], prints nothing and knows no command line: a
+//! [`Display`] is given a place to write to.
+
+mod error;
+mod excerpt;
+mod inputs;
+mod local;
+mod options;
+mod progress;
+mod session;
+mod solve;
+
+pub use error::BuildError;
+pub use inputs::Inputs;
+pub use options::Options;
+pub use progress::{Display, Plain, Quiet, Size, Tty};
+pub use solve::build;

@@ -3,7 +3,7 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag, version,
+    argv, build, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag, version,
     wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
@@ -26,6 +26,7 @@ pub(crate) struct Root {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Run(Box<run::Args>),
+    Build(Box<build::Args>),
     Ps(ps::Args),
     Images(images::Args),
     Info(info::Args),
@@ -72,6 +73,7 @@ pub(crate) enum Container {
 /// `k3c image ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
+    Build(Box<build::Args>),
     Inspect(inspect::ImageArgs),
     Load(load::Args),
     #[command(alias = "list")]
@@ -102,6 +104,7 @@ impl Verb {
             Self::Image(Image::Inspect(args)) => inspect::run(args.into(), cx).await,
             Self::Events(args) | Self::System(System::Events(args)) => events::run(args, cx).await,
             Self::Kill(args) | Self::Container(Container::Kill(args)) => kill::run(args, cx).await,
+            Self::Build(args) | Self::Image(Image::Build(args)) => build::run(*args, cx).await,
             Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
             Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
             Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,

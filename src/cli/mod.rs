@@ -7,6 +7,7 @@
 //! ```
 
 mod argv;
+mod build;
 mod command;
 mod completion;
 mod context;

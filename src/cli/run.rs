@@ -150,7 +150,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         return follow::run(&id, &options, client, cx).await;
     }
     match client.start(id.as_str()).await {
-        Ok(warnings) => warnings.iter().for_each(|w| cx.ui.warning(w)),
+        Ok(_) => {}
         Err(error) => return Err(not_started(&id, args.rm, error, client).await),
     }
     cx.ui.line(id.as_str())?;

@@ -29,3 +29,5 @@ pub const ROOTLESSKIT_STATE_DIR: &str = "ROOTLESSKIT_STATE_DIR";
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// Ignored, with one warning.
 pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
+/// Docker's directory of settings: credentials are read there.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";

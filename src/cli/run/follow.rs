@@ -57,7 +57,7 @@ pub(super) async fn run(id: &ContainerId, options: &Options, client: &Client, cx
         }
     };
     match started {
-        Ok(warnings) => warnings.iter().for_each(|w| cx.ui.warning(w)),
+        Ok(_) => {}
         Err(error) => return Err(not_started(id, options.remove, error, client).await),
     }
     shown_all?;

@@ -1,0 +1,74 @@
+//! Why there is no image.
+
+use crate::model::reference::InvalidReference;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong with a build.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The context is not there.
+    #[error("unable to prepare context: path {0:?} not found")]
+    Context(String),
+    /// The context is no directory.
+    #[error("unable to prepare context: path {0:?} is not a directory")]
+    NotADirectory(String),
+    /// The context is an address.
+    #[error("unable to prepare context: {0:?}: a context that is fetched is not supported, only a directory or -")]
+    Remote(String),
+    /// The Dockerfile is not there.
+    #[error("failed to solve: failed to read dockerfile: open {0}: no such file or directory")]
+    Dockerfile(String),
+    /// Standard input can only be one thing.
+    #[error("invalid argument: can't use stdin for both build context and dockerfile")]
+    TwiceStdin,
+    /// A Dockerfile comes on standard input and another by `-f`.
+    #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
+    TwiceDockerfile,
+    /// Nothing came on standard input.
+    #[error("failed to read the context from stdin: it is empty")]
+    EmptyStdin,
+    /// Standard input broke.
+    #[error("failed to read from stdin")]
+    Stdin(#[source] io::Error),
+    /// A file of ours.
+    #[error("unable to prepare context: {path}")]
+    Prepare {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A name that is none.
+    #[error("invalid tag {tag:?}: {source}")]
+    Tag {
+        /// As given.
+        tag: String,
+        /// Why; part of the text, as Docker has it.
+        source: InvalidReference,
+    },
+    /// The session broke.
+    #[error("the session with BuildKit failed: {0}")]
+    Session(String),
+    /// BuildKit says so.
+    #[error("failed to solve: {message}")]
+    Solve {
+        /// In its words.
+        message: String,
+        /// The lines of the Dockerfile that it is about.
+        excerpt: Option<String>,
+    },
+    /// BuildKit built something and does not say what.
+    #[error("BuildKit did not answer with the image's digest")]
+    NoDigest,
+}
+
+impl BuildError {
+    /// The lines of the Dockerfile that it is about, ready to be shown.
+    pub fn excerpt(&self) -> Option<&str> {
+        match self {
+            Self::Solve { excerpt, .. } => excerpt.as_deref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What BuildKit asks of a directory, and which entries that leaves.
+
+use super::pattern::{Matched, Patterns};
+use super::{LocalError, links};
+use std::path::Path;
+
+/// What BuildKit asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Which of the session's directories.
+    pub(crate) name: String,
+    /// Only what matches these, if there are any.
+    pub(crate) include: Vec<String>,
+    /// Nothing that matches these.
+    pub(crate) exclude: Vec<String>,
+    /// As `include`, with links followed.
+    pub(crate) follow: Vec<String>,
+}
+
+/// A request, ready to be applied.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    include: Patterns,
+    exclude: Patterns,
+}
+
+/// What was found out about a directory, for what is in it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inherited {
+    include: Option<Matched>,
+    exclude: Option<Matched>,
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is sent.
+    Keep,
+    /// It is not, unless something below it is.
+    Skip,
+    /// Neither it nor anything below it is.
+    Prune,
+}
+
+impl Filter {
+    /// Compiles the patterns and follows the links.
+    pub(crate) fn new(root: &Path, request: &Request) -> Result<Self, LocalError> {
+        let mut include = request.include.clone();
+        if !request.follow.is_empty() {
+            match links::follow(root, &request.follow)? {
+                Some(followed) => include.extend(followed),
+                None => include.clear(),
+            }
+        }
+        Ok(Self {
+            include: Patterns::new(include.iter().map(String::as_str))?,
+            exclude: Patterns::new(request.exclude.iter().map(String::as_str))?,
+        })
+    }
+
+    /// Decides about one entry.
+    pub(super) fn judge(&self, path: &str, above: &Inherited) -> (Verdict, Inherited) {
+        let mut verdict = Verdict::Keep;
+        let mut own = Inherited::default();
+        if !self.include.is_empty() {
+            let (matched, info) = self.include.matches(path, above.include.as_ref());
+            own.include = Some(info);
+            if !matched {
+                match self.include.may_match_below(path) {
+                    true => verdict = Verdict::Skip,
+                    false => return (Verdict::Prune, own),
+                }
+            }
+        }
+        if !self.exclude.is_empty() {
+            let (matched, info) = self.exclude.matches(path, above.exclude.as_ref());
+            own.exclude = Some(info);
+            if matched {
+                match self.exclude.may_except_below(path) {
+                    true => verdict = Verdict::Skip,
+                    false => return (Verdict::Prune, own),
+                }
+            }
+        }
+        (verdict, own)
+    }
+}

@@ -1,0 +1,69 @@
+//! Unix: modes, devices, hard links, extended attributes.
+
+use super::Detail;
+use crate::build::local::mode;
+use rustix::fs::{lgetxattr, llistxattr};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// From what `lstat` said.
+pub(in crate::build::local) fn detail(data: &Metadata) -> Detail {
+    let kind = data.file_type();
+    let is_device = kind.is_block_device() || kind.is_char_device();
+    Detail {
+        mode: mode::from_unix(data.mode()),
+        device: if is_device { device(data.rdev()) } else { (0, 0) },
+        identity: (!data.is_dir() && data.nlink() > 1).then(|| (data.dev(), data.ino())),
+        unreadable: kind.is_socket(),
+    }
+}
+
+/// Go's splitting of a device number.
+fn device(number: u64) -> (i64, i64) {
+    let major = (number >> 8) & 0xfff;
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    (i64::try_from(major).unwrap_or_default(), i64::try_from(minor).unwrap_or_default())
+}
+
+/// All extended attributes but macOS' own.
+pub(in crate::build::local) fn attributes(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+    let names = match read(|buffer| llistxattr(path, buffer)) {
+        Ok(names) => names,
+        Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => return Ok(HashMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut all = HashMap::new();
+    for name in names.split(|b| *b == 0).filter_map(|name| str::from_utf8(name).ok()) {
+        if name.is_empty() || name.starts_with("com.apple.") {
+            continue;
+        }
+        // One that cannot be read (or is gone by now) is not ours to pass on.
+        if let Ok(value) = read(|buffer| lgetxattr(path, name, buffer)) {
+            all.insert(name.to_owned(), value);
+        }
+    }
+    Ok(all)
+}
+
+/// Asks for the size, then for the bytes; again when they grew in between.
+fn read(mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    loop {
+        let size = call(&mut [])?;
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let mut buffer = vec![0; size];
+        match call(&mut buffer) {
+            Ok(used) => {
+                buffer.truncate(used);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Windows: everything may be executed, nothing else is known.
+
+use super::Detail;
+use crate::build::local::mode;
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+
+/// From what the file system said.
+pub(in crate::build::local) fn detail(data: &Metadata) -> Detail {
+    let kind = match data.file_type() {
+        kind if kind.is_dir() => mode::DIR,
+        kind if kind.is_symlink() => mode::SYMLINK,
+        _ => 0,
+    };
+    let permissions = if data.permissions().readonly() { 0o555 } else { 0o755 };
+    Detail { mode: kind | permissions, ..Detail::default() }
+}
+
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "the same on every system")]
+pub(in crate::build::local) fn attributes(_: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+    Ok(HashMap::new())
+}

@@ -1,0 +1,23 @@
+//! How a build is shown: one line after the other, a table that is redrawn, or only what failed.
+
+mod plain;
+mod quiet;
+mod text;
+mod trace;
+mod tty;
+
+pub use plain::Plain;
+pub use quiet::Quiet;
+pub use tty::{Size, Tty};
+
+use crate::proto::moby::buildkit::v1::StatusResponse;
+
+/// Told what happens, in order. That nobody can read it any more stops no build, so nothing here fails.
+pub trait Display: Send {
+    /// Something happened.
+    fn update(&mut self, status: StatusResponse);
+    /// Time has passed.
+    fn tick(&mut self);
+    /// Nothing more will happen. Says what failed, if something did.
+    fn finish(&mut self, failed: bool);
+}

@@ -1,0 +1,123 @@
+//! Numbers and names as BuildKit's own printers have them, and foreign text made harmless for a terminal.
+
+use unicode_width::UnicodeWidthChar;
+
+/// `1.50kB`: decimal, two digits.
+pub(super) fn bytes(count: i64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 1000 {
+        return format!("{count}B");
+    }
+    let (mut whole, mut divided, mut unit) = (count, 1i64, 0);
+    while whole >= 1_000_000 && unit + 1 < UNITS.len() {
+        whole /= 1000;
+        divided = divided.saturating_mul(1000);
+        unit += 1;
+    }
+    let hundredths = count / divided / 10;
+    format!("{}.{:02}{}", hundredths / 100, hundredths % 100, UNITS[unit])
+}
+
+/// How far something is: ` 1.50kB / 3.00kB`, or nothing.
+pub(super) fn amount(current: i64, total: i64) -> String {
+    match (current, total) {
+        (0, 0) => String::new(),
+        (current, 0) => format!(" {}", bytes(current)),
+        (current, total) => format!(" {} / {}", bytes(current), bytes(total)),
+    }
+}
+
+/// `1.5s`
+pub(super) fn seconds(nanos: i64) -> String {
+    let tenths = (nanos.max(0) + 50_000_000) / 100_000_000;
+    format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// The time in front of a line of a log: `0.123`, `12.34`, `123.4`.
+pub(super) fn stamp(nanos: i64) -> String {
+    let millis = nanos.max(0) / 1_000_000;
+    let (whole, part) = (millis / 1000, millis % 1000);
+    match whole {
+        0..10 => format!("{whole}.{part:03}"),
+        10..100 => format!("{whole}.{:02}", part / 10),
+        _ => format!("{whole}.{}", part / 100),
+    }
+}
+
+/// One line of foreign output without what would move the cursor or change colours: what follows the last carriage
+/// return, no escape sequences, blanks for tabs.
+pub(super) fn harmless(line: &str) -> String {
+    let line = line.trim_end_matches('\r');
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\x1b' => match chars.next() {
+                // A control sequence ends with a letter or one of a few signs.
+                Some('[') => while chars.next().is_some_and(|c| !('\x40'..='\x7e').contains(&c)) {},
+                // A command for the terminal (its title) ends with a bell or with escape and backslash.
+                Some(']') => while chars.next().is_some_and(|c| c != '\x07' && c != '\x1b') {},
+                _ => {}
+            },
+            '\t' => out.push_str("    "),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As much of the start as fits into so many columns.
+pub(super) fn fit(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        used += c.width().unwrap_or(0);
+        if used > columns {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (count, text) in [
+            (0, "0B"),
+            (32, "32B"),
+            (999, "999B"),
+            (1000, "1.00kB"),
+            (1_536, "1.53kB"),
+            (2_221_000, "2.22MB"),
+            (7_123_456_789, "7.12GB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(amount(0, 0) + &amount(5, 0) + &amount(5, 1000), " 5B 5B / 1.00kB");
+        let times = [0, 49_000_000, 50_000_000, 1_240_000_000, 75_000_000_000].map(seconds);
+        assert_eq!(times, ["0.0s", "0.0s", "0.1s", "1.2s", "75.0s"]);
+        assert_eq!([123_456_789, 12_340_000_000, 123_456_000_000].map(stamp), ["0.123", "12.34", "123.4"]);
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor() {
+        for (given, shown) in [
+            ("plain", "plain"),
+            ("10%\r50%\r100%", "100%"),
+            ("done\r", "done"),
+            ("\x1b[1;31mred\x1b[0m\tx", "red    x"),
+            ("\x1b]0;title\x07text\x08\x1b", "text"),
+        ] {
+            assert_eq!(harmless(given), shown);
+        }
+    }
+
+    #[test]
+    fn columns_are_counted() {
+        assert_eq!((fit("abc", 2), fit("abc", 9), fit("日本語", 5)), ("ab", "abc", "日本"));
+    }
+}
