@@ -33,5 +33,11 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    k3c::cli::main(k3c::cli::no_daemon)
+    k3c::cli::main(|_| {
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"k3c: the daemon runs on Linux only for now: point K3C_ADDRESS at one\n",
+        );
+        ExitCode::FAILURE
+    })
 }

@@ -14,7 +14,9 @@ pub enum BuildError {
     #[error("unable to prepare context: path {0:?} is not a directory")]
     NotADirectory(String),
     /// The context is an address.
-    #[error("unable to prepare context: {0:?}: a context that is fetched is not supported, only a directory or -")]
+    #[error(
+        "unable to prepare context: {0:?}: a context that is fetched is not supported, only a directory or -"
+    )]
     Remote(String),
     /// The Dockerfile is not there.
     #[error("failed to solve: failed to read dockerfile: open {0}: no such file or directory")]

@@ -80,7 +80,10 @@ mod tests {
         );
         let details = Details {
             details: vec![
-                Any { type_url: "github.com/moby/buildkit/errdefs.Vertex+json".into(), value: b"{}".to_vec() },
+                Any {
+                    type_url: "github.com/moby/buildkit/errdefs.Vertex+json".into(),
+                    value: b"{}".to_vec(),
+                },
                 Any { type_url: "github.com/moby/buildkit/errdefs.Source+json".into(), value: json.into() },
             ],
             ..Details::default()

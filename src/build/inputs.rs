@@ -90,7 +90,7 @@ struct Temporary(TempDir);
 impl Temporary {
     fn new() -> Result<Self, BuildError> {
         let made = tempfile::Builder::new().prefix("k3c-build-").tempdir();
-        made.map(Self).map_err(|source| BuildError::Prepare { path: std::env::temp_dir(), source })
+        made.map(Self).map_err(|source| BuildError::Prepare { path: "a temporary directory".into(), source })
     }
 
     fn place(&self) -> PathBuf {
@@ -142,7 +142,8 @@ fn dockerfile(context: &Path, file: Option<&str>) -> Result<(PathBuf, String), B
     };
     // The frontend takes the lower-case name too.
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-    if !is_there(&path) && !(name == DOCKERFILE && is_there(&place.join(DOCKERFILE.to_lowercase()))) {
+    let lower_case = name == DOCKERFILE && is_there(&place.join(DOCKERFILE.to_lowercase()));
+    if !is_there(&path) && !lower_case {
         return Err(missing());
     }
     let place =
@@ -152,8 +153,7 @@ fn dockerfile(context: &Path, file: Option<&str>) -> Result<(PathBuf, String), B
 
 /// A tar archive, compressed or not.
 fn is_archive(head: &[u8]) -> bool {
-    const COMPRESSED: [&[u8]; 4] =
-        [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"];
+    const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"];
     COMPRESSED.iter().any(|magic| head.starts_with(magic)) || head.get(TAR_MAGIC) == Some(b"ustar")
 }
 
@@ -216,7 +216,10 @@ mod tests {
 
         let file = root.join("files/My.dockerfile");
         let outside = prepared(options(&context, file.to_str()), b"").await.unwrap();
-        assert_eq!((of(&outside, "context"), of(&outside, "dockerfile")), (root.join("context"), root.join("files")));
+        assert_eq!(
+            (of(&outside, "context"), of(&outside, "dockerfile")),
+            (root.join("context"), root.join("files"))
+        );
         assert_eq!(outside.attributes["filename"], "My.dockerfile");
         assert_eq!(outside.offer.shared_key, plain.offer.shared_key);
 

@@ -19,7 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Logs come in messages of any size.
 const MESSAGE_LIMIT: usize = 64 << 20;
 /// The exporter's answer.
-const DIGEST: &str = "containerd.image.digest";
+const DIGEST: &str = "containerimage.digest";
 
 /// Builds, and answers with the digest of the image.
 pub async fn build(
@@ -33,7 +33,6 @@ pub async fn build(
     let exporter = Exporter { r#type: "image".to_owned(), attrs: options.exporter()? };
     let mut session = Session::open(channel.clone(), std::mem::take(&mut inputs.offer));
     let name = uuid::Uuid::new_v4().simple().to_string();
-    #[expect(deprecated, reason = "older servers read only these")]
     let request = SolveRequest {
         r#ref: name.clone(),
         exporter_deprecated: exporter.r#type.clone(),
@@ -67,7 +66,7 @@ pub async fn build(
                     patience = Instant::now() + LAST_WORDS;
                 }
                 stream = &mut watch, if matches!(progress, Progress::Starting) => {
-                    progress = stream.map_or(Progress::Over, Progress::Going);
+                    progress = stream.map_or(Progress::Over, |stream| Progress::Going(Box::new(stream)));
                 }
                 update = progress.next() => match update {
                     Some(update) => {
@@ -101,7 +100,7 @@ pub async fn build(
 /// The stream of what happens.
 enum Progress {
     Starting,
-    Going(Streaming<StatusResponse>),
+    Going(Box<Streaming<StatusResponse>>),
     Over,
 }
 

@@ -35,7 +35,10 @@ pub struct Bundle {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// Built without one.
-    #[error("this k3c was built without its bundle: run `make bundle build`, or set {} to an unpacked one", env::BUNDLE_DIR)]
+    #[error(
+        "this k3c was built without its bundle: run `make bundle build`, or set {} to an unpacked one",
+        env::BUNDLE_DIR
+    )]
     Absent,
     /// Something with a file.
     #[error("cannot {what} {}", path.display())]
@@ -99,7 +102,8 @@ impl Bundle {
         let path = self.dir.join("manifest.json");
         let text = fs::read(&path).map_err(at("read", &path))?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| at("read", &path)(e.into()))?;
-        let differs = |entry: &Entry| hash_of(&self.dir.join(&entry.name)).ok().as_ref() != Some(&entry.sha256);
+        let differs =
+            |entry: &Entry| hash_of(&self.dir.join(&entry.name)).ok().as_ref() != Some(&entry.sha256);
         Ok(manifest.files.iter().filter(|e| differs(e)).map(|e| e.name.clone()).collect())
     }
 }
@@ -202,7 +206,8 @@ fn fill(dir: &Path, source: &Source, own: &Path) -> Result<(), BundleError> {
             }
             let manifest = Manifest { files: Vec::new(), versions: BTreeMap::new() };
             let path = dir.join("manifest.json");
-            fs::write(&path, serde_json::to_vec(&manifest).unwrap_or_default()).map_err(at("write", &path))?;
+            fs::write(&path, serde_json::to_vec(&manifest).unwrap_or_default())
+                .map_err(at("write", &path))?;
         }
     }
     let first = dir.join("bin").join(OWN_NAMES[0]);
@@ -238,7 +243,10 @@ fn stamp_of(dir: &Path) -> Stamp {
         .filter_map(|path| {
             let meta = fs::metadata(&path).ok()?;
             let name = path.strip_prefix(dir).ok()?.to_string_lossy().into_owned();
-            Some((name, (meta.len(), meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()))))
+            Some((
+                name,
+                (meta.len(), meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())),
+            ))
         })
         .collect()
 }

@@ -132,7 +132,10 @@ mod tests {
         let config: Table = toml::from_str(&text).unwrap();
         let runtime = &config["plugins"]["io.containerd.cri.v1.runtime"];
         assert_eq!(runtime["disable_apparmor"], Value::from(true));
-        assert_eq!(runtime["containerd"]["runtimes"]["k3c"]["options"]["BinaryName"].as_str(), Some("/bundle/bin/k3c-runtime"));
+        assert_eq!(
+            runtime["containerd"]["runtimes"]["k3c"]["options"]["BinaryName"].as_str(),
+            Some("/bundle/bin/k3c-runtime")
+        );
         assert_eq!(config["plugins"]["io.containerd.cri.v1.images"]["snapshotter"].as_str(), Some("native"));
         assert!(render(&instance(false), "overlayfs").contains("disable_apparmor = false"));
     }

@@ -46,7 +46,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let options = options(&args, |name| std::env::var(name).ok());
     let mut display = display(&args, &cx.ui)?;
-    let inputs = Inputs::prepare(&options, Box::new(tokio::io::stdin())).await.map_err(CommandError::failed)?;
+    let inputs =
+        Inputs::prepare(&options, Box::new(tokio::io::stdin())).await.map_err(CommandError::failed)?;
     let channel = cx.client().await?.channel();
     match build::build(channel, &options, inputs, display.as_mut()).await {
         Ok(digest) => {
@@ -96,7 +97,9 @@ fn display<'a>(args: &Args, ui: &'a Ui) -> Result<Box<dyn Display + 'a>, Command
     let is_terminal = ui.terminals().stderr;
     match args.progress.as_str() {
         "auto" | "plain" | "tty" if args.quiet => Ok(Box::new(Quiet::new(Messages(ui)))),
-        "tty" if !is_terminal => Err(CommandError::failed("--progress=tty needs a terminal on standard error")),
+        "tty" if !is_terminal => {
+            Err(CommandError::failed("--progress=tty needs a terminal on standard error"))
+        }
         "auto" if !is_terminal => Ok(Box::new(Plain::new(Messages(ui)))),
         "plain" => Ok(Box::new(Plain::new(Messages(ui)))),
         "auto" | "tty" => Ok(Box::new(Tty::new(Messages(ui), size))),

@@ -3,8 +3,8 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, build, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag, version,
-    wait,
+    argv, build, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag,
+    version, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 

@@ -79,11 +79,13 @@ async fn a_cut_stream_is_told_from_a_refusal_and_the_client_goes_on() {
     let (front, real) = (front.clone(), real.clone());
     let second = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        daemon(&front, &real)
+        let again = daemon(&front, &real);
+        move || again.abort()
     });
     let mut events = client.events(EventFilter::default()).await.unwrap();
     assert!(events.next().await.unwrap().is_ok());
-    second.await.unwrap().abort();
+    let stop = second.await.unwrap();
+    stop();
 }
 
 #[tokio::test]

@@ -120,8 +120,8 @@ pub async fn lookup(host: &str) -> Result<Option<Credentials>, CredentialsError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(CredentialsError::Read { path, source }),
     };
-    let file: File =
-        serde_json::from_str(&text).map_err(|source| CredentialsError::Parse { path: path.clone(), source })?;
+    let file: File = serde_json::from_str(&text)
+        .map_err(|source| CredentialsError::Parse { path: path.clone(), source })?;
     let key = if HUB.contains(&host) { HUB_KEY } else { host };
     match file.helper(key) {
         Some(helper) => ask(&format!("docker-credential-{helper}"), key).await,
@@ -146,7 +146,8 @@ impl File {
 
     fn entry(&self, path: &Path, key: &str) -> Result<Option<Credentials>, CredentialsError> {
         let exact = self.auths.get_key_value(key);
-        let Some((name, entry)) = exact.or_else(|| self.auths.iter().find(|(name, _)| same(name, key))) else {
+        let Some((name, entry)) = exact.or_else(|| self.auths.iter().find(|(name, _)| same(name, key)))
+        else {
             return Ok(None);
         };
         if !entry.identitytoken.is_empty() {

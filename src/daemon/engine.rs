@@ -58,8 +58,10 @@ async fn serve(
 ) -> Result<(), String> {
     let bundle = Bundle::open(&instance.bundle).map_err(|e| crate::holder::chain(&e))?;
     let snapshotter = snapshotter(&instance, &keeper)?;
-    let rendered = render(&instance, &snapshotter).map_err(|e| format!("cannot write configurations: {e}"))?;
-    let path = format!("{}:{}", instance.bundle.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let rendered =
+        render(&instance, &snapshotter).map_err(|e| format!("cannot write configurations: {e}"))?;
+    let path =
+        format!("{}:{}", instance.bundle.join("bin").display(), std::env::var("PATH").unwrap_or_default());
     let env = vec![
         ("PATH".to_owned(), path),
         (names::ROOTLESSKIT_STATE_DIR.to_owned(), instance.dirs.rootlesskit().display().to_string()),
@@ -236,11 +238,21 @@ fn engine_config(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
         run: dirs.runtime.clone(),
         snapshotter: snapshotter.into(),
         runtime_handler: String::new(),
-        controllers: if instance.cgroup.is_some() { cgroup::enabled(Path::new("/sys/fs/cgroup")) } else { Vec::new() },
+        controllers: if instance.cgroup.is_some() {
+            cgroup::enabled(Path::new("/sys/fs/cgroup"))
+        } else {
+            Vec::new()
+        },
         rootless: instance.rootless,
         dns,
-        host_trees: trees.iter().map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/')))).collect(),
-        embedded_images: vec![image("k3c.local/pause:1", "pause", true), image("k3c.local/demo:latest", "demo", false)],
+        host_trees: trees
+            .iter()
+            .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))
+            .collect(),
+        embedded_images: vec![
+            image("k3c.local/pause:1", "pause", true),
+            image("k3c.local/demo:latest", "demo", false),
+        ],
         components: bundle.versions.clone(),
     }
 }

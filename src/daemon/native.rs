@@ -50,7 +50,9 @@ fn parse(args: &[OsString]) -> Result<Flags, String> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let mut value = |name: &str| value.take().or_else(|| args.next()).ok_or(format!("flag needs an argument: {name}"));
+        let mut value = |name: &str| {
+            value.take().or_else(|| args.next()).ok_or(format!("flag needs an argument: {name}"))
+        };
         match name.as_str() {
             "--config" => flags.config = Some(value("--config")?.into()),
             "--group" => flags.group = Some(value("--group")?),
@@ -201,7 +203,6 @@ struct Daemon {
 struct Control {
     socket: OwnedFd,
     pidfd: Option<OwnedFd>,
-    cgroup: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -217,20 +218,26 @@ impl Daemon {
         if status.engine_ready {
             self.ready();
         }
-        Some(Control { pidfd: pidfd(status.process.pid), socket, cgroup: status.cgroup })
+        Some(Control { pidfd: pidfd(status.process.pid), socket })
     }
 
     fn start_holder(&mut self, instance: &Instance, found: &preflight::Findings) -> Result<Control, String> {
         let listener = listen(&self.dirs.socket(), instance.config.group.as_deref(), instance.rootless)?;
         let (ours, theirs) = packet::pair().map_err(|e| format!("cannot make a socket pair: {e}"))?;
-        let passed = |fd: &dyn AsFd| inherit::pass_on(fd.as_fd()).map_err(|e| format!("cannot pass a descriptor on: {e}"));
+        let passed = |fd: &dyn AsFd| {
+            inherit::pass_on(fd.as_fd()).map_err(|e| format!("cannot pass a descriptor on: {e}"))
+        };
         let binary = instance.bundle.join("bin").join("k3c");
         let mut command = match scope(instance) {
             Some(command) => command,
             None => Command::new(&binary),
         };
         let log = self.dirs.child_log("holder");
-        let output = File::options().create(true).append(true).open(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|e| format!("{}: {e}", log.display()))?;
         command
             .args((command.get_program() != binary.as_os_str()).then_some(&binary))
             .arg(crate::holder::STAGE)
@@ -253,11 +260,12 @@ impl Daemon {
                     // Under systemd-run --scope the process is the same: it executes the holder in place.
                     ids::write_map("newuidmap", pid, uid, &found.uids).map_err(text)?;
                     ids::write_map("newgidmap", pid, gid, &found.gids).map_err(text)?;
-                    packet::write(&ours, &ToHolder::MapsWritten).map_err(|e| format!("cannot talk to the holder: {e}"))?;
+                    packet::write(&ours, &ToHolder::MapsWritten)
+                        .map_err(|e| format!("cannot talk to the holder: {e}"))?;
                 }
                 Some(FromHolder::Status(status)) => {
                     self.remember(&status);
-                    return Ok(Control { pidfd: pidfd(status.process.pid), socket: ours, cgroup: status.cgroup });
+                    return Ok(Control { pidfd: pidfd(status.process.pid), socket: ours });
                 }
                 Some(FromHolder::Warning { message }) => warn(&message),
                 Some(FromHolder::Failed { message }) => return Err(message),
@@ -312,7 +320,9 @@ impl Daemon {
     fn hear(&mut self, said: FromHolder) -> Result<(), String> {
         match said {
             FromHolder::EngineReady => self.ready(),
-            FromHolder::EngineFailed { message } if self.told => warn(&format!("the engine: {message}; trying again")),
+            FromHolder::EngineFailed { message } if self.told => {
+                warn(&format!("the engine: {message}; trying again"))
+            }
             FromHolder::EngineFailed { message } => {
                 self.stops = 1;
                 let socket = packet::connect_to(&self.dirs.holder_socket());
@@ -368,7 +378,9 @@ impl Daemon {
 
     /// What is left of a holder that was killed: processes of its user namespace and cgroup.
     fn sweep_leftovers(&mut self) -> Result<(), String> {
-        if let Some(socket) = packet::connect_to(&self.dirs.holder_socket()).ok().filter(|_| self.child.is_none()) {
+        if let Some(socket) =
+            packet::connect_to(&self.dirs.holder_socket()).ok().filter(|_| self.child.is_none())
+        {
             drop(socket);
             return Ok(());
         }
@@ -380,7 +392,8 @@ impl Daemon {
     }
 
     fn kill_all(&self) {
-        let Some(status) = fs::read(self.state_file()).ok().and_then(|b| serde_json::from_slice::<HolderStatus>(&b).ok())
+        let Some(status) =
+            fs::read(self.state_file()).ok().and_then(|b| serde_json::from_slice::<HolderStatus>(&b).ok())
         else {
             return;
         };
@@ -388,7 +401,9 @@ impl Daemon {
             let end = Instant::now() + Duration::from_secs(10);
             while Instant::now() < end {
                 let mut left = match status.user_namespace {
-                    Some(inode) => process::find(|pid| process::user_namespace(pid).is_ok_and(|own| own == inode)),
+                    Some(inode) => {
+                        process::find(|pid| process::user_namespace(pid).is_ok_and(|own| own == inode))
+                    }
                     None => Vec::new(),
                 };
                 if let Some(folder) = &status.cgroup {
@@ -421,7 +436,10 @@ impl Daemon {
             if cgroup::enter(base).is_ok() || base.parent().is_some_and(|up| cgroup::enter(up).is_ok()) {
                 cgroup::remove(&own);
             }
-            if crate::sys::user::is_root() && base.ends_with("k3c") && base.parent().is_some_and(|up| cgroup::enter(up).is_ok()) {
+            if crate::sys::user::is_root()
+                && base.ends_with("k3c")
+                && base.parent().is_some_and(|up| cgroup::enter(up).is_ok())
+            {
                 cgroup::remove(base);
             }
         }
@@ -459,7 +477,8 @@ fn installed_binary() -> PathBuf {
 }
 
 fn pidfd(pid: i32) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty()).ok()
+    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty())
+        .ok()
 }
 
 /// With a user manager the holder lives in a delegated scope of its own, so that the death or the restart of the

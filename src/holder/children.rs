@@ -24,10 +24,15 @@ pub(super) struct Children {
 impl Children {
     pub(super) fn spawn(&mut self, request: &SpawnRequest) -> io::Result<i32> {
         if self.running.contains_key(&request.key) {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} runs already", request.key)));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} runs already", request.key),
+            ));
         }
-        let (program, arguments) =
-            request.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty command"))?;
+        let (program, arguments) = request
+            .argv
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty command"))?;
         let log = open_log(&request.log)?;
         // A process group of its own: nothing that a terminal sends reaches it.
         let child = Command::new(program)

@@ -33,16 +33,21 @@ pub(super) fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<St
     let mut warnings = Vec::new();
     if instance.rootless {
         unshare(CloneFlags::CLONE_NEWUSER).map_err(RootlessError::step("make a user namespace"))?;
-        packet::write(daemon, &FromHolder::UserNamespace).map_err(RootlessError::step("talk to the daemon"))?;
+        packet::write(daemon, &FromHolder::UserNamespace)
+            .map_err(RootlessError::step("talk to the daemon"))?;
         match packet::read::<ToHolder>(daemon) {
             Ok(Some(ToHolder::MapsWritten)) => {}
-            Ok(_) => return Err(RootlessError::step("get the ID maps")(io::Error::other("the daemon is gone"))),
+            Ok(_) => {
+                return Err(RootlessError::step("get the ID maps")(io::Error::other("the daemon is gone")));
+            }
             Err(e) => return Err(RootlessError::step("get the ID maps")(e)),
         }
         let root = (Gid::from_raw(0), Uid::from_raw(0));
         nix::unistd::setgroups(&[]).map_err(RootlessError::step("drop the supplementary groups"))?;
-        setresgid(root.0, root.0, root.0).map_err(RootlessError::step("become group 0 in the user namespace"))?;
-        setresuid(root.1, root.1, root.1).map_err(RootlessError::step("become root in the user namespace"))?;
+        setresgid(root.0, root.0, root.0)
+            .map_err(RootlessError::step("become group 0 in the user namespace"))?;
+        setresuid(root.1, root.1, root.1)
+            .map_err(RootlessError::step("become root in the user namespace"))?;
     }
     if let Some(folder) = &instance.cgroup {
         cgroup::enter(folder)?;
@@ -59,10 +64,10 @@ pub(super) fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<St
         std::fs::create_dir_all(&private).map_err(RootlessError::at("make", &private))?;
         mounts::tmpfs(&private, "0700")?;
     }
-    if instance.cgroup.is_some() {
-        if let Err(e) = own_cgroup(&private) {
-            warnings.push(format!("cgroups cannot be used, so limits cannot be applied: {}", super::chain(&e)));
-        }
+    if instance.cgroup.is_some()
+        && let Err(e) = own_cgroup(&private)
+    {
+        warnings.push(format!("cgroups cannot be used, so limits cannot be applied: {}", super::chain(&e)));
     }
     if instance.rootless {
         let path = instance.dirs.netns();

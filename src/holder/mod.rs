@@ -87,7 +87,11 @@ impl Holder {
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
         let status = HolderStatus {
             protocol: PROTOCOL,
-            process: ProcessIdentity { pid, start_time: process::start_time(pid)?, boot_id: process::boot_id()? },
+            process: ProcessIdentity {
+                pid,
+                start_time: process::start_time(pid)?,
+                boot_id: process::boot_id()?,
+            },
             user_namespace: instance.rootless.then(|| process::user_namespace(pid)).transpose()?,
             cgroup: instance.cgroup.clone(),
             engine_ready: false,
@@ -130,7 +134,11 @@ impl Holder {
     /// After `Drained`, or when grace is over: kill what is left, and end.
     fn finished(&mut self) -> Option<i32> {
         let since = self.stopping?;
-        let limit = if self.hurried { Duration::from_secs(10) } else { self.instance.config.stop_timeout() + HURRY_AFTER };
+        let limit = if self.hurried {
+            Duration::from_secs(10)
+        } else {
+            self.instance.config.stop_timeout() + HURRY_AFTER
+        };
         if self.engine.is_some() && since.elapsed() < limit {
             return None;
         }
@@ -157,7 +165,10 @@ impl Holder {
             (None, Some(_)) => Some(Duration::from_millis(500)),
             (None, None) => None,
         }
-        .map(|d| Timespec { tv_sec: i64::try_from(d.as_secs()).unwrap_or(1), tv_nsec: i64::from(d.subsec_nanos()) });
+        .map(|d| Timespec {
+            tv_sec: i64::try_from(d.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(d.subsec_nanos()),
+        });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
@@ -220,7 +231,9 @@ impl Holder {
                     self.start_at = Some(Instant::now());
                 }
             }
-            Ok(Some(ToHolder::Attach | ToHolder::MapsWritten)) => self.tell(&FromHolder::Status(self.status.clone())),
+            Ok(Some(ToHolder::Attach | ToHolder::MapsWritten)) => {
+                self.tell(&FromHolder::Status(self.status.clone()))
+            }
             // A daemon of another version says things that we do not know.
             Err(e) if e.kind() == io::ErrorKind::InvalidData || e.kind() == io::ErrorKind::Other => {}
             Ok(None) | Err(_) => self.daemon = None,
@@ -263,7 +276,10 @@ impl Holder {
         let key = request.key.clone();
         let answer = match self.children.spawn(&request) {
             Ok(pid) => FromKeeper::Spawned { key, pid },
-            Err(e) => FromKeeper::SpawnFailed { key, message: format!("cannot start {}: {e}", request.argv.join(" ")) },
+            Err(e) => FromKeeper::SpawnFailed {
+                key,
+                message: format!("cannot start {}: {e}", request.argv.join(" ")),
+            },
         };
         if let Some(engine) = &self.engine {
             let _ = packet::write(&engine.socket, &answer);

@@ -18,7 +18,8 @@ pub fn run() -> i32 {
     match hand_over() {
         Ok(code) => code,
         Err(e) => {
-            let error = serde_json::json!({ "cniVersion": "1.0.0", "code": 999, "msg": format!("k3c-cni: {e}") });
+            let error =
+                serde_json::json!({ "cniVersion": "1.0.0", "code": 999, "msg": format!("k3c-cni: {e}") });
             let _ = writeln!(io::stdout(), "{error}");
             1
         }

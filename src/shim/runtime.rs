@@ -67,7 +67,10 @@ fn probe() -> Host {
         && rustix::fs::access("/sys/fs/cgroup/cgroup.procs", rustix::fs::Access::WRITE_OK).is_ok()
         && rustix::fs::access("/sys/fs/cgroup", rustix::fs::Access::WRITE_OK).is_ok();
     Host {
-        controllers: read("/sys/fs/cgroup/cgroup.subtree_control").split_whitespace().map(str::to_owned).collect(),
+        controllers: read("/sys/fs/cgroup/cgroup.subtree_control")
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
         cgroups,
         rootless: read("/proc/self/uid_map").split_whitespace().nth(2) != Some("4294967295"),
         oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
@@ -78,9 +81,13 @@ fn probe() -> Host {
 pub fn adapt(spec: &mut Value, host: &Host) {
     let has = |name: &str| host.cgroups && host.controllers.iter().any(|c| c == name);
     if let Some(resources) = spec.pointer_mut("/linux/resources").and_then(Value::as_object_mut) {
-        for (key, controller) in
-            [("memory", "memory"), ("pids", "pids"), ("blockIO", "io"), ("hugepageLimits", "hugetlb"), ("unified", "none")]
-        {
+        for (key, controller) in [
+            ("memory", "memory"),
+            ("pids", "pids"),
+            ("blockIO", "io"),
+            ("hugepageLimits", "hugetlb"),
+            ("unified", "none"),
+        ] {
             if !has(controller) {
                 resources.remove(key);
             }

@@ -47,7 +47,8 @@ impl Keeper {
             Some(FromKeeper::Hello { running, .. }) => running,
             other => return Err(io::Error::other(format!("the holder said {other:?} instead of hello"))),
         };
-        let table = Table { running: running.into_iter().map(|c| (c.key, c.pid)).collect(), ..Table::default() };
+        let table =
+            Table { running: running.into_iter().map(|c| (c.key, c.pid)).collect(), ..Table::default() };
         let keeper = Self { inner: Arc::new(Inner { socket, table: Mutex::new(table) }) };
         let (orders, received) = mpsc::unbounded_channel();
         let listener = keeper.clone();
@@ -113,7 +114,10 @@ impl Keeper {
     }
 
     /// Sends a signal, by number.
-    #[expect(clippy::unused_async, reason = "the socket's buffer makes waiting unlikely; callers need not know")]
+    #[expect(
+        clippy::unused_async,
+        reason = "the socket's buffer makes waiting unlikely; callers need not know"
+    )]
     pub async fn signal(&self, name: &str, signal: i32) {
         let _ = self.say(&ToKeeper::Signal { key: name.to_owned(), signal });
     }

@@ -90,7 +90,9 @@ impl Service {
     /// Not in time, or stopped.
     pub async fn ready(&self, name: &str, within: Duration) -> Result<(), NotReady> {
         let mut state = self.state.clone();
-        let outcome = tokio::time::timeout(within, state.wait_for(|s| matches!(s, State::Ready | State::Stopped))).await;
+        let outcome =
+            tokio::time::timeout(within, state.wait_for(|s| matches!(s, State::Ready | State::Stopped)))
+                .await;
         match outcome {
             Ok(Ok(s)) if *s == State::Ready => Ok(()),
             _ => {

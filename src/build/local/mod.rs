@@ -20,8 +20,8 @@ mod platform;
 mod send;
 mod walk;
 
-use glob::BadPattern;
 pub(super) use filter::{Filter, Request};
+use glob::BadPattern;
 pub(super) use send::send;
 
 use std::path::{Path, PathBuf};

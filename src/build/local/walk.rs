@@ -203,7 +203,10 @@ mod tests {
         let request = Request { exclude: all(&["**", "!**/*.rs"]), ..Request::default() };
         assert_eq!(paths(dir.path(), &request), ["src", "src/lib", "src/lib/x.rs", "src/main.rs"]);
         let request = Request { exclude: all(&["src", "!src/lib/y.txt"]), ..Request::default() };
-        assert_eq!(paths(dir.path(), &request), ["doc", "doc/a.md", "src", "src/lib", "src/lib/y.txt", "top"]);
+        assert_eq!(
+            paths(dir.path(), &request),
+            ["doc", "doc/a.md", "src", "src/lib", "src/lib/y.txt", "top"]
+        );
         let request = Request { follow: all(&["src/lib", "none"]), ..Request::default() };
         assert_eq!(paths(dir.path(), &request), ["src", "src/lib", "src/lib/x.rs", "src/lib/y.txt"]);
         let request = Request { include: all(&["*"]), exclude: all(&["src"]), ..Request::default() };

@@ -35,14 +35,7 @@ struct Shown {
 impl<W: Write> Plain<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self {
-            out,
-            trace: Trace::default(),
-            shown: Vec::new(),
-            numbered: 0,
-            current: None,
-            begun: false,
-        }
+        Self { out, trace: Trace::default(), shown: Vec::new(), numbered: 0, current: None, begun: false }
     }
 
     fn print(&mut self, now: Instant) {

@@ -245,8 +245,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::build::progress) fn log(digest: &str, time: i64, text: &str) -> StatusResponse {
-        let log =
-            VertexLog { vertex: digest.to_owned(), timestamp: at(time), stream: 1, msg: text.into() };
+        let log = VertexLog { vertex: digest.to_owned(), timestamp: at(time), stream: 1, msg: text.into() };
         StatusResponse { logs: vec![log], ..StatusResponse::default() }
     }
 

@@ -158,4 +158,3 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         tracing::debug!(%error, "the session's server ended");
     }
 }
-

@@ -40,8 +40,8 @@ impl upload_server::Upload for Upload {
             true => self.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
             false => None,
         };
-        let archive = archive
-            .ok_or_else(|| Status::not_found(format!("no http response from session for {path}")))?;
+        let archive =
+            archive.ok_or_else(|| Status::not_found(format!("no http response from session for {path}")))?;
         let pieces = ReaderStream::with_capacity(archive, PIECE).map(|piece| match piece {
             Ok(bytes) => Ok(BytesMessage { data: bytes.into() }),
             Err(error) => Err(Status::unknown(format!("read the context: {error}"))),
