@@ -15,7 +15,9 @@ fn stage() -> Option<i32> {
         return Some(network::cni::run());
     }
     match args.next()?.to_str()? {
-        holder::STAGE => Some(holder::run()),
+        holder::STAGE => {
+            Some(holder::run(|instance, daemon| Ok(rootless::enter::namespaces(instance, daemon)?)))
+        }
         rootless::netns::STAGE => Some(rootless::netns::stage()),
         k3c::config::env::ENGINE_STAGE => Some(daemon::engine_stage()),
         daemon::UNPACK_STAGE => Some(daemon::unpack_stage()),

@@ -56,7 +56,7 @@ async fn serve(
     mut orders: UnboundedReceiver<Order>,
     listener: UnixListener,
 ) -> Result<(), String> {
-    let bundle = Bundle::open(&instance.bundle).map_err(|e| crate::holder::chain(&e))?;
+    let bundle = Bundle::open(&instance.bundle).map_err(|e| crate::model::reason::chain(&e))?;
     let snapshotter = snapshotter(&instance, &keeper)?;
     let rendered =
         render(&instance, &snapshotter).map_err(|e| format!("cannot write configurations: {e}"))?;
@@ -112,7 +112,7 @@ async fn serve(
     ));
     let engine = Engine::start(engine_config(&instance, &bundle, &snapshotter))
         .await
-        .map_err(|e| crate::holder::chain(&e))?;
+        .map_err(|e| crate::model::reason::chain(&e))?;
     let shutdown = CancellationToken::new();
     let backends = Backends { containerd: socket, buildkit: buildkit.clone() };
     let api = tokio::spawn(server::serve(listener, engine.clone(), backends, shutdown.clone()));

@@ -75,7 +75,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         }
     };
     if flags.help {
-        say(USAGE);
+        let _ = writeln!(io::stdout(), "{USAGE}");
         return ExitCode::SUCCESS;
     }
     let outcome = if flags.reload { reload() } else { serve(flags) };
@@ -97,7 +97,7 @@ fn warn(text: &str) {
 }
 
 fn text(error: impl std::error::Error + 'static) -> String {
-    crate::holder::chain(&error)
+    crate::model::reason::chain(&error)
 }
 
 fn reload() -> Result<(), String> {
@@ -408,7 +408,7 @@ impl Daemon {
                 };
                 if let Some(folder) = &status.cgroup {
                     let _ = fs::write(folder.join("cgroup.kill"), "1");
-                    left.extend(cgroup::processes(folder));
+                    left.extend(process::in_cgroup(folder));
                 }
                 if left.is_empty() {
                     break;

@@ -5,15 +5,16 @@
 //! It listens on `holder.sock` for a daemon that takes over from one that died.
 
 mod children;
-mod enter;
 
 use crate::config::{Instance, env as names};
 use crate::model::holder::{
     FromHolder, FromKeeper, HolderStatus, PROTOCOL, ProcessIdentity, SpawnRequest, ToHolder, ToKeeper,
 };
-use crate::rootless::{RootlessError, cgroup};
+use crate::model::reason::chain;
 use crate::sys::{inherit, packet, process};
 use children::Children;
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Signal;
@@ -28,9 +29,12 @@ const ENGINE: &str = "engine";
 /// How long an engine may take to drain before everything is killed, beyond the containers' own grace.
 const HURRY_AFTER: Duration = Duration::from_secs(20);
 
+/// The way into the namespaces, which `rootless` knows; what comes back are warnings.
+pub type Enter = fn(&Instance, &OwnedFd) -> io::Result<Vec<String>>;
+
 /// The stage: never returns before everything has ended.
-pub fn run() -> i32 {
-    match Holder::start() {
+pub fn run(enter: Enter) -> i32 {
+    match Holder::start(enter) {
         Ok(mut holder) => holder.serve(),
         Err(_) => 1,
     }
@@ -59,25 +63,30 @@ struct Engine {
 }
 
 impl Holder {
-    fn start() -> io::Result<Self> {
+    fn start(enter: Enter) -> io::Result<Self> {
         let daemon = inherit::take(names::CONTROL_FD)?;
         let listener = inherit::take(names::LISTEN_FD)?;
         let instance: Instance = std::env::var(names::INSTANCE)
             .map_err(io::Error::other)
             .and_then(|text| Ok(serde_json::from_str(&text)?))?;
-        Self::enter(instance, listener, &daemon, daemon.try_clone()?).inspect_err(|e| {
+        Self::enter(enter, instance, listener, &daemon, daemon.try_clone()?).inspect_err(|e| {
             let message = chain(e);
             let _ = packet::write(&daemon, &FromHolder::Failed { message });
         })
     }
 
-    fn enter(instance: Instance, listener: OwnedFd, daemon: &OwnedFd, keep: OwnedFd) -> io::Result<Self> {
+    fn enter(
+        enter: Enter,
+        instance: Instance,
+        listener: OwnedFd,
+        daemon: &OwnedFd,
+        keep: OwnedFd,
+    ) -> io::Result<Self> {
         // A session of its own: Ctrl-C in the daemon's terminal is the daemon's to deal with.
         let _ = rustix::process::setsid();
-        let signals = enter::block_signals()?;
+        let signals = block_signals()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let entered = enter::namespaces(&instance, daemon);
-        let warnings = entered.map_err(io::Error::other)?;
+        let warnings = enter(&instance, daemon)?;
         for message in warnings {
             let _ = packet::write(daemon, &FromHolder::Warning { message });
         }
@@ -366,7 +375,7 @@ impl Holder {
                 Some(namespace) => {
                     process::find(|pid| process::user_namespace(pid).is_ok_and(|inode| inode == namespace))
                 }
-                None => tree.as_deref().map(cgroup::processes).unwrap_or_default(),
+                None => tree.as_deref().map(process::in_cgroup).unwrap_or_default(),
             };
             left.extend(self.children.pids());
             left.retain(|pid| *pid != own && *pid > 0 && !process::is_zombie(*pid));
@@ -391,22 +400,18 @@ impl Holder {
     }
 }
 
-/// An error and its causes, outermost first.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
+/// From here on these arrive by descriptor.
+fn block_signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [NixSignal::SIGCHLD, NixSignal::SIGTERM] {
+        set.add(signal);
     }
-    text
-}
-
-impl From<RootlessError> for io::Error {
-    fn from(error: RootlessError) -> Self {
-        Self::other(chain(&error))
+    // Children do not want these blocked: `std::process::Command` gives them an empty mask.
+    set.thread_block()?;
+    let mut ignored = SigSet::empty();
+    for signal in [NixSignal::SIGINT, NixSignal::SIGHUP] {
+        ignored.add(signal);
     }
+    ignored.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }

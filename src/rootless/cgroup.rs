@@ -122,17 +122,6 @@ pub fn make(folder: &Path) -> Result<(), RootlessError> {
     }
 }
 
-/// All process IDs in `folder` and below.
-pub fn processes(folder: &Path) -> Vec<i32> {
-    let mut found: Vec<i32> = fs::read_to_string(folder.join("cgroup.procs"))
-        .map(|text| text.lines().filter_map(|line| line.parse().ok()).collect())
-        .unwrap_or_default();
-    for below in folders(folder) {
-        found.extend(processes(&below));
-    }
-    found
-}
-
 /// Removes `folder` and what is below it; what still has processes stays.
 pub fn remove(folder: &Path) {
     for below in folders(folder) {

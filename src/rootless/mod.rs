@@ -21,6 +21,7 @@
 //! `unshare(CLONE_NEWUSER)` fails in a process with threads (unshare(2)), so nothing here uses tokio.
 
 pub mod cgroup;
+pub mod enter;
 pub mod ids;
 pub mod mounts;
 pub mod netns;
@@ -74,4 +75,10 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| {
             std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
         })
+}
+
+impl From<RootlessError> for io::Error {
+    fn from(error: RootlessError) -> Self {
+        Self::other(crate::model::reason::chain(&error))
+    }
 }

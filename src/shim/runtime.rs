@@ -11,6 +11,10 @@ use std::process::Command;
 
 /// The name under which the stage is executed.
 pub const NAME: &str = "k3c-runtime";
+/// The same, for who asks for runc by its name.
+const ALIAS: &str = "runc";
+/// The real one, beside us.
+const RUNC: &str = "k3c-runc";
 
 /// What the host can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Host {
     pub cgroups: bool,
     /// In a user namespace.
     pub rootless: bool,
+    /// CAP_SYS_RESOURCE, without which the score only rises (proc_pid_oom_score_adj(5)).
+    pub may_lower_oom_score: bool,
     /// Our own `/proc/self/oom_score_adj`.
     pub oom_score_adj: i64,
 }
@@ -28,7 +34,7 @@ pub struct Host {
 /// The stage. Returns only if runc cannot be executed.
 pub fn run(args: &[OsString]) -> i32 {
     let outcome: io::Result<()> = edit(args).and_then(|()| {
-        let runc = std::env::current_exe()?.with_file_name("runc");
+        let runc = std::env::current_exe()?.with_file_name(RUNC);
         // Without --root runc would make a folder in the user's runtime directory.
         Err(Command::new(runc).args(args).env_remove("XDG_RUNTIME_DIR").exec())
     });
@@ -73,6 +79,10 @@ fn probe() -> Host {
             .collect(),
         cgroups,
         rootless: read("/proc/self/uid_map").split_whitespace().nth(2) != Some("4294967295"),
+        may_lower_oom_score: read("/proc/self/status")
+            .lines()
+            .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
+            .is_some_and(|set| set & (1 << 24) != 0),
         oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
     }
 }
@@ -104,17 +114,23 @@ pub fn adapt(spec: &mut Value, host: &Host) {
     {
         linux.remove("cgroupsPath");
     }
+    if host.rootless || !host.may_lower_oom_score {
+        raise_oom_score(spec, host);
+    }
     if host.rootless {
-        rootless(spec, host);
+        bind_instead(spec);
     }
 }
 
-fn rootless(spec: &mut Value, host: &Host) {
+fn raise_oom_score(spec: &mut Value, host: &Host) {
     if let Some(process) = spec.get_mut("process").and_then(Value::as_object_mut)
         && process.get("oomScoreAdj").and_then(Value::as_i64).is_some_and(|adj| adj < host.oom_score_adj)
     {
         process.insert("oomScoreAdj".into(), host.oom_score_adj.into());
     }
+}
+
+fn bind_instead(spec: &mut Value) {
     let namespaces: Vec<String> = spec
         .pointer("/linux/namespaces")
         .and_then(Value::as_array)
@@ -144,7 +160,7 @@ fn rootless(spec: &mut Value, host: &Host) {
 
 /// Whether this process was executed as the stage.
 pub fn is_named(program: &OsStr) -> bool {
-    Path::new(program).file_name() == Some(OsStr::new(NAME))
+    Path::new(program).file_name().is_some_and(|name| name == NAME || name == ALIAS)
 }
 
 #[cfg(test)]

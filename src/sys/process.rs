@@ -50,6 +50,19 @@ pub fn find(wanted: impl Fn(i32) -> bool) -> Vec<i32> {
         .collect()
 }
 
+/// All process IDs in the cgroup `folder` and below.
+pub fn in_cgroup(folder: &std::path::Path) -> Vec<i32> {
+    let mut found: Vec<i32> = fs::read_to_string(folder.join("cgroup.procs"))
+        .map(|text| text.lines().filter_map(|line| line.parse().ok()).collect())
+        .unwrap_or_default();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            found.extend(in_cgroup(&entry.path()));
+        }
+    }
+    found
+}
+
 /// kill(2); a process that is gone is no error.
 ///
 /// # Errors

@@ -62,15 +62,15 @@ fn goes_on(env: &TestEnv, name: &str) -> Result<()> {
 
 fn child_killed(part: &str) -> Result<()> {
     let mut env = TestEnv::started()?;
-    let pid = counter(&env, "c", &[])?;
+    let pid = counter(&env, "cc", &[])?;
     let old = env.kill_process(part)?;
     let since = Instant::now();
     within(BACK, "it is back", || Ok(env.process(part).is_ok_and(|new| new != old)))?;
     // `ps` is true while and after.
-    ensure!(env.ok(&["ps", "--format", "{{.Names}} {{.State}}"])? == "c running");
+    ensure!(env.ok(&["ps", "--format", "{{.Names}} {{.State}}"])? == "cc running");
     ensure!(since.elapsed() < BACK, "{:?}", since.elapsed());
-    ensure!(env.ok(&["inspect", "-f", "{{.State.Pid}} {{.RestartCount}}", "c"])? == format!("{pid} 0"));
-    goes_on(&env, "c")?;
+    ensure!(env.ok(&["inspect", "-f", "{{.State.Pid}} {{.RestartCount}}", "cc"])? == format!("{pid} 0"));
+    goes_on(&env, "cc")?;
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "new"])? == "new");
     if part == SLIRP {
         let text =
@@ -82,7 +82,7 @@ fn child_killed(part: &str) -> Result<()> {
         env.kill_process(ENGINE)?;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
         within(BACK, "ps is true", || Ok(env.ok(&["ps", "-q"])?.is_empty()))?;
-        ensure!(env.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "c"])? == "exited 137");
+        ensure!(env.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "cc"])? == "exited 137");
     }
     env.stop()
 }
@@ -94,24 +94,24 @@ fn buildkitd_killed() -> Result<()> {
     env.user.dir(&dir, 0o755)?;
     env.user.write(&dir.join("Dockerfile"), format!("FROM {DEMO}\nRUN true\n"))?;
     env.ok(&["build", "-q", "ctx"])?;
-    counter(&env, "c", &[])?;
+    counter(&env, "cc", &[])?;
     env.kill_process(BUILDKITD)?;
     env.ok(&["build", "-q", "--no-cache", "ctx"])?;
-    goes_on(&env, "c")?;
+    goes_on(&env, "cc")?;
     env.stop()
 }
 
 fn daemon_killed() -> Result<()> {
     let mut env = TestEnv::started()?;
-    let pid = counter(&env, "c", &[])?;
+    let pid = counter(&env, "cc", &[])?;
     let holder = env.process(HOLDER)?;
     env.signal(Signal::SIGKILL)?;
     env.wait(Duration::from_secs(5))?;
-    goes_on(&env, "c")?;
+    goes_on(&env, "cc")?;
     env.start()?;
     ensure!(env.process(HOLDER)? == holder, "the holder was not taken over");
-    ensure!(env.ok(&["inspect", "-f", "{{.State.Pid}}", "c"])? == pid.to_string());
-    goes_on(&env, "c")?;
+    ensure!(env.ok(&["inspect", "-f", "{{.State.Pid}}", "cc"])? == pid.to_string());
+    goes_on(&env, "cc")?;
     env.stop()
 }
 
@@ -144,7 +144,7 @@ fn term_leaves_nothing() -> Result<()> {
         "-c",
         "trap 'echo bye > /h/bye; exit' TERM; while :; do sleep 0.1; done",
     ])?;
-    counter(&env, "c", &[])?;
+    counter(&env, "cc", &[])?;
     env.stop()?;
     ensure!(std::fs::read_to_string(env.home.join("bye"))? == "bye\n", "the container had no grace");
     // And it starts again from what is there.
@@ -177,12 +177,12 @@ fn second_term_hurries() -> Result<()> {
 
 fn hup_replaces_the_engine() -> Result<()> {
     let mut env = TestEnv::started()?;
-    counter(&env, "c", &[])?;
+    counter(&env, "cc", &[])?;
     let (engine, containerd) = (env.process(ENGINE)?, env.process(CONTAINERD)?);
     env.signal(Signal::SIGHUP)?;
     within(BACK, "a new engine", || Ok(env.process(ENGINE).is_ok_and(|new| new != engine)))?;
     ensure!(env.process(CONTAINERD)? == containerd);
-    goes_on(&env, "c")?;
+    goes_on(&env, "cc")?;
     env.stop()
 }
 

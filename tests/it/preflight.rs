@@ -82,7 +82,7 @@ fn kernel_says(file: &str, value: &str, sysctl: &str) -> Result<()> {
         env.user.write(&dir.join(name), format!("{text}\n"))?;
     }
     env.set("K3C_TEST_PROC_SYS", dir.display().to_string());
-    refuses(&mut env, &["sysctl", sysctl])
+    refuses(&mut env, &[sysctl])
 }
 
 fn broken(prelude: &str, word: &str) -> Result<()> {
@@ -106,6 +106,7 @@ fn runtime_directory_not_writable() -> Result<()> {
 fn disk_full() -> Result<()> {
     let mut env = TestEnv::new()?;
     let data = env.home.join(".local/share");
+    env.user.dir(&env.home.join(".local"), 0o755)?;
     env.user.dir(&data, 0o755)?;
     env.prelude = format!("mount -t tmpfs -o size=20m,uid={} t {}", env.user.uid, data.display());
     refuses(&mut env, &["space", &data.display().to_string()])
@@ -114,6 +115,7 @@ fn disk_full() -> Result<()> {
 fn data_on_overlay() -> Result<()> {
     let mut env = TestEnv::new()?;
     let data = env.home.join(".local/share");
+    env.user.dir(&env.home.join(".local"), 0o755)?;
     env.user.dir(&data, 0o755)?;
     let lower = env.home.join("layers");
     for name in ["", "lower", "upper", "work"] {
@@ -134,7 +136,7 @@ fn data_on_overlay() -> Result<()> {
 
 fn no_delegation_is_a_warning() -> Result<()> {
     let mut env = TestEnv::new()?;
-    env.prelude = "mount -o remount,ro /sys/fs/cgroup; chown 0 $D $D/cgroup.* 2>/dev/null".into();
+    env.prelude = "mount -o remount,bind,ro /sys/fs/cgroup; chown 0 $D $D/cgroup.* 2>/dev/null".into();
     env.start()?;
     let said = env.daemon_output();
     ensure!(said.contains("cgroup"), "no warning: {said}");
@@ -145,6 +147,7 @@ fn no_delegation_is_a_warning() -> Result<()> {
 fn home_without_exec() -> Result<()> {
     let mut env = TestEnv::new()?;
     let data = env.home.join(".local/share");
+    env.user.dir(&env.home.join(".local"), 0o755)?;
     env.user.dir(&data, 0o755)?;
     let disk = env.home.join("disk.img");
     // A file system of its own, for a tmpfs would be no home.

@@ -1,35 +1,17 @@
 //! The way into the namespaces; the sequence is drawn in [`crate::rootless`].
 
+use super::{RootlessError, cgroup, mounts, netns};
 use crate::config::Instance;
 use crate::model::holder::{FromHolder, ToHolder};
-use crate::rootless::{RootlessError, cgroup, mounts, netns};
 use crate::sys::packet;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use rustix::fd::OwnedFd;
 use std::io;
 use std::path::Path;
 
-/// From here on these arrive by descriptor.
-pub(super) fn block_signals() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM] {
-        set.add(signal);
-    }
-    // Children do not want these blocked: `std::process::Command` gives them an empty mask.
-    set.thread_block()?;
-    let mut ignored = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGHUP] {
-        ignored.add(signal);
-    }
-    ignored.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
-}
-
 /// Enters all of them; what comes back are warnings.
-pub(super) fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<String>, RootlessError> {
+pub fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<String>, RootlessError> {
     let mut warnings = Vec::new();
     if instance.rootless {
         unshare(CloneFlags::CLONE_NEWUSER).map_err(RootlessError::step("make a user namespace"))?;
@@ -67,7 +49,10 @@ pub(super) fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<St
     if instance.cgroup.is_some()
         && let Err(e) = own_cgroup(&private)
     {
-        warnings.push(format!("cgroups cannot be used, so limits cannot be applied: {}", super::chain(&e)));
+        warnings.push(format!(
+            "cgroups cannot be used, so limits cannot be applied: {}",
+            crate::model::reason::chain(&e)
+        ));
     }
     if instance.rootless {
         let path = instance.dirs.netns();
