@@ -105,7 +105,7 @@ fn buildctl() -> Result<()> {
     let reference = histories
         .lines()
         .skip(1)
-        .find_map(|line| line.split_whitespace().next())
+        .find_map(|line| line.split_whitespace().find(|word| word.len() > 20))
         .context("a build in the history")?
         .to_owned();
     let logs = client(&env, "buildctl", &["debug", "logs", &reference])?;
@@ -114,24 +114,40 @@ fn buildctl() -> Result<()> {
     Ok(())
 }
 
+/// Runs something in a thread that is the instance's user: the socket serves nobody else (not even the host's root).
+fn as_user<T: Send>(env: &TestEnv, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let uid = rustix::process::Uid::from_raw(env.user.uid);
+    std::thread::scope(|scope| {
+        scope
+            .spawn(move || {
+                rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+                body()
+            })
+            .join()
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread panicked")))
+    })
+}
+
 /// Runs async code against the socket.
-fn with_channel<F>(env: &TestEnv, body: impl FnOnce(tonic::transport::Channel) -> F) -> Result<()>
+fn with_channel<F>(env: &TestEnv, body: impl FnOnce(tonic::transport::Channel) -> F + Send) -> Result<()>
 where
     F: Future<Output = Result<()>>,
 {
     let socket = env.socket();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let channel = tonic::transport::Endpoint::from_static("http://k3c")
-            .connect_with_connector(tower::service_fn(move |_| {
-                let socket = socket.clone();
-                async move {
-                    Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(
-                        tokio::net::UnixStream::connect(socket).await?,
-                    ))
-                }
-            }))
-            .await?;
-        body(channel).await
+    as_user(env, move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let channel = tonic::transport::Endpoint::from_static("http://k3c")
+                .connect_with_connector(tower::service_fn(move |_| {
+                    let socket = socket.clone();
+                    async move {
+                        Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(
+                            tokio::net::UnixStream::connect(socket).await?,
+                        ))
+                    }
+                }))
+                .await?;
+            body(channel).await
+        })
     })
 }
 
@@ -182,7 +198,8 @@ fn health() -> Result<()> {
 fn http1_is_answered_in_words() -> Result<()> {
     use std::io::{Read, Write};
     let env = shared::env()?;
-    let mut stream = std::os::unix::net::UnixStream::connect(env.socket())?;
+    let socket = env.socket();
+    let mut stream = as_user(&env, move || Ok(std::os::unix::net::UnixStream::connect(socket)?))?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
     stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
