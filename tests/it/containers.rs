@@ -49,7 +49,7 @@ fn output_and_exit_code() -> Result<()> {
     ensure!(ran.code == 7 && ran.stdout == "out\n" && ran.stderr == "err\n", "{ran}");
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "-n", "no end"])? == "no end");
     // PID 1 of a pid namespace cannot kill itself (pid_namespaces(7)); its child can.
-    let ran = env.k3c(&["run", "--rm", DEMO, "sh", "-c", "sh -c 'kill -9 $$'"])?;
+    let ran = env.k3c(&["run", "--rm", DEMO, "sh", "-c", "sh -c 'kill -9 $$'; exit $?"])?;
     ensure!(ran.code == 137, "{ran}");
     // Many lines, in order, none lost.
     let text = env.ok(&["run", "--rm", DEMO, "seq", "1", "20000"])?;
