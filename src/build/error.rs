@@ -41,6 +41,9 @@ pub enum BuildError {
         /// Why.
         source: io::Error,
     },
+    /// There is no place for a Dockerfile from standard input.
+    #[error("cannot make a temporary directory")]
+    Temporary(#[source] io::Error),
     /// A name that is none.
     #[error("invalid tag {tag:?}: {source}")]
     Tag {

@@ -90,7 +90,7 @@ struct Temporary(TempDir);
 impl Temporary {
     fn new() -> Result<Self, BuildError> {
         let made = tempfile::Builder::new().prefix("k3c-build-").tempdir();
-        made.map(Self).map_err(|source| BuildError::Prepare { path: "a temporary directory".into(), source })
+        made.map(Self).map_err(BuildError::Temporary)
     }
 
     fn place(&self) -> PathBuf {
@@ -142,8 +142,7 @@ fn dockerfile(context: &Path, file: Option<&str>) -> Result<(PathBuf, String), B
     };
     // The frontend takes the lower-case name too.
     let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-    let lower_case = name == DOCKERFILE && is_there(&place.join(DOCKERFILE.to_lowercase()));
-    if !is_there(&path) && !lower_case {
+    if !(is_there(&path) || name == DOCKERFILE && is_there(&place.join(DOCKERFILE.to_lowercase()))) {
         return Err(missing());
     }
     let place =
@@ -195,8 +194,8 @@ mod tests {
         assert!(refused(options("-", Some("x")), b"FROM x").await.contains("ambiguous Dockerfile source"));
         assert!(refused(options("-", None), b"").await.contains("empty"));
         assert!(refused(options("https://x/y.git", None), b"").await.contains("not supported"));
-        let tagged = Options { tags: vec!["UP".into()], ..options(context, None) };
-        assert!(refused(tagged, b"").await.starts_with("invalid tag \"UP\": "));
+        let tagged = Options { tags: vec!["x/UP".into()], ..options(context, None) };
+        assert!(refused(tagged, b"").await.starts_with("invalid tag \"x/UP\": "));
     }
 
     #[tokio::test]

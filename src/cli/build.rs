@@ -3,15 +3,14 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;
-use crate::build::{self, Display, Inputs, Options, Plain, Quiet, Size, Tty};
-use std::collections::HashMap;
+use crate::build::{self, BuildError, Display, Inputs, Options, Plain, Quiet, Size, Tty};
 use std::io::{self, Write};
 
 /// Build an image from a Dockerfile
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Set build-time variables
-    #[arg(long = "build-arg", value_name = "stringArray")]
+    #[arg(long, value_name = "stringArray")]
     build_arg: Vec<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
@@ -20,11 +19,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "stringArray")]
     label: Vec<String>,
     /// Do not use cache when building the image
-    #[arg(long = "no-cache")]
+    #[arg(long)]
     no_cache: bool,
     /// Set type of progress output ("auto", "plain", "tty")
-    #[arg(long, value_name = "string", default_value = "auto")]
-    progress: String,
+    #[arg(
+        long,
+        value_name = "string",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    progress: Mode,
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pull: bool,
@@ -37,85 +42,68 @@ pub(crate) struct Args {
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,
-    /// The build context: a directory, or - for a Dockerfile or a tar archive on STDIN
+    /// A directory, or - for a Dockerfile or an archive on STDIN
     #[arg(value_name = "PATH | -", required = true)]
     context: String,
 }
 
-/// Sends the files that BuildKit asks for, shows what it does, and says what came out.
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "lower")]
+enum Mode {
+    Auto,
+    Plain,
+    Tty,
+}
+
+/// Builds; progress goes to standard error, the ID of a quiet build to standard output.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let options = options(&args, |name| std::env::var(name).ok());
-    let mut display = display(&args, &cx.ui)?;
-    let inputs =
-        Inputs::prepare(&options, Box::new(tokio::io::stdin())).await.map_err(CommandError::failed)?;
+    let (quiet, mode) = (args.quiet, args.progress);
+    let mut display = display(mode, quiet, &cx.ui)?;
+    let options = args.options(|name| std::env::var(name).ok());
+    let stdin = Box::new(tokio::io::stdin());
+    let inputs = Inputs::prepare(&options, stdin).await.map_err(failed)?;
     let channel = cx.client().await?.channel();
     match build::build(channel, &options, inputs, display.as_mut()).await {
-        Ok(digest) => {
-            if args.quiet {
-                cx.ui.line(&digest)?;
-            }
-            Ok(())
-        }
+        Ok(id) if quiet => Ok(cx.ui.line(&id)?),
+        Ok(_) => Ok(()),
         Err(error) => {
             if let Some(excerpt) = error.excerpt() {
-                cx.ui.message(excerpt.trim_end());
+                cx.ui.error_data(excerpt.as_bytes())?;
             }
-            Err(CommandError::failed(error))
+            Err(failed(error))
         }
     }
 }
 
-fn options(args: &Args, environment: impl Fn(&str) -> Option<String>) -> Options {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        // Without a value: the caller's, and nothing where the caller has none.
-        None => environment(text).map(|value| (text.clone(), value)),
-    };
-    let label = |text: &String| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        (name.to_owned(), value.to_owned())
-    };
-    // The last value counts, as in Docker.
-    let build_args: HashMap<String, String> = args.build_arg.iter().filter_map(pair).collect();
-    Options {
-        context: args.context.clone(),
-        file: args.file.clone(),
-        tags: args.tag.clone(),
-        build_args: build_args.into_iter().collect(),
-        labels: args.label.iter().map(label).collect(),
-        target: args.target.clone(),
-        no_cache: args.no_cache,
-        pull: args.pull,
+fn failed(error: BuildError) -> CommandError {
+    CommandError::failed(format!("ERROR: failed to build: {}", super::error::chain(&error)))
+}
+
+fn display<'a>(mode: Mode, quiet: bool, ui: &'a Ui) -> Result<Box<dyn Display + 'a>, CommandError> {
+    let refused = |text: &str| Err(CommandError::failed(format!("ERROR: {text}")));
+    let out = Messages(ui);
+    match (mode, quiet, ui.terminals().stderr) {
+        (Mode::Auto, true, _) => Ok(Box::new(Quiet::new(out))),
+        (Mode::Plain, true, _) => refused("progress=plain and quiet cannot be used together"),
+        (Mode::Tty, true, _) => refused("progress=tty and quiet cannot be used together"),
+        (Mode::Tty, false, false) => refused("failed to get console: provided file is not a console"),
+        (Mode::Tty | Mode::Auto, false, true) => Ok(Box::new(Tty::new(out, size))),
+        (Mode::Plain, ..) | (Mode::Auto, false, false) => Ok(Box::new(Plain::new(out))),
     }
 }
 
-fn display<'a>(args: &Args, ui: &'a Ui) -> Result<Box<dyn Display + 'a>, CommandError> {
-    let size = || {
-        let (rows, columns) = console::Term::stderr().size();
-        Size { rows: rows.into(), columns: columns.into() }
-    };
-    let is_terminal = ui.terminals().stderr;
-    match args.progress.as_str() {
-        "auto" | "plain" | "tty" if args.quiet => Ok(Box::new(Quiet::new(Messages(ui)))),
-        "tty" if !is_terminal => {
-            Err(CommandError::failed("--progress=tty needs a terminal on standard error"))
-        }
-        "auto" if !is_terminal => Ok(Box::new(Plain::new(Messages(ui)))),
-        "plain" => Ok(Box::new(Plain::new(Messages(ui)))),
-        "auto" | "tty" => Ok(Box::new(Tty::new(Messages(ui), size))),
-        other => Err(CommandError::flag(format!(
-            "invalid progress {other:?}: must be one of \"auto\", \"plain\" or \"tty\""
-        ))),
-    }
+fn size() -> Size {
+    let (rows, columns) = console::Term::stderr().size_checked().unwrap_or((24, 80));
+    Size { rows: rows.into(), columns: columns.into() }
 }
 
-/// Standard error, as something to write to.
+/// Standard error as a stream.
 struct Messages<'a>(&'a Ui);
 
 impl Write for Messages<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.error_data(bytes)?;
-        Ok(bytes.len())
+        self.0.error_data(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -123,27 +111,78 @@ impl Write for Messages<'_> {
     }
 }
 
+impl Args {
+    /// A build argument without a value has that of the environment, and is left out if there is none.
+    fn options(self, variable: impl Fn(&str) -> Option<String>) -> Options {
+        let split =
+            |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let build_args = self
+            .build_arg
+            .iter()
+            .filter_map(|text| split(text).or_else(|| Some((text.clone(), variable(text)?))));
+        let labels =
+            self.label.iter().map(|text| split(text).unwrap_or_else(|| (text.clone(), String::new())));
+        Options {
+            build_args: build_args.collect(),
+            labels: labels.collect(),
+            context: self.context,
+            file: self.file.filter(|file| !file.is_empty()),
+            tags: self.tag,
+            target: self.target.filter(|target| !target.is_empty()),
+            no_cache: self.no_cache,
+            pull: self.pull,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::command::parse_as;
+    use super::super::ui::Terminals;
     use super::*;
 
     #[test]
-    fn build_args_without_a_value_come_from_the_environment() {
-        let args = Args {
-            build_arg: ["A=1", "B", "C", "A=2"].map(str::to_owned).to_vec(),
-            file: None,
-            label: vec!["x".into(), "y=z=1".into()],
-            no_cache: false,
-            progress: "auto".into(),
-            pull: false,
-            quiet: false,
-            tag: Vec::new(),
-            target: None,
-            context: ".".into(),
+    fn flags() {
+        let line = "-t a -t b:1 --build-arg A=1=2 --build-arg SET --build-arg UNSET --label l --label m=n \
+                    --no-cache --pull --target t -f x/y dir";
+        let options = parse_as::<Args>(line)
+            .unwrap()
+            .options(|name| (name == "SET").then(|| "from outside".to_owned()));
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let expected = Options {
+            context: "dir".into(),
+            file: Some("x/y".into()),
+            tags: vec!["a".into(), "b:1".into()],
+            build_args: vec![pair("A", "1=2"), pair("SET", "from outside")],
+            labels: vec![pair("l", ""), pair("m", "n")],
+            target: Some("t".into()),
+            no_cache: true,
+            pull: true,
         };
-        let mut options = options(&args, |name| (name == "B").then(|| "b".to_owned()));
-        options.build_args.sort();
-        assert_eq!(options.build_args, [("A", "2"), ("B", "b")].map(|(a, b)| (a.to_owned(), b.to_owned())));
-        assert_eq!(options.labels, [("x", ""), ("y", "z=1")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!(options, expected);
+        assert!(parse_as::<Args>("").unwrap_err().to_string().contains("requires 1 argument"));
+        assert!(
+            parse_as::<Args>("--iidfile x .").unwrap_err().to_string().contains("unknown flag: --iidfile")
+        );
+        assert!(parse_as::<Args>("--progress x .").unwrap_err().to_string().contains("auto, plain, tty"));
+    }
+
+    #[test]
+    fn which_display() {
+        let ui = |stderr| {
+            let terminals = Terminals { stderr, ..Terminals::default() };
+            Ui::new(Box::new(io::sink()), Box::new(io::sink()), terminals)
+        };
+        let refused = |mode, quiet, stderr| display(mode, quiet, &ui(stderr)).err().map(|e| e.to_string());
+        for (mode, quiet, stderr) in [
+            (Mode::Auto, true, true),
+            (Mode::Auto, false, false),
+            (Mode::Plain, false, true),
+            (Mode::Tty, false, true),
+        ] {
+            assert_eq!(refused(mode, quiet, stderr), None);
+        }
+        assert!(refused(Mode::Plain, true, false).unwrap().contains("cannot be used together"));
+        assert!(refused(Mode::Tty, false, false).unwrap().contains("not a console"));
     }
 }

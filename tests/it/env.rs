@@ -21,9 +21,10 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 const ENTER: &str = r#"
 U=$1 G=$2 C=$3 B=$4; shift 4
 umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
-D=/sys/fs/cgroup/$C; mkdir -p $D
+D=/sys/fs/cgroup/$C
+mkdir -p $D 2>/dev/null || { mount -o remount,rw /sys/fs/cgroup && mkdir -p $D; } || exit 90
 chown $U $D $D/cgroup.procs $D/cgroup.subtree_control $D/cgroup.threads
-echo $$ > $D/cgroup.procs
+echo $$ > $D/cgroup.procs || exit 91
 eval "$B"
 [ $U = 0 ] && exec "$@"
 exec setpriv --reuid $U --regid $G --init-groups "$@"

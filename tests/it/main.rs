@@ -22,20 +22,6 @@ use host::Need;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 
-/// Seen failing, the reason not found yet: shown as ignored, run by `--include-ignored`. This list is a debt; it
-/// shrinks.
-const OPEN: &[&str] = &[
-    "containers::roots_daemon",
-    "faults::engine_killed",
-    "faults::containerd_killed",
-    "faults::slirp4netns_killed",
-    "faults::buildkitd_killed",
-    "faults::daemon_killed",
-    "faults::holder_killed",
-    "faults::second_term_hurries",
-    "faults::hup_replaces_the_engine",
-];
-
 /// A test with its needs.
 pub(crate) struct Case {
     name: &'static str,
@@ -70,7 +56,6 @@ impl Case {
                 (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
             }
         })
-        .with_ignored_flag(OPEN.contains(&self.name))
     }
 }
 

@@ -7,6 +7,7 @@ use super::{LocalError, join, walk};
 use crate::proto::fsutil::types::packet::PacketType;
 use crate::proto::fsutil::types::{Packet, Stat};
 use futures::{Stream, StreamExt};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,7 @@ async fn transfer(
         emit(&packets, stat(None))
     }));
     let mut requests = std::pin::pin!(requests);
+    let mut waiting = VecDeque::new();
     loop {
         let request = tokio::select! {
             Some(error) = failures.recv() => return Err(error),
@@ -69,24 +71,24 @@ async fn transfer(
                 Some(Ok(request)) => request,
                 Some(Err(_)) | None => return Ok(()),
             },
-        };
-        match request.r#type() {
-            PacketType::PacketReq => {
-                let (path, contents) =
-                    index.lock().unwrap_or_else(PoisonError::into_inner).file(request.id)?;
-                let permit = tokio::select! {
-                    Some(error) = failures.recv() => return Err(error),
-                    permit = open.clone().acquire_owned() => permit.map_err(|_| LocalError::Gone)?,
-                };
+            permit = open.clone().acquire_owned(), if !waiting.is_empty() => {
+                let permit = permit.map_err(|_| LocalError::Gone)?;
+                let Some(id) = waiting.pop_front() else { continue };
+                let (path, contents) = index.lock().unwrap_or_else(PoisonError::into_inner).file(id)?;
                 let (root, packets) = (root.clone(), packets.clone());
                 run(Box::new(move || {
                     let _permit = permit;
                     if contents == Contents::File {
-                        contents_of(&join(&root, &path), request.id, &packets)?;
+                        contents_of(&join(&root, &path), id, &packets)?;
                     }
-                    emit(&packets, data(PacketType::PacketData, request.id, Vec::new()))
+                    emit(&packets, data(PacketType::PacketData, id, Vec::new()))
                 }));
+                continue;
             }
+        };
+        match request.r#type() {
+            // Taken in at once, as a number: thousands of small messages that nobody reads would make HTTP/2 hang up.
+            PacketType::PacketReq => waiting.push_back(request.id),
             PacketType::PacketFin => {
                 let fin = data(PacketType::PacketFin, 0, Vec::new());
                 return packets.send(Ok(fin)).await.map_err(|_| LocalError::Gone);

@@ -6,6 +6,7 @@ use super::index::{Contents, Index};
 use super::{LocalError, join, mode, platform};
 use crate::proto::fsutil::types::Stat;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,7 @@ struct Level {
     path: String,
     name: String,
     /// Last first.
-    names: Vec<String>,
+    names: Vec<OsString>,
     inherited: Inherited,
     /// Once it was sent.
     number: Option<u32>,
@@ -47,11 +48,15 @@ pub(super) fn walk(
             levels.pop();
             continue;
         };
-        let path = if level.path.is_empty() { name.clone() } else { format!("{}/{name}", level.path) };
+        let shown = name.to_string_lossy();
+        let path = if level.path.is_empty() { shown.into_owned() } else { format!("{}/{shown}", level.path) };
         let (verdict, inherited) = filter.judge(&path, &level.inherited);
-        if verdict == Verdict::Prune {
-            continue;
-        }
+        let name = match (verdict, name.into_string()) {
+            (Verdict::Prune, _) | (Verdict::Skip, Err(_)) => continue,
+            (_, Ok(name)) => name,
+            // What cannot be named in the protocol only matters if it is wanted.
+            (Verdict::Keep, Err(name)) => return Err(LocalError::Name(join(root, &level.path).join(name))),
+        };
         let data = match lstat(root, &path) {
             // Gone since the directory was read.
             Err(error) if error.is_missing() => continue,
@@ -90,14 +95,14 @@ fn lstat(root: &Path, path: &str) -> Result<Metadata, LocalError> {
     fs::symlink_metadata(&full).map_err(LocalError::io("lstat", &full))
 }
 
-fn list(root: &Path, path: &str) -> Result<Vec<String>, LocalError> {
+fn list(root: &Path, path: &str) -> Result<Vec<OsString>, LocalError> {
     let full = if path.is_empty() { root.to_owned() } else { join(root, path) };
     let mut names = Vec::new();
     for entry in fs::read_dir(&full).map_err(LocalError::io("open", &full))? {
         let entry = entry.map_err(LocalError::io("readdir", &full))?;
-        names.push(entry.file_name().into_string().map_err(|name| LocalError::Name(full.join(name)))?);
+        names.push(entry.file_name());
     }
-    names.sort_unstable_by(|a, b| b.cmp(a));
+    names.sort_unstable_by(|a, b| b.as_encoded_bytes().cmp(a.as_encoded_bytes()));
     Ok(names)
 }
 
@@ -211,6 +216,19 @@ mod tests {
         assert_eq!(paths(dir.path(), &request), ["src", "src/lib", "src/lib/x.rs", "src/lib/y.txt"]);
         let request = Request { include: all(&["*"]), exclude: all(&["src"]), ..Request::default() };
         assert_eq!(paths(dir.path(), &request), ["doc", "doc/a.md", "top"]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn names_that_the_protocol_cannot_carry() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tree(&["Dockerfile", "sub/x"]);
+        fs::write(dir.path().join("sub").join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        let request = Request { follow: vec!["Dockerfile".to_owned()], ..Request::default() };
+        assert_eq!(paths(dir.path(), &request), ["Dockerfile"]);
+        let filter = Filter::new(dir.path(), &Request::default()).unwrap();
+        let error = walk(dir.path(), &filter, &Mutex::default(), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().ends_with("sub/\\xFF\": file name is not valid UTF-8"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,8 @@ const TURN: Duration = Duration::from_secs(5);
 /// A transfer is shown again when this much of it was done, or so many nanoseconds have passed.
 const SHARE: i64 = 20;
 const PAUSE: i64 = 5_000_000_000;
+/// What happens within this is shown together: a transfer that is done by then takes one line.
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// For files, pipes and continuous integration.
 pub struct Plain<W> {
@@ -21,6 +23,7 @@ pub struct Plain<W> {
     shown: Vec<Shown>,
     numbered: usize,
     current: Option<(usize, Instant)>,
+    printed: Option<Instant>,
     begun: bool,
 }
 
@@ -35,7 +38,15 @@ struct Shown {
 impl<W: Write> Plain<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, trace: Trace::default(), shown: Vec::new(), numbered: 0, current: None, begun: false }
+        Self {
+            out,
+            trace: Trace::default(),
+            shown: Vec::new(),
+            numbered: 0,
+            current: None,
+            printed: None,
+            begun: false,
+        }
     }
 
     fn print(&mut self, now: Instant) {
@@ -133,14 +144,22 @@ fn details(out: &mut Vec<u8>, number: usize, step: &mut Step, shown: &mut Shown)
 impl<W: Write + Send> Display for Plain<W> {
     fn update(&mut self, status: StatusResponse) {
         self.trace.update(status);
-        self.print(Instant::now());
+        self.tick();
     }
 
     fn tick(&mut self) {
-        self.print(Instant::now());
+        let now = Instant::now();
+        if self.printed.is_none_or(|printed| now.duration_since(printed) >= PERIOD) {
+            self.printed = Some(now);
+            self.print(now);
+        }
     }
 
     fn finish(&mut self, failed: bool) {
+        // A transfer that was never told to be done does not keep its step open for ever.
+        if let Some((at, _)) = self.current {
+            self.trace.steps[at].changed |= self.trace.steps[at].is_completed();
+        }
         self.print(Instant::now());
         if failed {
             let _ = self.out.write_all(&self.trace.failures());
@@ -159,7 +178,8 @@ mod tests {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         for status in all {
-            plain.update(status);
+            plain.trace.update(status);
+            plain.print(Instant::now());
         }
         plain.finish(true);
         String::from_utf8(out).unwrap()

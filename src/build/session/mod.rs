@@ -35,10 +35,13 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Status};
 
-/// What may be under way unread: in the tunnel, in one call inside it, in all of them.
+/// What may be under way unread in the tunnel, and in one call inside it.
 const TUNNEL: usize = 256 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// In all calls together. h2 takes half of this as its patience with small messages that wait to be read, about 250 for
+/// each, and closes the connection (`too_many_data_frames`) when it is lost: BuildKit asks for ten thousands of files
+/// in as many messages of ten bytes. Windows of single calls limit what really waits.
+const CONNECTION_WINDOW: u32 = 64 << 20;
 /// One message of the tunnel.
 const MESSAGE: usize = 64 << 10;
 /// Patterns travel as metadata, and ignore files can be long.
@@ -158,3 +161,6 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         tracing::debug!(%error, "the session's server ended");
     }
 }
+
+#[cfg(test)]
+mod tests;
