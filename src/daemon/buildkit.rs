@@ -1,5 +1,6 @@
 //! buildkitd on demand: started by the first call that needs it, stopped after it was idle for a while.
 
+use crate::engine::Engine;
 use crate::server::{Buildkit, BuildkitLease};
 use crate::supervise::{Keeper, Service, Spec, State};
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ pub(super) struct OnDemand {
     spec: Spec,
     keeper: Keeper,
     socket: PathBuf,
+    engine: Engine,
     shared: Arc<Shared>,
 }
 
@@ -38,7 +40,13 @@ impl Drop for Guard {
 }
 
 impl OnDemand {
-    pub(super) fn new(spec: Spec, keeper: Keeper, socket: PathBuf, idle: Duration) -> Self {
+    pub(super) fn new(
+        spec: Spec,
+        keeper: Keeper,
+        socket: PathBuf,
+        idle: Duration,
+        engine: Engine,
+    ) -> Self {
         // One that a former engine started is adopted, so that it is watched and stopped when idle.
         let running = keeper.runs(NAME).then(|| Service::start(spec.clone(), keeper.clone()));
         let shared = Arc::new(Shared {
@@ -47,7 +55,7 @@ impl OnDemand {
             idle_since: std::sync::Mutex::new(Instant::now()),
         });
         tokio::spawn(stop_when_idle(Arc::clone(&shared), idle));
-        Self { spec, keeper, socket, shared }
+        Self { spec, keeper, socket, engine, shared }
     }
 
     pub(super) async fn stop(&self) {
@@ -82,6 +90,10 @@ impl Buildkit for OnDemand {
                 *service = Some(Service::start(self.spec.clone(), self.keeper.clone()));
             }
             self.shared.leases.fetch_add(1, Ordering::SeqCst);
+            if start {
+                // A first build may name them before anything else did.
+                self.engine.import_embedded().await;
+            }
             let guard = Guard(Arc::clone(&self.shared));
             if let Some(service) = service.as_ref()
                 && service.state() != State::Ready

@@ -92,6 +92,9 @@ async fn serve(
     );
     service.ready(containerd::NAME, Duration::from_secs(20)).await.map_err(|e| e.to_string())?;
     children.push(service);
+    let engine = Engine::start(engine_config(&instance, &bundle, &snapshotter))
+        .await
+        .map_err(|e| crate::model::reason::chain(&e))?;
     let buildkit = Arc::new(buildkit::OnDemand::new(
         Spec {
             name: buildkit::NAME.into(),
@@ -109,10 +112,8 @@ async fn serve(
         keeper.clone(),
         instance.dirs.buildkit_socket(),
         instance.config.buildkit_idle(),
+        engine.clone(),
     ));
-    let engine = Engine::start(engine_config(&instance, &bundle, &snapshotter))
-        .await
-        .map_err(|e| crate::model::reason::chain(&e))?;
     let shutdown = CancellationToken::new();
     let backends = Backends { containerd: socket, buildkit: buildkit.clone() };
     let api = tokio::spawn(server::serve(listener, engine.clone(), backends, shutdown.clone()));

@@ -135,10 +135,10 @@ fn serve(flags: Flags) -> Result<(), String> {
     let mut daemon = Daemon { dirs, signals, _lock: runtime_lock, child: None, told: false, stops: 0 };
     daemon.sweep_leftovers()?;
     loop {
+        let cgroup = cgroup::base(root).and_then(|base| cgroup::prepare(&base).ok());
         let control = match daemon.take_over() {
             Some(control) => control,
             None => {
-                let cgroup = cgroup::base(root).and_then(|base| cgroup::prepare(&base).ok());
                 let instance = Instance {
                     rootless: !root,
                     uid: rustix::process::getuid().as_raw(),

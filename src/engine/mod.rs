@@ -124,6 +124,11 @@ struct Inner {
 }
 
 impl Engine {
+    /// Sees to it that the images of the binary were imported, as far as that has not happened before.
+    pub async fn import_embedded(&self) {
+        images::import_all(&self.0, false).await;
+    }
+
     /// Opens the records and begins to compare them with what runs. Returns before that is done; calls wait for it.
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         for dir in ["logs", "volumes", "containers"] {

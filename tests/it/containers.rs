@@ -319,7 +319,7 @@ fn roots_daemon() -> Result<()> {
         "0",
         "4294967295"
     ]));
-    env.ok(&["run", "-d", "--name", "r", DEMO, "sleep", "300"])?;
+    env.ok(&["run", "-d", "--name", "rr", DEMO, "sleep", "300"])?;
     ensure!(env.ok(&["ps", "-q"])?.lines().count() == 1);
     env.stop()
 }
