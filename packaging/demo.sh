@@ -14,7 +14,8 @@ cp "$binary" "$work/k3c"; cp -r images/hello "$work/hello"; chmod -R a+rX "$work
 
 # A daemon that may start containers is inside a cgroup that is its own. root makes one; a user's manager gives one.
 enter='umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
-    D=/sys/fs/cgroup/$1; mkdir -p $D; chown $2 $D $D/cgroup.procs $D/cgroup.subtree_control $D/cgroup.threads
+    D=/sys/fs/cgroup/$1; mkdir -p $D 2>/dev/null || { mount -o remount,rw /sys/fs/cgroup && mkdir -p $D; }
+    chown $2 $D $D/cgroup.procs $D/cgroup.subtree_control $D/cgroup.threads
     echo $$ > $D/cgroup.procs; shift 2; exec "$@"'
 leave='umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
     for i in 1 2 3 4 5; do find /sys/fs/cgroup/$1 -depth -type d -exec rmdir {} + 2>/dev/null && break; sleep 0.2; done'

@@ -113,6 +113,18 @@ impl Bundle {
     }
 }
 
+impl Bundle {
+    /// To be asked when a program of the bundle did not start: which files are damaged although size and time are
+    /// right. They are made anew by the next [`ensure`].
+    pub fn condemn_if_damaged(&self) -> Vec<String> {
+        let damaged = self.verify().unwrap_or_else(|_| vec!["manifest.json".to_owned()]);
+        if !damaged.is_empty() {
+            let _ = fs::remove_file(self.dir.join("stamp"));
+        }
+        damaged
+    }
+}
+
 /// The bundle that this binary brings, unpacked and whole.
 ///
 /// # Errors
@@ -335,6 +347,8 @@ mod tests {
         // Truncated, half-written, missing: as new.
         fs::write(bundle.bin("tool"), "prog").unwrap();
         assert_eq!(bundle.verify().unwrap(), ["bin/tool"]);
+        assert_eq!(bundle.condemn_if_damaged(), ["bin/tool"]);
+        assert!(!whole(&bundle.dir));
         unpack(home.path(), &source, &own).unwrap();
         assert_eq!(fs::read_to_string(bundle.bin("tool")).unwrap(), "program");
         fs::remove_file(bundle.dir.join("stamp")).unwrap();

@@ -40,13 +40,7 @@ impl Drop for Guard {
 }
 
 impl OnDemand {
-    pub(super) fn new(
-        spec: Spec,
-        keeper: Keeper,
-        socket: PathBuf,
-        idle: Duration,
-        engine: Engine,
-    ) -> Self {
+    pub(super) fn new(spec: Spec, keeper: Keeper, socket: PathBuf, idle: Duration, engine: Engine) -> Self {
         // One that a former engine started is adopted, so that it is watched and stopped when idle.
         let running = keeper.runs(NAME).then(|| Service::start(spec.clone(), keeper.clone()));
         let shared = Arc::new(Shared {

@@ -90,7 +90,17 @@ async fn serve(
         },
         keeper.clone(),
     );
-    service.ready(containerd::NAME, Duration::from_secs(20)).await.map_err(|e| e.to_string())?;
+    if let Err(error) = service.ready(containerd::NAME, Duration::from_secs(20)).await {
+        let damaged = bundle.condemn_if_damaged();
+        return Err(match damaged.is_empty() {
+            true => error.to_string(),
+            false => format!(
+                "{error}: damaged in {}: {}; it is unpacked anew when the daemon is started again",
+                bundle.dir.display(),
+                damaged.join(", ")
+            ),
+        });
+    }
     children.push(service);
     let engine = Engine::start(engine_config(&instance, &bundle, &snapshotter))
         .await

@@ -4,14 +4,14 @@ use crate::model::holder::{Child, Exit, SpawnRequest};
 use crate::sys::process;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::process::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A log longer than this many bytes is put aside when a child starts.
+/// A log longer than this many bytes is put aside, at a child's start and by `cap_logs`.
 const LONGEST_LOG: u64 = 8 << 20;
 
 /// What runs, and what has ended and was not forgotten.
@@ -19,6 +19,7 @@ const LONGEST_LOG: u64 = 8 << 20;
 pub(super) struct Children {
     running: BTreeMap<String, (i32, Vec<String>)>,
     exited: BTreeMap<String, Exit>,
+    logs: BTreeSet<PathBuf>,
 }
 
 impl Children {
@@ -44,6 +45,7 @@ impl Children {
             .stderr(log)
             .process_group(0)
             .spawn()?;
+        self.logs.insert(request.log.clone());
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         self.exited.remove(&request.key);
         self.running.insert(request.key.clone(), (pid, request.argv.clone()));
@@ -95,9 +97,25 @@ impl Children {
         self.exited.iter().map(|(key, exit)| (key.clone(), *exit)).collect()
     }
 
+    /// Puts aside what running children have written: a copy is made and the file emptied, since they hold it open.
+    pub(super) fn cap_logs(&self) {
+        for path in &self.logs {
+            let _ = cap(path, LONGEST_LOG);
+        }
+    }
+
     pub(super) fn pids(&self) -> Vec<i32> {
         self.running.values().map(|(pid, _)| *pid).collect()
     }
+}
+
+/// Writers append, so they go on at the new end.
+fn cap(path: &Path, longest: u64) -> io::Result<()> {
+    if std::fs::metadata(path)?.len() > longest {
+        std::fs::copy(path, path.with_extension("log.1"))?;
+        OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    }
+    Ok(())
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
@@ -108,4 +126,25 @@ fn open_log(path: &Path) -> io::Result<File> {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
     OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_long_log_is_put_aside_under_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let mut writer = open_log(&path).unwrap();
+        writer.write_all(b"0123456789").unwrap();
+        cap(&path, 10).unwrap();
+        assert!(!path.with_extension("log.1").exists());
+        writer.write_all(b"a").unwrap();
+        cap(&path, 10).unwrap();
+        writer.write_all(b"b").unwrap();
+        assert_eq!(std::fs::read(path.with_extension("log.1")).unwrap(), b"0123456789a");
+        assert_eq!(std::fs::read(&path).unwrap(), b"b");
+    }
 }

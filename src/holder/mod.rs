@@ -18,7 +18,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Signal;
-use std::io;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ pub const STAGE: &str = "__holder";
 const ENGINE: &str = "engine";
 /// How long an engine may take to drain before everything is killed, beyond the containers' own grace.
 const HURRY_AFTER: Duration = Duration::from_secs(20);
+
+/// How often the children's logs are looked at, when nothing else happens.
+const LOOK_AT_LOGS: Duration = Duration::from_secs(60);
 
 /// The way into the namespaces, which `rootless` knows; what comes back are warnings.
 pub type Enter = fn(&Instance, &OwnedFd) -> io::Result<Vec<String>>;
@@ -55,11 +59,37 @@ struct Holder {
     stopping: Option<Instant>,
     hurried: bool,
     last_words: Option<String>,
+    _data_lock: File,
 }
 
 struct Engine {
     socket: OwnedFd,
     started: Instant,
+}
+
+/// Nobody else may use the data: not another runtime directory's instance, not another host with the same home.
+fn lock_data(instance: &Instance) -> io::Result<File> {
+    let path = instance.dirs.data_lock();
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+    // An instance that ends at this moment, or a holder that was just killed, gets a moment.
+    for _ in 0..20 {
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                write!(file, "process {} on {host}", std::process::id())?;
+                return Ok(file);
+            }
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    let mut who = String::new();
+    let _ = file.read_to_string(&mut who);
+    Err(io::Error::other(format!(
+        "{} is used by another k3c ({who}): stop that one, or give this one a place of its own with XDG_DATA_HOME",
+        instance.dirs.data.display()
+    )))
 }
 
 impl Holder {
@@ -84,6 +114,7 @@ impl Holder {
     ) -> io::Result<Self> {
         // A session of its own: Ctrl-C in the daemon's terminal is the daemon's to deal with.
         let _ = rustix::process::setsid();
+        let data_lock = lock_data(&instance)?;
         let signals = block_signals()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let warnings = enter(&instance, daemon)?;
@@ -122,6 +153,7 @@ impl Holder {
             stopping: None,
             hurried: false,
             last_words: None,
+            _data_lock: data_lock,
         })
     }
 
@@ -172,13 +204,15 @@ impl Holder {
         let timeout = match (self.start_at, self.stopping) {
             (Some(at), _) => Some(at.saturating_duration_since(Instant::now())),
             (None, Some(_)) => Some(Duration::from_millis(500)),
-            (None, None) => None,
-        }
-        .map(|d| Timespec {
+            (None, None) => Some(LOOK_AT_LOGS),
+        };
+        let quiet = self.start_at.is_none() && self.stopping.is_none();
+        let timeout = timeout.map(|d| Timespec {
             tv_sec: i64::try_from(d.as_secs()).unwrap_or(1),
             tv_nsec: i64::from(d.subsec_nanos()),
         });
         match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) if quiet => self.children.cap_logs(),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }

@@ -32,7 +32,7 @@ pub(crate) fn all() -> Result<()> {
     for (title, args, after) in [
         ("run --rm", "run --rm IMAGE true", ""),
         ("run --rm --net=none", "run --rm --network=none IMAGE true", ""),
-        ("run -d to running", "run -d --name b IMAGE sleep 300", "rm -f b"),
+        ("run -d to running", "run -d --name bb IMAGE sleep 300", "rm -f bb"),
     ] {
         if title.contains("none") && !env.ok(&["run", "--help"])?.contains("--network") {
             continue;

@@ -178,7 +178,8 @@ fn interrupted() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()?;
     let running = || env.processes().iter().any(|(_, line)| line.contains("sleep 271"));
-    if let Err(error) = crate::containers::within(Duration::from_secs(60), "the step runs", || Ok(running())) {
+    if let Err(error) = crate::containers::within(Duration::from_secs(60), "the step runs", || Ok(running()))
+    {
         build.kill()?;
         build.wait()?;
         return Err(error);

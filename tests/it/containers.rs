@@ -334,6 +334,12 @@ fn two_daemons() -> Result<()> {
     let ran = first.k3c(&["daemon"])?;
     ensure!(ran.code != 0 && ran.stderr.contains(&first.daemon_pid()?.to_string()), "{ran}");
     second.stop()?;
+    // Another runtime directory, the same data: refused with the holder's name.
+    let mut third = TestEnv::of(first.user.clone())?;
+    third.set("XDG_DATA_HOME", first.home.join(".local/share").display().to_string());
+    let (code, text) = third.refused(&[])?;
+    ensure!(code != 0 && text.contains("is used by another k3c (process "), "{code} {text}");
+    third.assert_nothing_left()?;
     ensure!(first.ok(&["ps", "-q"])?.lines().count() == 1);
     first.stop()
 }

@@ -3,9 +3,12 @@
 use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
 use crate::host::Need;
+use crate::user::run;
 use crate::{Case, DAEMON};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BACK: Duration = Duration::from_secs(10);
@@ -224,5 +227,26 @@ fn damaged_bundle_is_repaired() -> Result<()> {
     ensure!(damaged > 0, "no bundle was found below {}", env.data_dir().display());
     env.start()?;
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "repaired"])? == "repaired");
+    env.stop()?;
+    // Damage that size and time do not show is found when the program does not start.
+    let containerd = PathBuf::from(
+        run(Command::new("find").arg(env.data_dir().join("bundle")).args([
+            "-name",
+            "containerd",
+            "-type",
+            "f",
+        ]))?
+        .trim(),
+    );
+    let before = std::fs::metadata(&containerd)?;
+    let file = std::fs::File::options().write(true).open(&containerd)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 4096], 0)?;
+    file.set_modified(before.modified()?)?;
+    drop(file);
+    let (code, text) = env.refused(&[])?;
+    ensure!(code != 0 && text.contains("damaged in") && text.contains("bin/containerd"), "{code} {text}");
+    env.assert_nothing_left()?;
+    env.start()?;
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "again"])? == "again");
     env.stop()
 }

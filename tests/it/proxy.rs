@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("proxy::cri", DAEMON, cri),
         Case::new("proxy::http1_is_answered_in_words", DAEMON, http1_is_answered_in_words),
         Case::new("proxy::health", DAEMON, health),
+        Case::new("proxy::rootlesskits_client_finds_the_namespaces", DAEMON, rootlesskit),
     ]
 }
 
@@ -102,7 +103,8 @@ fn buildctl() -> Result<()> {
     ensure!(ran.code == 0, "{ran}");
     ensure!(env.ok(&["run", "--rm", "by-buildctl:1"])? == "by buildctl");
     let histories = client(&env, "buildctl", &["debug", "histories"])?.ok()?;
-    let references = histories.lines().skip(1).filter_map(|line| line.split_whitespace().find(|w| w.len() > 20));
+    let references =
+        histories.lines().skip(1).filter_map(|line| line.split_whitespace().find(|w| w.len() > 20));
     let found = references.into_iter().any(|reference| {
         client(&env, "buildctl", &["debug", "logs", reference]).is_ok_and(|logs| {
             logs.code == 0 && format!("{}{}", logs.stdout, logs.stderr).contains("by buildctl")
@@ -205,5 +207,30 @@ fn http1_is_answered_in_words() -> Result<()> {
     stream.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 501"), "{answer}");
     ensure!(answer.contains("\r\n\r\n") && !answer.ends_with("\r\n\r\n"), "no sentence: {answer}");
+    Ok(())
+}
+
+/// What RootlessKit's own client reads: the files of the state directory, and `GET /v1/info`.
+fn rootlesskit() -> Result<()> {
+    use std::io::{Read, Write};
+    let env = shared::env()?;
+    let folder = env.run_dir().join("rootlesskit");
+    let pid: u32 = std::fs::read_to_string(folder.join("child_pid"))?.trim().parse()?;
+    let inner = std::path::Path::new("/proc").join(pid.to_string()).join("root");
+    let netns = inner.join(folder.join("netns").strip_prefix("/")?);
+    use std::os::unix::fs::MetadataExt;
+    let ours = std::fs::metadata("/proc/self/ns/net")?.ino();
+    ensure!(std::fs::metadata(netns)?.ino() != ours, "not a network namespace of its own");
+    let socket = folder.join("api.sock");
+    let mut stream = as_user(&env, move || Ok(std::os::unix::net::UnixStream::connect(socket)?))?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+    stream.write_all(b"GET /v1/info HTTP/1.1\r\nHost: rootlesskit\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    let info: serde_json::Value = serde_json::from_str(body)?;
+    ensure!(info["childPID"] == pid && info["networkDriver"]["driver"] == "slirp4netns", "{info}");
+    ensure!(info["stateDir"] == folder.display().to_string(), "{info}");
     Ok(())
 }
