@@ -149,7 +149,13 @@ fn serve(flags: Flags) -> Result<(), String> {
                     cgroup,
                     slirp4netns: found.slirp4netns.clone(),
                 };
-                daemon.start_holder(&instance, &found)?
+                match daemon.start_holder(&instance, &found) {
+                    Ok(control) => control,
+                    Err(error) => {
+                        daemon.clean_up();
+                        return Err(error);
+                    }
+                }
             }
         };
         if daemon.watch(&control)? {
