@@ -62,11 +62,7 @@ async fn serve(
         render(&instance, &snapshotter).map_err(|e| format!("cannot write configurations: {e}"))?;
     let path =
         format!("{}:{}", instance.bundle.join("bin").display(), std::env::var("PATH").unwrap_or_default());
-    let env = vec![
-        ("PATH".to_owned(), path),
-        (names::ROOTLESSKIT_STATE_DIR.to_owned(), instance.dirs.rootlesskit().display().to_string()),
-        ("TMPDIR".to_owned(), "/tmp".to_owned()),
-    ];
+    let env = vec![("PATH".to_owned(), path), ("TMPDIR".to_owned(), "/tmp".to_owned())];
     let mut children = Vec::new();
     if let Some(program) = instance.slirp4netns.as_deref().filter(|_| instance.rootless) {
         children.push(Service::start(slirp::spec(&instance, program), keeper.clone()));

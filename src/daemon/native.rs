@@ -250,10 +250,15 @@ impl Daemon {
             .env(names::CONTROL_FD, passed(&theirs)?.to_string())
             .env(names::LISTEN_FD, passed(&listener)?.to_string())
             .env(names::INSTANCE, serde_json::to_string(instance).map_err(|e| e.to_string())?)
-            .env(names::ROOTLESSKIT_STATE_DIR, instance.dirs.rootlesskit())
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone().map_err(|e| e.to_string())?)
             .stderr(output);
+        if instance.rootless {
+            // Whoever finds it takes itself for rootless.
+            command.env(names::ROOTLESSKIT_STATE_DIR, instance.dirs.rootlesskit());
+        } else {
+            command.env_remove(names::ROOTLESSKIT_STATE_DIR);
+        }
         let child = command.spawn().map_err(|e| format!("cannot start the holder: {e}"))?;
         drop(theirs);
         drop(listener);

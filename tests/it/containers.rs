@@ -321,6 +321,11 @@ fn roots_daemon() -> Result<()> {
     ]));
     env.ok(&["run", "-d", "--name", "rr", DEMO, "sleep", "300"])?;
     ensure!(env.ok(&["ps", "-q"])?.lines().count() == 1);
+    let context = env.home.join("ctx");
+    env.user.dir(&context, 0o755)?;
+    env.user.write(&context.join("Dockerfile"), format!("FROM {DEMO}\nRUN id -u > /who\nCMD cat /who\n"))?;
+    env.ok(&["build", "-q", "-t", "roots", "ctx"])?;
+    ensure!(env.ok(&["run", "--rm", "roots"])? == "0");
     env.stop()
 }
 
