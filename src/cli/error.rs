@@ -1,5 +1,6 @@
 //! What a command ends with when it does not succeed: text for people, an exit code for scripts.
 
+pub(crate) use crate::model::reason::chain;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -89,21 +90,6 @@ impl CommandError {
         }
         Some(text)
     }
-}
-
-/// Joins an error and its causes; a cause that the text before it already ends with is left out.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for CommandError {

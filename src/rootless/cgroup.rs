@@ -122,10 +122,21 @@ pub fn make(folder: &Path) -> Result<(), RootlessError> {
     }
 }
 
-/// Removes `folder` and what is below it; what still has processes stays.
+/// Removes `folder` and what is below it. A killed process is counted until the kernel is done with it, so this is tried
+/// for up to three seconds; what still has processes then stays.
 pub fn remove(folder: &Path) {
+    for _ in 0..300 {
+        remove_empty(folder);
+        if !folder.exists() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+fn remove_empty(folder: &Path) {
     for below in folders(folder) {
-        remove(&below);
+        remove_empty(&below);
     }
     let _ = fs::remove_dir(folder);
 }

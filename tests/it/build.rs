@@ -30,6 +30,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("build::cache_and_no_cache", cache_and_no_cache),
         case("build::interrupted", interrupted),
         case("build::modes_and_links_are_kept", modes_and_links_are_kept),
+        case("build::idle_buildkitd_is_stopped", idle_buildkitd_is_stopped),
+        case("build::a_large_context", a_large_context),
         Case::new("build::debian_with_a_compiler", WITH_DEBIAN, debian_with_a_compiler),
     ]
 }
@@ -191,6 +193,51 @@ fn interrupted() -> Result<()> {
     let status = build.wait()?;
     ensure!(status.code() == Some(130) || status.code() == Some(1), "{status}");
     crate::containers::within(Duration::from_secs(20), "the step is cancelled", || Ok(!running()))
+}
+
+fn idle_buildkitd_is_stopped() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&env.home.join(".config"), 0o755)?;
+    env.user.write(&env.home.join(".config/k3c/config.toml"), "buildkit-idle-seconds = 2\n")?;
+    env.start()?;
+    context(&env, "ctx", &[("Dockerfile", &format!("FROM {DEMO}\nRUN sleep 3\n"))])?;
+    env.ok(&["build", "-q", "ctx"])?;
+    ensure!(env.process("buildkitd").is_ok(), "it ended with the build");
+    crate::containers::within(Duration::from_secs(20), "buildkitd is stopped", || {
+        Ok(env.process("buildkitd").is_err())
+    })?;
+    env.ok(&["build", "-q", "--no-cache", "ctx"])?;
+    env.stop()
+}
+
+/// More files than one flow-control window holds requests for, and more bytes than the client may keep.
+fn a_large_context() -> Result<()> {
+    let env = shared::env()?;
+    let file = format!("FROM {DEMO}\nCOPY . /c\nCMD ls /c/many | wc -l; stat -c %s /c/big\n");
+    let dir = context(&env, "large", &[("Dockerfile", &file)])?;
+    let many = dir.join("many");
+    env.user.dir(&many, 0o755)?;
+    for number in 0..5000 {
+        fs::write(many.join(number.to_string()), "x")?;
+    }
+    fs::File::create(dir.join("big"))?.set_len(300 << 20)?;
+    let peak = env.home.join("peak");
+    let script = format!(
+        "ulimit -v 1000000; k3c=$1; shift; \"$k3c\" \"$@\" & p=$!; while kill -0 $p 2>/dev/null; do grep VmHWM /proc/$p/status; sleep 0.05; done > {}; wait $p",
+        peak.display()
+    );
+    let binary = crate::env::installed().display().to_string();
+    let ran = env.program(
+        std::path::Path::new("/bin/sh"),
+        &["-c", &script, "sh", &binary, "build", "-q", "-t", "large", "large"],
+    )?;
+    ensure!(ran.code == 0, "{ran}");
+    ensure!(env.ok(&["run", "--rm", "large"])? == format!("5000\n{}", 300 << 20));
+    let text = fs::read_to_string(&peak)?;
+    let most = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).max();
+    let most = most.context("no figure of the client's memory")?;
+    ensure!(most < 120 << 10, "the client took {most} KiB for a context of 300 MiB");
+    Ok(())
 }
 
 fn modes_and_links_are_kept() -> Result<()> {

@@ -326,6 +326,22 @@ fn roots_daemon() -> Result<()> {
     env.user.write(&context.join("Dockerfile"), format!("FROM {DEMO}\nRUN id -u > /who\nCMD cat /who\n"))?;
     env.ok(&["build", "-q", "-t", "roots", "ctx"])?;
     ensure!(env.ok(&["run", "--rm", "roots"])? == "0");
+    env.stop()?;
+    // --group lets the members of a group in, and nobody else.
+    env.spawn(&["--group", "games"])?;
+    env.answers(Duration::from_secs(30))?;
+    let version = |group: &str| -> Result<bool> {
+        Ok(std::process::Command::new("setpriv")
+            .args(["--reuid", "nobody", "--regid", group, "--clear-groups", "env", "-i"])
+            .args(["HOME=/nonexistent", "K3C_AUTOSTART=never", "K3C_ADDRESS=unix:///run/k3c/k3c.sock"])
+            .arg(crate::env::installed())
+            .arg("version")
+            .output()?
+            .status
+            .success())
+    };
+    ensure!(version("games")?, "the group is not let in");
+    ensure!(!version("nogroup")?, "everybody is let in");
     env.stop()
 }
 
