@@ -34,8 +34,11 @@ impl Context {
                 if let Some(text) = ignored(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty())) {
                     self.ui.warning(&text);
                 }
-                let dirs = Dirs::discover().map_err(CommandError::failed)?;
-                let address = Address::from(self.address.as_deref(), &dirs).map_err(CommandError::failed)?;
+                // Who says where the daemon is needs no directories of its own.
+                let address = match Address::given(self.address.as_deref()) {
+                    Some(given) => given.map_err(CommandError::failed)?,
+                    None => Address::own(&Dirs::discover().map_err(CommandError::failed)?),
+                };
                 let tell = |text: &str| self.ui.message(text);
                 let autostart = match std::env::var(env::AUTOSTART).as_deref() {
                     Ok("never") => Autostart::Never,

@@ -15,14 +15,16 @@ pub struct Address {
 }
 
 impl Address {
-    /// The flag, else `K3C_ADDRESS`, else the user's own socket.
-    pub fn from(flag: Option<&str>, dirs: &Dirs) -> Result<Self, ClientError> {
+    /// What the flag says, else `K3C_ADDRESS`; `None`: nobody said anything.
+    pub fn given(flag: Option<&str>) -> Option<Result<Self, ClientError>> {
         let environment = std::env::var(config::env::ADDRESS).ok();
-        let given = flag.or(environment.as_deref()).filter(|text| !text.is_empty());
-        match given {
-            Some(text) => Self::parse(text),
-            None => Ok(Self { path: dirs.socket(), own: Some(dirs.daemon_log()) }),
-        }
+        let text = flag.or(environment.as_deref()).filter(|text| !text.is_empty())?;
+        Some(Self::parse(text))
+    }
+
+    /// The user's own socket.
+    pub fn own(dirs: &Dirs) -> Self {
+        Self { path: dirs.socket(), own: Some(dirs.daemon_log()) }
     }
 
     /// A given one: `unix:///path` or `/path`.
