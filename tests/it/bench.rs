@@ -153,7 +153,11 @@ fn podman() -> Result<Shell> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/peers");
     let script = peers.join("peer.sh");
     ensure!(script.exists(), "the peers' root ({}) is not here", peers.display());
-    run(Command::new("bash").arg(peers.join("trixie-root.sh"))).context("the peers' root")?;
+    // Making it over again where it is already fails.
+    let root = std::env::var_os("TRIXIE").map_or_else(|| "/var/lib/k3c-peers/trixie".into(), PathBuf::from);
+    if !root.join("usr/bin/podman").exists() {
+        run(Command::new("bash").arg(peers.join("trixie-root.sh")).arg(&root)).context("the peers' root")?;
+    }
     let mut command = Command::new("bash");
     command.arg(script).arg("bash");
     let mut shell = Shell::start(command)?;
