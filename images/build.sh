@@ -32,7 +32,6 @@ CTAGS="no_btrfs no_zfs no_devmapper netgo osusergo"
 CV="-X $C/version.Version=$(version $C)"
 BV="-X $B/version.Version=$(version $B) -X $B/version.Package=$B"
 build "$OUT/bin/containerd" "$CTAGS" $C/cmd/containerd "$CV"
-build "$OUT/bin/containerd-shim-runc-v2" "$CTAGS" $C/cmd/containerd-shim-runc-v2 "$CV"
 build "$OUT/bin/buildkitd" "netgo osusergo" $B/cmd/buildkitd "$BV"
 for plugin in main/bridge main/loopback ipam/host-local; do
     build "$OUT/bin/${plugin#*/}" "" $P/plugins/$plugin "-X $P/pkg/utils/buildversion.BuildVersion=$(version $P)"

@@ -11,6 +11,9 @@ fn stage() -> Option<i32> {
     if shim::runtime::is_named(&program) {
         return Some(shim::runtime::run(&args.collect::<Vec<_>>()));
     }
+    if shim::is_named(&program) {
+        return Some(shim::run(&args.collect::<Vec<_>>()));
+    }
     if name == network::cni::NAME {
         return Some(network::cni::run());
     }

@@ -1,7 +1,7 @@
 //! buildkitd's configuration.
 
 use super::cni;
-use super::containerd::{path, runtime_options, table};
+use super::containerd::{RUNTIME_TYPE, SHIM, path, table};
 use crate::config::Instance;
 use toml::{Table, Value};
 
@@ -19,9 +19,8 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "cniBinaryPath" => path(&instance.bundle.join("bin")),
         "gc" => true,
         "runtime" => table! {
-            "name" => "io.containerd.runc.v2",
-            "path" => path(&instance.bundle.join("bin/containerd-shim-runc-v2")),
-            "options" => runtime_options(instance),
+            "name" => RUNTIME_TYPE,
+            "path" => path(&instance.bundle.join(SHIM)),
         },
     };
     let config = table! {

@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 static EMBEDDED: &[u8] = include_bytes!(env!("K3C_BUNDLE_ARCHIVE"));
 /// `zstd --long=27`
 const WINDOW_LOG: u32 = 27;
-/// Names of our own binary: itself, the OCI runtime, the CNI plugin.
-const OWN_NAMES: [&str; 4] = ["k3c", "k3c-runtime", "k3c-cni", "runc"];
+/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugin, the OCI runtime
+/// for who looks for `runc` in PATH.
+const OWN_NAMES: [&str; 6] =
+    ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "k3c-runtime", "runc"];
 /// The real runc: who looks for `runc` in PATH (a shim with default options) finds our stage.
 pub const REAL_RUNC: &str = "k3c-runc";
 

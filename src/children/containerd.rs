@@ -25,14 +25,10 @@ pub(super) fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The options of the Go shim: runc behind our own stage.
-pub(super) fn runtime_options(instance: &Instance) -> Table {
-    table! {
-        "BinaryName" => path(&instance.bundle.join("bin/k3c-runtime")),
-        "Root" => path(&instance.dirs.runtime.join("runc")),
-        "SystemdCgroup" => false,
-    }
-}
+/// Our own shim.
+pub(super) const RUNTIME_TYPE: &str = "io.containerd.k3c.v1";
+/// Its program in the bundle.
+pub(super) const SHIM: &str = "bin/containerd-shim-k3c-v1";
 
 /// The text of `config.toml`.
 pub fn render(instance: &Instance, snapshotter: &str) -> String {
@@ -40,11 +36,10 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
     let bin = path(&instance.bundle.join("bin"));
     let annotations: Vec<Value> = vec!["io.k3c.*".into()];
     let runtime = table! {
-        "runtime_type" => "io.containerd.runc.v2",
-        "runtime_path" => path(&instance.bundle.join("bin/containerd-shim-runc-v2")),
+        "runtime_type" => RUNTIME_TYPE,
+        "runtime_path" => path(&instance.bundle.join(SHIM)),
         "container_annotations" => annotations.clone(),
         "pod_annotations" => annotations,
-        "options" => runtime_options(instance),
     };
     let mut cri_runtime = table! {
         "containerd" => table! {
@@ -133,8 +128,8 @@ mod tests {
         let runtime = &config["plugins"]["io.containerd.cri.v1.runtime"];
         assert_eq!(runtime["disable_apparmor"], Value::from(true));
         assert_eq!(
-            runtime["containerd"]["runtimes"]["k3c"]["options"]["BinaryName"].as_str(),
-            Some("/bundle/bin/k3c-runtime")
+            runtime["containerd"]["runtimes"]["k3c"]["runtime_path"].as_str(),
+            Some("/bundle/bin/containerd-shim-k3c-v1")
         );
         assert_eq!(config["plugins"]["io.containerd.cri.v1.images"]["snapshotter"].as_str(), Some("native"));
         assert!(render(&instance(false), "overlayfs").contains("disable_apparmor = false"));

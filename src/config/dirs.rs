@@ -85,6 +85,11 @@ impl Dirs {
         self.runtime.join("containerd")
     }
 
+    /// Sockets of shims, states of runc.
+    pub fn shims(&self) -> PathBuf {
+        self.runtime.join("shim")
+    }
+
     /// containerd's API, inside.
     pub fn containerd_socket(&self) -> PathBuf {
         self.containerd_state().join("containerd.sock")

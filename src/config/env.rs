@@ -23,6 +23,11 @@ pub const CONTROL_FD: &str = "K3C_CONTROL_FD";
 /// Set for the holder and its children: the instance as JSON (`model::holder::Instance`).
 pub const INSTANCE: &str = "K3C_INSTANCE";
 
+/// Set for containerd, and so for the shims: their sockets and runc's states.
+pub const SHIM_DIR: &str = "K3C_SHIM_DIR";
+/// Set by containerd for shims of an older protocol.
+pub const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
+
 /// RootlessKit's state directory, for tools that know it.
 pub const ROOTLESSKIT_STATE_DIR: &str = "ROOTLESSKIT_STATE_DIR";
 /// Ignored, with one warning.

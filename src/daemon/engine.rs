@@ -78,7 +78,8 @@ async fn serve(
                 "--config".into(),
                 rendered.containerd.display().to_string(),
             ]],
-            env: env.clone(),
+            env: [env.clone(), vec![(names::SHIM_DIR.into(), instance.dirs.shims().display().to_string())]]
+                .concat(),
             log: instance.dirs.child_log(containerd::NAME),
             probe: connects(socket.clone()),
             ready_within: Duration::from_secs(20),
@@ -169,6 +170,7 @@ fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rendered> {
     let dirs = &instance.dirs;
     let folder = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
     folder(&cni::folder(dirs), 0o700)?;
+    folder(&dirs.shims(), 0o700)?;
     // Containers' root filesystems are below these, seen by other users of the namespace.
     for path in [dirs.containerd_root(), dirs.containerd_state(), dirs.data.join("opt")] {
         folder(&path, 0o711)?;

@@ -1,3 +1,82 @@
-//! Containers' processes. For now the Go shim and runc serve; [`runtime`] stands between them.
+//! containerd's shim, `io.containerd.k3c.v1`: one process per pod that makes its containers with runc, is the parent of
+//! their processes, and owns their streams.
+//!
+//! ```text
+//! containerd ── start ──> stage: listens, starts `serve`, says where ─┐
+//!            ── task API (ttrpc) ──────────────────────────────> serve┤── runc create, exec
+//! engine     ── attach (model::attach), one socket per pod ────> serve┘   pipes, ptys ── hub ── FIFOs, clients
+//! ```
+//!
+//! It lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
+//! client goes on where it was. [`runtime`] takes out of a specification what this host cannot apply. It is also
+//! `io.containerd.runc.v2` for those who ask for that by name: buildkitd and `ctr`.
+//!
+//! It is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
+//! reaper for everything), and a hundred crates of it (D-Bus among them) are not wanted in every pod's process.
+//! One thread does everything; file systems are unmounted beside it.
 
+mod attach;
+mod bootstrap;
+mod cgroup;
+mod console;
+mod container;
+mod hub;
+mod publisher;
+mod reaper;
+mod rootfs;
+mod runc;
 pub mod runtime;
+mod service;
+mod stdio;
+
+pub use bootstrap::{NAMES, is_named, run};
+
+use hub::Hub;
+use publisher::Publisher;
+use reaper::Reaper;
+use runc::Runc;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// What all parts of a shim share.
+struct Shared {
+    /// Sockets, and runc's states.
+    dir: PathBuf,
+    runc: Runc,
+    reaper: Reaper,
+    publisher: Publisher,
+    /// By container and exec; made by whoever comes first, the process or its client.
+    hubs: Mutex<HashMap<(String, String), Arc<Hub>>>,
+    sessions: attach::Sessions,
+    shutdown: CancellationToken,
+}
+
+impl Shared {
+    fn hub(&self, container: &str, exec: &str) -> Arc<Hub> {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        hubs.entry((container.to_owned(), exec.to_owned())).or_insert_with(|| Arc::new(Hub::new())).clone()
+    }
+
+    /// A process was deleted. A container may come again under its ID, but its clients have time for the rest.
+    fn deleted(&self, container: &str, exec: &str) {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        hubs.remove(&(container.to_owned(), exec.to_owned()));
+    }
+
+    /// Those that nobody came for.
+    fn forget_unused_hubs(&self) {
+        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
+        hubs.retain(|_, hub| hub.input().is_some() || hub.has_readers());
+    }
+
+    fn has_sessions(&self) -> bool {
+        !self.sessions.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// Into containerd's log.
+fn log(text: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("k3c-shim: {text}\n"));
+}

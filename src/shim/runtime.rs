@@ -67,7 +67,7 @@ fn bundle_of(args: &[OsString]) -> Option<PathBuf> {
     Some(".".into())
 }
 
-fn probe() -> Host {
+pub(super) fn probe() -> Host {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cgroups = Path::new("/sys/fs/cgroup/cgroup.procs").exists()
         && rustix::fs::access("/sys/fs/cgroup/cgroup.procs", rustix::fs::Access::WRITE_OK).is_ok()

@@ -9,6 +9,8 @@ pub mod link;
 #[cfg(target_os = "linux")]
 pub mod packet;
 #[cfg(target_os = "linux")]
+pub mod poll;
+#[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(unix)]
 pub mod session;

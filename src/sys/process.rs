@@ -77,6 +77,19 @@ pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Sends a signal by its number, also one without a name (real-time signals).
+///
+/// # Errors
+/// kill(2).
+#[expect(unsafe_code, reason = "kill(2) takes any number, the typed calls only names")]
+pub fn kill_raw(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) takes two integers and touches no memory of ours.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,288 @@
+//! How containerd starts a shim (docs/runtime-v2.md): `start` says where the pod's shim listens and starts it when there
+//! is none, `delete` tidies up after one that died, `-info` says what the runtime can do.
+
+use super::publisher::{Publisher, timestamp};
+use super::reaper::Reaper;
+use super::runc::Runc;
+use super::service::Service;
+use super::{Shared, attach, log, rootfs};
+use crate::config::env;
+use crate::model::attach::socket_name;
+use containerd_shim_protos::TASK_API_VERSION;
+use containerd_shim_protos::api::DeleteResponse;
+use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::shim_async::create_task;
+use containerd_shim_protos::ttrpc::asynchronous::Server;
+use containerd_shim_protos::ttrpc::asynchronous::transport::Listener;
+use containerd_shim_protos::types::introspection::RuntimeInfo;
+use rustix::fd::AsFd;
+use sha2::{Digest, Sha256};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// The names under which it is executed: our own runtime's, and the one that others ask for.
+pub const NAMES: [&str; 2] = ["containerd-shim-k3c-v1", "containerd-shim-runc-v2"];
+/// The action that we give ourselves.
+const SERVE: &str = "serve";
+/// The pod that a container belongs to, in CRI's specifications.
+const SANDBOX: &str = "io.kubernetes.cri.sandbox-id";
+
+/// Whether this process was executed as the shim.
+pub fn is_named(program: &OsStr) -> bool {
+    Path::new(program).file_name().is_some_and(|name| NAMES.iter().any(|n| name == *n))
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    namespace: String,
+    id: String,
+    bundle: String,
+    ttrpc: String,
+    info: bool,
+    version: bool,
+    action: String,
+}
+
+/// Go's flags: one hyphen or two, the value after `=` or as the next word.
+fn flags(args: &[OsString]) -> Flags {
+    let mut flags = Flags::default();
+    let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
+    while let Some(arg) = args.next() {
+        let Some(name) = arg.strip_prefix('-') else {
+            flags.action = arg;
+            continue;
+        };
+        let name = name.strip_prefix('-').unwrap_or(name);
+        let (name, value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v.to_owned())));
+        match name {
+            "info" => flags.info = true,
+            "v" | "version" => flags.version = true,
+            "debug" => {}
+            _ => {
+                let value = value.or_else(|| args.next()).unwrap_or_default();
+                match name {
+                    "namespace" => flags.namespace = value,
+                    "id" => flags.id = value,
+                    "bundle" => flags.bundle = value,
+                    "ttrpc" => flags.ttrpc = value,
+                    _ => {}
+                }
+            }
+        }
+    }
+    flags
+}
+
+/// The stage.
+pub fn run(args: &[OsString]) -> i32 {
+    let flags = flags(args);
+    let outcome = match flags.action.as_str() {
+        _ if flags.info => info(),
+        _ if flags.version => {
+            let text = format!("containerd-shim-k3c-v1:\n  Version: {}\n", env!("CARGO_PKG_VERSION"));
+            io::stdout().write_all(text.as_bytes())
+        }
+        "start" => start(&flags),
+        "delete" => delete(&flags),
+        SERVE => serve(&flags),
+        other => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unknown action {other:?}"))),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            log(&error.to_string());
+            1
+        }
+    }
+}
+
+/// Where sockets and runc's states are.
+fn directory() -> io::Result<PathBuf> {
+    let dir = std::env::var_os(env::SHIM_DIR).map_or_else(|| "/run/k3c/shim".into(), PathBuf::from);
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Names the namespace's states of runc, as containers of two namespaces may have one ID.
+fn runc_root(dir: &Path, namespace: &str) -> PathBuf {
+    dir.join("runc").join(namespace)
+}
+
+fn start(flags: &Flags) -> io::Result<()> {
+    let mut input = Vec::new();
+    io::stdin().lock().take(10 << 20).read_to_end(&mut input)?;
+    let params = BootstrapParams::parse_from_bytes(&input).unwrap_or_default();
+    let modern = params.instance_id == flags.id && params.namespace == flags.namespace;
+    let ttrpc = match modern {
+        true => params.containerd_ttrpc_address,
+        false => std::env::var(env::TTRPC_ADDRESS).unwrap_or_default(),
+    };
+    let group = sandbox_of(Path::new("config.json")).unwrap_or_else(|| flags.id.clone());
+    let dir = directory()?;
+    let name = format!("{:x}", Sha256::digest(format!("{}/{group}", flags.namespace)));
+    let path = dir.join(format!("{}.ttrpc", &name[..24]));
+    if UnixStream::connect(&path).is_err() {
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        spawn(flags, &group, &ttrpc, listener)?;
+    }
+    let address = format!("unix://{}", path.display());
+    let answer = match modern {
+        true => BootstrapResult {
+            version: TASK_API_VERSION,
+            address,
+            protocol: "ttrpc".to_owned(),
+            ..Default::default()
+        }
+        .write_to_bytes()
+        .map_err(io::Error::other)?,
+        false => serde_json::json!({ "version": TASK_API_VERSION, "address": address, "protocol": "ttrpc" })
+            .to_string()
+            .into_bytes(),
+    };
+    io::stdout().write_all(&answer)
+}
+
+fn sandbox_of(config: &Path) -> Option<String> {
+    let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(config).ok()?).ok()?;
+    spec["annotations"][SANDBOX].as_str().map(str::to_owned)
+}
+
+/// Starts the pod's shim. It listens already, so nobody has to wait for it.
+fn spawn(flags: &Flags, group: &str, ttrpc: &str, listener: UnixListener) -> io::Result<()> {
+    // The FIFO that containerd reads our messages from. Opened for both directions, it never breaks.
+    let messages = rustix::fs::open(
+        "log",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    );
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0(NAMES[0])
+        .args(["-namespace", &flags.namespace, "-id", group, "-ttrpc", ttrpc, SERVE])
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
+        .stdout(Stdio::null())
+        .stderr(messages.map_or_else(|_| Stdio::null(), Stdio::from))
+        .process_group(0);
+    command.spawn().map(drop)
+}
+
+fn serve(flags: &Flags) -> io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    let dir = directory()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let reaper = Reaper::start()?;
+        let root = runc_root(&dir, &flags.namespace);
+        let socket = dir.join(socket_name(&flags.id));
+        let shared = Arc::new(Shared {
+            runc: Runc::new(root, reaper.clone())?,
+            dir,
+            reaper,
+            publisher: Publisher::start(flags.ttrpc.clone(), flags.namespace.clone()),
+            hubs: std::sync::Mutex::default(),
+            sessions: attach::Sessions::default(),
+            shutdown: CancellationToken::new(),
+        });
+        attach::serve(&shared, &socket)?;
+        let own = listener.local_addr()?.as_pathname().map(Path::to_path_buf);
+        let listener = Listener::try_from(listener)?;
+        let service = Arc::new(Service::new(shared.clone()));
+        let mut server = Server::new().add_listener(listener).register_service(create_task(service));
+        server.start().await.map_err(io::Error::other)?;
+        shared.shutdown.cancelled().await;
+        shared.publisher.flush().await;
+        if let Some(own) = own {
+            let _ = std::fs::remove_file(own);
+        }
+        // Who is attached has time for the rest.
+        for _ in 0..200 {
+            if !shared.has_sessions() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        let _ = std::fs::remove_file(socket);
+        let _ = server.shutdown().await;
+        Ok(())
+    })
+}
+
+/// After a shim that died: its container goes, whatever state it is in. The working directory is the bundle.
+fn delete(flags: &Flags) -> io::Result<()> {
+    let dir = directory()?;
+    let root = runc_root(&dir, &flags.namespace);
+    let runc = std::env::current_exe()?.with_file_name("k3c-runc");
+    let outcome = Command::new(runc)
+        .arg("--root")
+        .arg(&root)
+        .args(["delete", "--force", &flags.id])
+        .env_remove("XDG_RUNTIME_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output()?;
+    if !outcome.status.success() {
+        log(String::from_utf8_lossy(&outcome.stderr).trim());
+    }
+    let _ = std::fs::remove_dir_all(root.join(&flags.id));
+    let bundle =
+        if flags.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&flags.bundle) };
+    if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
+        log(&format!("cannot unmount the root of {}: {error}", flags.id));
+    }
+    let answer = DeleteResponse {
+        exit_status: 137,
+        exited_at: Some(timestamp(SystemTime::now())).into(),
+        ..Default::default()
+    };
+    io::stdout().write_all(&answer.write_to_bytes().map_err(io::Error::other)?)
+}
+
+/// What runc can do is what we can do.
+fn info() -> io::Result<()> {
+    let runc = std::env::current_exe()?.with_file_name("k3c-runc");
+    let features = Command::new(runc).arg("features").stdin(Stdio::null()).output()?;
+    let mut info = RuntimeInfo { name: "io.containerd.k3c.v1".to_owned(), ..Default::default() };
+    if features.status.success() {
+        info.features = Some(Any {
+            type_url: "types.containerd.io/opencontainers/runtime-spec/1/features/Features".to_owned(),
+            value: features.stdout,
+            ..Default::default()
+        })
+        .into();
+    }
+    io::stdout().write_all(&info.write_to_bytes().map_err(io::Error::other)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_containerd() {
+        let args = "-namespace k8s.io -address /a.sock -publish-binary /c -id x -bundle=/b delete";
+        let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
+        let flags = flags(&args);
+        assert_eq!(
+            (flags.namespace.as_str(), flags.id.as_str(), flags.bundle.as_str(), flags.action.as_str()),
+            ("k8s.io", "x", "/b", "delete")
+        );
+    }
+
+    #[test]
+    fn names() {
+        assert!(is_named(OsStr::new("/x/containerd-shim-k3c-v1")));
+        assert!(!is_named(OsStr::new("k3c")));
+    }
+}

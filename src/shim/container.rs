@@ -1,0 +1,390 @@
+//! A container and its processes: made by runc, then followed by us.
+
+use super::cgroup::Cgroup;
+use super::console::Console;
+use super::hub::Hub;
+use super::reaper::Exit;
+use super::rootfs::{self, Layer};
+use super::runc::{RuncError, Stdio3};
+use super::runtime;
+use super::stdio::{self, Ends, Paths};
+use super::{Shared, log};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// How long output may flow on after the end of a process.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why a container could not be made or changed. containerd gets the text.
+#[derive(Debug, Error)]
+pub(super) enum ContainerError {
+    #[error(transparent)]
+    Runc(#[from] RuncError),
+    #[error("cannot {what} {path}: {source}")]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot set up the process's streams: {0}")]
+    Streams(#[source] io::Error),
+    #[error("{0}")]
+    Refused(&'static str),
+    #[error("cannot freeze the container: {0}")]
+    Freeze(#[source] io::Error),
+}
+
+fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
+    let path = path.to_owned();
+    move |source| ContainerError::File { what, path, source }
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Created,
+    Running,
+    Stopped(Exit),
+}
+
+/// The first process of a container, or one that `exec` added.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Empty for the first.
+    pub(super) exec: String,
+    pub(super) paths: Paths,
+    pub(super) hub: Arc<Hub>,
+    /// An exec's description, the OCI specification's `process`.
+    spec: Option<Vec<u8>>,
+    pid: Mutex<i32>,
+    stage: watch::Sender<Stage>,
+    /// Held while it starts, so that nobody hears of its end before its beginning.
+    pub(super) gate: tokio::sync::Mutex<()>,
+}
+
+impl Process {
+    pub(super) fn new(exec: String, paths: Paths, hub: Arc<Hub>, spec: Option<Vec<u8>>) -> Self {
+        Self {
+            exec,
+            paths,
+            hub,
+            spec,
+            pid: Mutex::new(0),
+            stage: watch::channel(Stage::Created).0,
+            gate: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// 0 before it was made.
+    pub(super) fn pid(&self) -> i32 {
+        *self.pid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage(), Stage::Stopped(_))
+    }
+
+    pub(super) async fn ended(&self) -> Exit {
+        let mut stage = self.stage.subscribe();
+        loop {
+            if let Stage::Stopped(exit) = *stage.borrow_and_update() {
+                return exit;
+            }
+            // The sender is ours.
+            let _ = stage.changed().await;
+        }
+    }
+
+    fn runs(&self) {
+        self.stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Created;
+            if first {
+                *stage = Stage::Running;
+            }
+            first
+        });
+    }
+
+    pub(super) fn has_ended(&self, exit: Exit) {
+        self.stage.send_replace(Stage::Stopped(exit));
+        self.hub.exited(exit);
+    }
+
+    /// Sends a signal by number.
+    pub(super) fn signal(&self, signal: i32) -> nix::Result<()> {
+        let pid = self.pid();
+        if pid <= 0 || self.is_over() {
+            return Err(nix::errno::Errno::ESRCH);
+        }
+        nix::errno::Errno::result(raw_kill(pid, signal)).map(drop)
+    }
+
+    /// Waits until all that it wrote is where it belongs; not for ever, because somebody else may hold its streams.
+    pub(super) async fn flush(&self) {
+        let mut changed = self.hub.subscribe();
+        let all = async {
+            while !self.hub.logged() {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
+            self.hub.close(0);
+            self.hub.close(1);
+        }
+    }
+}
+
+fn raw_kill(pid: i32, signal: i32) -> i32 {
+    match Signal::try_from(signal) {
+        Ok(signal) => kill(Pid::from_raw(pid), signal).map_or(-1, |()| 0),
+        // Real-time signals have no names.
+        Err(_) => crate::sys::process::kill_raw(pid, signal).map_or(-1, |()| 0),
+    }
+}
+
+/// A container.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) id: String,
+    pub(super) bundle: PathBuf,
+    pub(super) init: Arc<Process>,
+    pub(super) execs: Mutex<HashMap<String, Arc<Process>>>,
+    cgroup: Option<Cgroup>,
+    has_rootfs: bool,
+    /// Has hooks that only runc runs.
+    hooks: bool,
+}
+
+impl Container {
+    /// Makes it: root filesystem, streams, `runc create`. Undoes what it began when that fails.
+    pub(super) async fn create(
+        shared: &Shared,
+        id: &str,
+        bundle: &Path,
+        layers: &[Layer],
+        paths: Paths,
+    ) -> Result<Self, ContainerError> {
+        let config = bundle.join("config.json");
+        let mut spec: Value = std::fs::read(&config)
+            .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .map_err(file("read", &config))?;
+        runtime::adapt(&mut spec, &runtime::probe());
+        std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
+        let root = bundle.join("rootfs");
+        if !layers.is_empty() {
+            std::fs::create_dir_all(&root).map_err(file("make", &root))?;
+            rootfs::mount_all(layers, &root).map_err(file("mount", &root))?;
+        }
+        let hub = shared.hub(id, "");
+        let init = Arc::new(Process::new(String::new(), paths, hub, None));
+        let mut container = Self {
+            id: id.to_owned(),
+            bundle: bundle.to_owned(),
+            init: init.clone(),
+            execs: Mutex::default(),
+            cgroup: None,
+            has_rootfs: !layers.is_empty(),
+            hooks: spec["hooks"].as_object().is_some_and(|h| !h.is_empty()),
+        };
+        let args: Vec<OsString> = vec!["--bundle".into(), bundle.into()];
+        if let Err(error) = container.launch(shared, "create", &init, args).await {
+            container.clean(shared).await;
+            return Err(error);
+        }
+        container.cgroup = Cgroup::of(init.pid());
+        Ok(container)
+    }
+
+    /// Calls runc for a process, and connects its streams.
+    async fn launch(
+        &self,
+        shared: &Shared,
+        command: &'static str,
+        process: &Process,
+        mut args: Vec<OsString>,
+    ) -> Result<(), ContainerError> {
+        let label = if process.exec.is_empty() { "init".to_owned() } else { short_name(&process.exec) };
+        let pid_file = self.bundle.join(format!("{label}.pid"));
+        let log_file = self.bundle.join(format!("{label}.log.json"));
+        args.extend(["--pid-file".into(), pid_file.clone().into()]);
+        let console = match process.paths.terminal {
+            true => Some(Console::listen(&shared.dir).map_err(ContainerError::Streams)?),
+            false => None,
+        };
+        if let Some(console) = &console {
+            args.extend(["--console-socket".into(), console.path().into()]);
+        }
+        args.push(self.id.clone().into());
+        let args: Vec<&OsStr> = args.iter().map(OsString::as_os_str).collect();
+        let (ends, theirs) = match console {
+            Some(_) => (None, Stdio3::default()),
+            None => {
+                let (ends, theirs) = pipes(&process.paths).map_err(ContainerError::Streams)?;
+                (Some(ends), theirs)
+            }
+        };
+        let call = shared.runc.call(command, &log_file, &args, theirs);
+        let ends = match (console, ends) {
+            (Some(console), _) => {
+                let mut call = std::pin::pin!(call);
+                let master = tokio::select! {
+                    master = console.receive() => Some(master.map_err(ContainerError::Streams)?),
+                    answer = &mut call => { answer?; None }
+                };
+                match master {
+                    Some(master) => {
+                        call.await?;
+                        Ends::Terminal(master)
+                    }
+                    None => return Err(ContainerError::Refused("runc sent no terminal")),
+                }
+            }
+            (None, Some(ends)) => {
+                call.await?;
+                ends
+            }
+            (None, None) => return Err(ContainerError::Refused("no streams")),
+        };
+        let text = std::fs::read_to_string(&pid_file).map_err(file("read", &pid_file))?;
+        *process.pid.lock().unwrap_or_else(PoisonError::into_inner) = text.trim().parse().unwrap_or(0);
+        for done in [&pid_file, &log_file] {
+            let _ = std::fs::remove_file(done);
+        }
+        stdio::connect(&process.hub, ends, &process.paths).map_err(ContainerError::Streams)
+    }
+
+    /// Lets the first process go on into its program: runc's init waits at a FIFO for somebody to open it.
+    pub(super) async fn start(&self, shared: &Shared) -> Result<(), ContainerError> {
+        let fifo = shared.runc.root.join(&self.id).join("exec.fifo");
+        let opened = fifo.clone();
+        let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> { std::fs::read(opened) });
+        let go = async { read.await.map_err(io::Error::other)?.map_err(io::Error::from) };
+        tokio::select! {
+            answer = go => { answer.map_err(file("open", &fifo))?; }
+            _ = self.init.ended() => {
+                // Frees the thread that waits for a writer.
+                let _ = std::fs::OpenOptions::new().read(true).write(true).open(&fifo);
+                return Err(ContainerError::Refused("cannot start a container that has stopped"));
+            }
+        }
+        let _ = std::fs::remove_file(&fifo);
+        self.init.runs();
+        Ok(())
+    }
+
+    /// Starts what `exec` added.
+    pub(super) async fn start_exec(&self, shared: &Shared, process: &Process) -> Result<(), ContainerError> {
+        if self.init.is_over() {
+            return Err(ContainerError::Refused("cannot exec in a stopped container"));
+        }
+        let path = self.bundle.join(format!("{}.process.json", short_name(&process.exec)));
+        let mut spec: Value =
+            serde_json::from_slice(process.spec.as_deref().unwrap_or(b"{}")).unwrap_or_default();
+        let mut whole = serde_json::json!({ "process": spec });
+        runtime::adapt(&mut whole, &runtime::probe());
+        spec = whole["process"].take();
+        std::fs::write(&path, spec.to_string()).map_err(file("write", &path))?;
+        let args: Vec<OsString> = vec!["--process".into(), path.clone().into(), "--detach".into()];
+        let answer = self.launch(shared, "exec", process, args).await;
+        let _ = std::fs::remove_file(&path);
+        answer?;
+        process.runs();
+        Ok(())
+    }
+
+    /// Everybody in it.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.pids(),
+            None => descendants(self.init.pid()),
+        }
+    }
+
+    /// Sends a signal to everybody in it.
+    pub(super) fn signal_all(&self, signal: i32) {
+        for pid in self.pids() {
+            let _ = raw_kill(pid, signal);
+        }
+    }
+
+    pub(super) fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    pub(super) async fn freeze(&self, frozen: bool) -> Result<(), ContainerError> {
+        let cgroup = self.cgroup.as_ref().ok_or(ContainerError::Refused(
+            "cannot pause: no cgroup is delegated to this user on this host, and freezing needs one",
+        ))?;
+        cgroup.freeze(frozen).await.map_err(ContainerError::Freeze)
+    }
+
+    /// Removes all that the kernel and runc keep of it.
+    pub(super) async fn clean(&self, shared: &Shared) {
+        let pid = self.init.pid();
+        if pid > 0 && !self.init.is_over() {
+            let _ = raw_kill(pid, 9);
+        }
+        if self.hooks {
+            let log_file = self.bundle.join("delete.log.json");
+            let args: [&OsStr; 2] = [OsStr::new("--force"), OsStr::new(&self.id)];
+            if let Err(error) = shared.runc.call("delete", &log_file, &args, Stdio3::default()).await {
+                log(&error.to_string());
+            }
+        }
+        if let Some(cgroup) = &self.cgroup
+            && let Err(error) = cgroup.remove().await
+        {
+            log(&format!("cannot remove the cgroup of {}: {error}", self.id));
+        }
+        let _ = std::fs::remove_dir_all(shared.runc.root.join(&self.id));
+        if self.has_rootfs {
+            let root = self.bundle.join("rootfs");
+            let done = tokio::task::spawn_blocking(move || rootfs::unmount(&root)).await;
+            if let Ok(Err(error)) = done {
+                log(&format!("cannot unmount the root of {}: {error}", self.id));
+            }
+        }
+    }
+}
+
+fn pipes(paths: &Paths) -> io::Result<(Ends, Stdio3)> {
+    let (out, their_out) = stdio::pipe()?;
+    let (err, their_err) = stdio::pipe()?;
+    let (stdin, their_in) = match paths.stdin.is_empty() {
+        true => (None, None),
+        false => {
+            let (theirs, ours) = stdio::pipe()?;
+            (Some(ours), Some(theirs))
+        }
+    };
+    let ends = Ends::Pipes { stdin, stdout: out, stderr: err };
+    Ok((ends, Stdio3 { stdin: their_in, stdout: Some(their_out), stderr: Some(their_err) }))
+}
+
+/// An exec's ID is 64 characters and more; its files are called by less.
+fn short_name(exec: &str) -> String {
+    exec.chars().filter(char::is_ascii_alphanumeric).take(32).collect()
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).copied() {
+        let text =
+            std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        all.extend(text.split_whitespace().filter_map(|p| p.parse::<i32>().ok()));
+        at += 1;
+    }
+    all
+}
