@@ -15,6 +15,10 @@
 //!    └─ a shim per pod ─ the containers' processes
 //! ```
 //!
+//! A container's streams go past containerd: its shim has a socket for attached clients, and the engine only carries
+//! frames between them and the API (`model::attach` has the protocol). So a session goes on when the engine or
+//! containerd is replaced, and who starts a container attaches first and sees it from the first byte.
+//!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
 //! namespace and no slirp4netns; the rest is the same.
@@ -63,7 +67,7 @@
 //! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
 //! | `network` | CNI, addresses | engine |
-//! | `shim` | the OCI runtime stage between containerd's shim and runc | engine |
+//! | `shim` | containerd's shim: task service, the processes' streams, attached clients; the OCI runtime stage | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children |

@@ -32,6 +32,9 @@ impl From<ContainerSpec> for wire::ContainerSpec {
             restart: Some(spec.restart.into()),
             stop_signal: spec.stop_signal,
             stop_timeout_seconds: spec.stop_timeout,
+            tty: spec.tty,
+            open_stdin: spec.open_stdin,
+            stdin_once: spec.stdin_once,
         }
     }
 }
@@ -65,6 +68,9 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
             restart: spec.restart.unwrap_or_default().try_into()?,
             stop_signal: spec.stop_signal,
             stop_timeout: spec.stop_timeout_seconds,
+            tty: spec.tty,
+            open_stdin: spec.open_stdin,
+            stdin_once: spec.stdin_once,
         })
     }
 }

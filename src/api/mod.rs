@@ -2,6 +2,7 @@
 //!
 //! Nothing else converts; the engine never sees a message, and the command line never sees a status.
 
+mod attach;
 mod container;
 mod event;
 mod image;
@@ -10,6 +11,7 @@ mod system;
 mod time;
 mod volume;
 
+pub use attach::{attach_request, exec_request};
 pub use container::{condition_from, condition_to, list_from, list_to, logs_from, logs_to};
 
 use crate::model::reason::Reason;

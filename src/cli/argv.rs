@@ -419,7 +419,7 @@ mod tests {
         let run_hint = "Run 'k3c run --help' for more information";
         let cases = [
             ("run --foo x", 125, format!("unknown flag: --foo{usage}{run_hint}")),
-            ("run -it x", 125, format!("unknown shorthand flag: 'i' in -it{usage}{run_hint}")),
+            ("run -yt x", 125, format!("unknown shorthand flag: 'y' in -yt{usage}{run_hint}")),
             ("run -dz x", 125, format!("unknown shorthand flag: 'z' in -z{usage}{run_hint}")),
             ("run --name", 125, format!("flag needs an argument: --name{usage}{run_hint}")),
             ("run -e", 125, format!("flag needs an argument: 'e' in -e{usage}{run_hint}")),

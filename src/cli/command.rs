@@ -3,8 +3,8 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, build, completion, events, images, info, inspect, kill, load, logs, ps, rm, rmi, run, stop, tag,
-    version, wait,
+    argv, attach, build, completion, events, exec, images, info, inspect, kill, load, logs, ps, rm, rmi, run,
+    start, stop, tag, version, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -26,18 +26,21 @@ pub(crate) struct Root {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Run(Box<run::Args>),
+    Exec(Box<exec::Args>),
     Build(Box<build::Args>),
     Ps(ps::Args),
     Images(images::Args),
     Info(info::Args),
     Version(version::Args),
     Inspect(inspect::Args),
+    Attach(attach::Args),
     Events(events::Args),
     Kill(kill::Args),
     Load(load::Args),
     Logs(logs::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
+    Start(start::Args),
     Stop(stop::Args),
     Tag(tag::Args),
     Wait(wait::Args),
@@ -58,6 +61,8 @@ pub(crate) enum Verb {
 /// `k3c container ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Container {
+    Attach(attach::Args),
+    Exec(Box<exec::Args>),
     Inspect(inspect::ContainerArgs),
     Kill(kill::Args),
     Logs(logs::Args),
@@ -66,6 +71,7 @@ pub(crate) enum Container {
     #[command(alias = "remove")]
     Rm(rm::Args),
     Run(Box<run::Args>),
+    Start(start::Args),
     Stop(stop::Args),
     Wait(wait::Args),
 }
@@ -95,6 +101,9 @@ impl Verb {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         match self {
             Self::Run(args) | Self::Container(Container::Run(args)) => run::run(*args, cx).await,
+            Self::Exec(args) | Self::Container(Container::Exec(args)) => exec::run(*args, cx).await,
+            Self::Attach(args) | Self::Container(Container::Attach(args)) => attach::run(args, cx).await,
+            Self::Start(args) | Self::Container(Container::Start(args)) => start::run(args, cx).await,
             Self::Ps(args) | Self::Container(Container::Ls(args)) => ps::run(args, cx).await,
             Self::Images(args) | Self::Image(Image::Ls(args)) => images::run(args, cx).await,
             Self::Info(args) | Self::System(System::Info(args)) => info::run(args, cx).await,
@@ -120,7 +129,10 @@ impl Verb {
 }
 
 /// Commands with several spellings.
-const SPELLINGS: [&[&str]; 14] = [
+const SPELLINGS: [&[&str]; 17] = [
+    &["container attach", "attach"],
+    &["container exec", "exec"],
+    &["container start", "start"],
     &["container run", "run"],
     &["container ls", "container list", "container ps", "ps"],
     &["container logs", "logs"],

@@ -67,11 +67,6 @@ pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.reason == Reason::NotFound
 }
 
-/// The engine, or a part of it, is gone and may come back.
-pub(crate) fn is_away(error: &ClientError) -> bool {
-    error.reason == Reason::Unavailable
-}
-
 /// Says that it was the daemon who said so, if it did.
 pub(crate) fn daemon_text(error: &ClientError) -> String {
     match error.disconnected {

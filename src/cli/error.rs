@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Arguments,
     /// `run` could not run: 125, 126 or 127; the program's name goes in front.
     Run(u8),
+    /// With a code of its own.
+    Code(u8),
     /// A `--format` that is no template: 64.
     Template,
     /// The code of something else, already explained or in no need of it; prints nothing.
@@ -70,7 +72,7 @@ impl CommandError {
         match self.kind {
             Kind::Failed | Kind::Arguments => 1,
             Kind::Flag => 125,
-            Kind::Run(code) | Kind::Exit(code) => code,
+            Kind::Run(code) | Kind::Exit(code) | Kind::Code(code) => code,
             Kind::Template => 64,
             Kind::BrokenPipe => 0,
         }
@@ -81,7 +83,7 @@ impl CommandError {
         let prefix = match self.kind {
             Kind::Exit(_) | Kind::BrokenPipe => return None,
             Kind::Run(_) | Kind::Arguments => format!("{program}: "),
-            Kind::Failed | Kind::Flag | Kind::Template => String::new(),
+            Kind::Failed | Kind::Flag | Kind::Template | Kind::Code(_) => String::new(),
         };
         let mut text = format!("{prefix}{}", chain(self.source.as_ref()));
         for hint in &self.hints {

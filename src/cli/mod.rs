@@ -7,12 +7,14 @@
 //! ```
 
 mod argv;
+mod attach;
 mod build;
 mod command;
 mod completion;
 mod context;
 mod error;
 mod events;
+mod exec;
 mod format;
 mod images;
 mod info;
@@ -27,7 +29,9 @@ mod rm;
 mod rmi;
 mod run;
 mod signals;
+mod start;
 mod stop;
+mod streams;
 mod tag;
 mod ui;
 mod version;

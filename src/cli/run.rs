@@ -5,6 +5,7 @@ mod follow;
 use super::context::{Context, PROGRAM, daemon_text, is_missing};
 use super::error::{CommandError, Kind, Outcome};
 use super::options::{Host, env, mount, mount_flag, restart, value};
+use super::streams;
 use crate::client::{Client, ClientError};
 use crate::model::container::{ContainerSpec, Resources, RestartPolicy};
 use crate::model::id::ContainerId;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// Create and run a new container from an image
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Attach to STDIN, STDOUT or STDERR
+    #[arg(short, long, value_name = "list", value_parser = value::stream)]
+    attach: Vec<value::Stream>,
     /// Add Linux capabilities
     #[arg(long, value_name = "list")]
     cap_add: Vec<String>,
@@ -38,6 +42,9 @@ pub(crate) struct Args {
     /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    detach_keys: String,
     /// Overwrite the default ENTRYPOINT of the image
     #[arg(long, value_name = "string")]
     entrypoint: Option<String>,
@@ -50,6 +57,9 @@ pub(crate) struct Args {
     /// Container host name
     #[arg(short = 'h', long, value_name = "string", default_value = "", hide_default_value = true)]
     hostname: String,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
     /// Set meta data on a container
     #[arg(short, long, value_name = "list", value_parser = value::label)]
     label: Vec<(String, String)>,
@@ -104,6 +114,9 @@ pub(crate) struct Args {
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_name = "int", value_parser = value::integer)]
     stop_timeout: Option<i64>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    tty: bool,
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string", default_value = "", hide_default_value = true)]
     user: String,
@@ -130,12 +143,24 @@ enum Pull {
 /// Everything that can be wrong is looked at before anything is made.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let pull = pull_policy(&args.pull).map_err(refused)?;
+    if args.detach && !args.attach.is_empty() {
+        return Err(refused("conflicting options: cannot specify both --attach and --detach"));
+    }
+    let detach_keys = streams::keys(&args.detach_keys)?;
+    let joined = |stream: value::Stream| match args.attach.is_empty() {
+        true => !args.detach && (stream != value::Stream::Stdin || args.interactive),
+        false => args.attach.contains(&stream),
+    };
+    let stdin = joined(value::Stream::Stdin);
+    streams::check_terminal(args.tty, stdin, cx)?;
     let mut files = Vec::new();
     for file in &args.env_file {
         let text = std::fs::read_to_string(file).map_err(|e| refused(format!("open {file}: {e}")))?;
         files.push((file.clone(), text));
     }
-    let (spec, relabel) = spec(&args, &files, &Host::current()).map_err(refused)?;
+    let (mut spec, relabel) = spec(&args, &files, &Host::current()).map_err(refused)?;
+    spec.open_stdin = args.interactive || stdin;
+    spec.stdin_once = args.interactive && stdin;
     if relabel && Path::new("/sys/fs/selinux/enforce").exists() {
         cx.ui.warning("volumes are not relabelled for SELinux: the options z and Z are not applied");
     }
@@ -146,8 +171,13 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         cidfile.write(&id).map_err(refused)?;
     }
     if !args.detach {
-        let options = follow::Options { remove: args.rm, forward_signals: args.sig_proxy };
-        return follow::run(&id, &options, client, cx).await;
+        let options = follow::Options {
+            remove: args.rm,
+            forward_signals: args.sig_proxy,
+            output: [joined(value::Stream::Stdout), joined(value::Stream::Stderr)],
+            streams: streams::Options { tty: args.tty, stdin, detach_keys },
+        };
+        return follow::run(&id, options, client, cx).await;
     }
     match client.start(id.as_str()).await {
         Ok(_) => {}
@@ -317,6 +347,9 @@ fn spec(args: &Args, files: &[(String, String)], host: &Host) -> Result<(Contain
         restart,
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
+        tty: args.tty,
+        open_stdin: args.interactive,
+        stdin_once: false,
     };
     Ok((spec, relabel))
 }

@@ -38,7 +38,7 @@ type Answer<T> = Result<T, ClientError>;
 type Answers<T> = Result<BoxStream<'static, Answer<T>>, ClientError>;
 
 impl Client {
-    fn containers(&self) -> ContainersClient<Channel> {
+    pub(super) fn containers(&self) -> ContainersClient<Channel> {
         ContainersClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
@@ -54,7 +54,7 @@ impl Client {
         SystemClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn answer<T>(&self, answer: Result<Response<T>, Status>) -> Answer<T> {
+    pub(super) fn answer<T>(&self, answer: Result<Response<T>, Status>) -> Answer<T> {
         answer.map(Response::into_inner).map_err(|status| ClientError::from_status(&status, self.address()))
     }
 

@@ -29,6 +29,11 @@ impl ClientError {
         Self { reason: Reason::Unavailable, message: message.into(), disconnected: true }
     }
 
+    /// The other side ended a stream in the middle.
+    pub(crate) fn hung_up() -> Self {
+        Self::disconnected("the daemon hung up")
+    }
+
     /// Our own statuses by their word, the others by their code; a broken connection is told from both.
     pub(super) fn from_status(status: &Status, address: &Address) -> Self {
         if let Some(reason) = reason::of(status) {

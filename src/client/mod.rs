@@ -3,6 +3,7 @@
 //! This room prints nothing; what a person should know on the way goes to the callback in [`Autostart`].
 
 mod address;
+mod attach;
 mod autostart;
 mod calls;
 mod error;
@@ -11,6 +12,7 @@ mod transport;
 
 pub use crate::model::system::Version;
 pub use address::Address;
+pub use attach::{Attachment, Incoming, Outgoing, Wanted};
 pub use autostart::Autostart;
 pub use error::ClientError;
 

@@ -10,6 +10,8 @@ pub const BUNDLE_DIR: &str = "K3C_BUNDLE_DIR";
 pub const LOG: &str = "K3C_LOG";
 /// `never`: the command line does not start a daemon by itself.
 pub const AUTOSTART: &str = "K3C_AUTOSTART";
+/// Docker's: leaves the terminal as it is when a container has one (for who debugs terminals).
+pub const NORAW: &str = "NORAW";
 /// Stands in for `/proc/sys` when the preflight asks the kernel (tests of hosts that cannot be had).
 pub const TEST_PROC_SYS: &str = "K3C_TEST_PROC_SYS";
 

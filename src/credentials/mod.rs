@@ -129,6 +129,14 @@ pub async fn lookup(host: &str) -> Result<Option<Credentials>, CredentialsError>
     }
 }
 
+/// A text setting of Docker's own file that is for the command line, such as `detachKeys`. A file that cannot be read
+/// says so where credentials are needed; here it has none.
+pub fn setting(key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path()?).ok()?;
+    let file: serde_json::Value = serde_json::from_str(&text).ok()?;
+    file[key].as_str().map(str::to_owned)
+}
+
 /// `config.json`
 fn path() -> Option<PathBuf> {
     let dir = match std::env::var_os(env::DOCKER_CONFIG).filter(|dir| !dir.is_empty()) {

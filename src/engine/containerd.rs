@@ -122,6 +122,14 @@ impl Containerd {
         api::events_client::EventsClient::new(self.channel())
     }
 
+    pub(super) fn tasks(&self) -> api::tasks_client::TasksClient<Channel> {
+        api::tasks_client::TasksClient::new(self.channel())
+    }
+
+    pub(super) fn containers(&self) -> api::containers_client::ContainersClient<Channel> {
+        api::containers_client::ContainersClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
     /// Sends a signal to the first process of a container's task.
     pub(super) async fn kill(&self, container: &str, signal: i32) -> Result<(), EngineError> {
         let signal = u32::try_from(signal).unwrap_or(9);

@@ -26,6 +26,7 @@ mod rootfs;
 mod volumes;
 
 pub use containerd::{Containerd, NAMESPACE, channel};
+pub use containers::Frames;
 pub use error::EngineError;
 
 use crate::model::event::Event;
@@ -110,6 +111,8 @@ struct Inner {
     creating: Mutex<HashSet<ContainerId>>,
     /// CRI containers that the kernel killed for their memory.
     ooms: Mutex<HashSet<String>>,
+    /// Processes that were added to containers, by their IDs.
+    execs: Mutex<HashMap<String, containers::Exec>>,
     /// Held while an image of the binary is imported.
     importing: AsyncMutex<()>,
     /// Held while a volume is filled.
@@ -153,6 +156,7 @@ impl Engine {
             reserved: Mutex::default(),
             creating: Mutex::default(),
             ooms: Mutex::default(),
+            execs: Mutex::default(),
             importing: AsyncMutex::new(()),
             filling: AsyncMutex::new(()),
             facts: Mutex::default(),

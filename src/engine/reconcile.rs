@@ -105,8 +105,11 @@ impl Inner {
         match envelope.topic.as_str() {
             "/tasks/exit" => {
                 let Ok(exit) = TaskExit::decode(event.value.as_slice()) else { return };
-                // Others are what `exec` started.
                 if exit.id != exit.container_id {
+                    let inner = self.clone();
+                    tokio::spawn(async move {
+                        inner.on_exec_exit(&exit.container_id, &exit.id, exit.exit_status).await;
+                    });
                     return;
                 }
                 let code = i32::try_from(exit.exit_status).unwrap_or(LOST);

@@ -46,6 +46,31 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// Seconds; negative: for ever; `None`: 10.
     pub stop_timeout: Option<i64>,
+    /// Its first process has a terminal.
+    pub tty: bool,
+    /// It has a standard input.
+    pub open_stdin: bool,
+    /// Which ends with the first client's.
+    pub stdin_once: bool,
+}
+
+/// One more process in a running container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// `KEY=value`, beside the container's.
+    pub env: Vec<String>,
+    /// `name|uid[:group|gid]`; empty: the container's.
+    pub user: String,
+    /// Empty: the container's.
+    pub working_dir: String,
+    /// Has a terminal.
+    pub tty: bool,
+    /// Has a standard input.
+    pub stdin: bool,
+    /// All capabilities.
+    pub privileged: bool,
 }
 
 /// One mount.

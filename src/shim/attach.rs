@@ -133,6 +133,10 @@ fn session(shared: &Arc<Shared>, hello: &Hello) -> Option<Arc<Session>> {
         return None;
     }
     let hub = shared.hub(&hello.container, &hello.exec);
+    // Who comes later comes to a process.
+    if !hello.starter && hub.input().is_none() {
+        return None;
+    }
     let kind = if hello.starter { Kind::Starter } else { Kind::Later };
     let wants = [hello.stdout, hello.stderr];
     let reader = hub.join(kind, wants, None);
@@ -218,13 +222,14 @@ async fn give(session: &Session, mut at: [u64; 2], mut to: OwnedWriteHalf) -> io
     let hub = &session.hub;
     let mut changed = hub.subscribe();
     let mut typed = session.typed.subscribe();
-    let mut taken = *typed.borrow_and_update();
+    // Said once in any case: the client may not have heard it on an earlier connection.
+    let mut taken = None;
     let mut open = session.wants;
     loop {
         changed.mark_unchanged();
         let offset = *typed.borrow_and_update();
-        if offset != taken {
-            taken = offset;
+        if taken != Some(offset) {
+            taken = Some(offset);
             to.write_all(&Frame::TypedTo { offset }.encode()).await?;
         }
         let mut quiet = true;

@@ -269,7 +269,7 @@ impl Container {
         let fifo = shared.runc.root.join(&self.id).join("exec.fifo");
         let opened = fifo.clone();
         let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> { std::fs::read(opened) });
-        let go = async { read.await.map_err(io::Error::other)?.map_err(io::Error::from) };
+        let go = async { read.await.map_err(io::Error::other)? };
         tokio::select! {
             answer = go => { answer.map_err(file("open", &fifo))?; }
             _ = self.init.ended() => {

@@ -125,11 +125,6 @@ impl Hub {
         self.state().input.clone()
     }
 
-    /// Has somebody who waits for it.
-    pub(super) fn has_readers(&self) -> bool {
-        !self.state().readers.is_empty()
-    }
-
     /// A new reader of the streams that `wants` names, from `from` on: before that nothing is kept for him.
     pub(super) fn join(&self, kind: Kind, wants: [bool; 2], from: Option<[u64; 2]>) -> ReaderId {
         let mut state = self.state();

@@ -65,10 +65,10 @@ impl Shared {
         hubs.remove(&(container.to_owned(), exec.to_owned()));
     }
 
-    /// Those that nobody came for.
+    /// Those that neither a process nor a client holds any more.
     fn forget_unused_hubs(&self) {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
-        hubs.retain(|_, hub| hub.input().is_some() || hub.has_readers());
+        hubs.retain(|_, hub| Arc::strong_count(hub) > 1);
     }
 
     fn has_sessions(&self) -> bool {

@@ -15,6 +15,7 @@ mod preflight;
 mod proxy;
 mod rooms;
 mod shared;
+mod streams;
 mod user;
 
 use anyhow::Result;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         build::cases(),
         proxy::cases(),
         preflight::cases(),
+        streams::cases(),
         faults::cases(),
     ]
     .into_iter()

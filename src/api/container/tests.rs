@@ -69,6 +69,9 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
         restart: rest.3,
         stop_signal: texts.4,
         stop_timeout: rest.4,
+        tty: flags.0,
+        open_stdin: flags.1,
+        stdin_once: flags.2,
     })
 }
 

@@ -8,7 +8,7 @@ mod imp;
 #[path = "windows.rs"]
 mod imp;
 
-pub(crate) use imp::{Forwarded, Termination};
+pub(crate) use imp::{Forwarded, Resized, Termination};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -54,6 +54,21 @@ impl Forwarded {
     }
 }
 
+/// Changes of our terminal's size.
+pub(crate) struct Resized(tokio::signal::unix::Signal);
+
+impl Resized {
+    /// SIGWINCH.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::window_change())?))
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 fn is_our_own(signal: Signal) -> bool {
     matches!(
         signal,

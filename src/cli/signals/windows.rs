@@ -35,3 +35,26 @@ impl Forwarded {
         Some(if self.0.next().await == 2 { "SIGINT" } else { "SIGTERM" })
     }
 }
+
+/// Changes of our console's size: nobody tells, so it is looked at.
+pub(crate) struct Resized(Option<(u16, u16)>);
+
+impl Resized {
+    /// From now on.
+    #[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(crate::sys::terminal::size()))
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            let now = crate::sys::terminal::size();
+            if now != self.0 {
+                self.0 = now;
+                return;
+            }
+        }
+    }
+}

@@ -154,6 +154,8 @@ impl Inner {
             mounts,
             labels: Self::labels(record),
             log_path: LOG.to_owned(),
+            tty: spec.tty,
+            stdin: spec.open_stdin,
             linux: Some(cri::LinuxContainerConfig {
                 resources: limits(&spec.resources, &self.config.controllers).resources,
                 security_context: Some(cri::LinuxContainerSecurityContext {

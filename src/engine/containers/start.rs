@@ -111,7 +111,7 @@ impl Inner {
         self.cri.start_container(&record.container).await
     }
 
-    async fn fresh_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
+    pub(super) async fn fresh_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
         let image = match self.facts(&record.resolved.image_id).await {
             Ok(image) => image,
             Err(error) if error.is_missing() => {

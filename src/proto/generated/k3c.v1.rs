@@ -53,6 +53,12 @@ pub struct ContainerSpec {
     pub stop_signal: ::prost::alloc::string::String,
     #[prost(int64, optional, tag = "18")]
     pub stop_timeout_seconds: ::core::option::Option<i64>,
+    #[prost(bool, tag = "19")]
+    pub tty: bool,
+    #[prost(bool, tag = "20")]
+    pub open_stdin: bool,
+    #[prost(bool, tag = "21")]
+    pub stdin_once: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Mount {
@@ -249,6 +255,139 @@ pub struct WaitContainerResponse {
     #[prost(bool, tag = "3")]
     pub oom_killed: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachRequest {
+    #[prost(oneof = "attach_request::Part", tags = "1, 2, 3, 4, 5, 6")]
+    pub part: ::core::option::Option<attach_request::Part>,
+}
+/// Nested message and enum types in `AttachRequest`.
+pub mod attach_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Open(super::AttachOpen),
+        #[prost(message, tag = "2")]
+        Input(super::AttachBytes),
+        #[prost(bool, tag = "3")]
+        InputEnd(bool),
+        #[prost(message, tag = "4")]
+        Size(super::TerminalSize),
+        #[prost(message, tag = "5")]
+        Seen(super::AttachPosition),
+        #[prost(bool, tag = "6")]
+        Leave(bool),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachOpen {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub exec: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub session: ::prost::alloc::string::String,
+    #[prost(bool, tag = "4")]
+    pub starter: bool,
+    #[prost(bool, tag = "5")]
+    pub stdout: bool,
+    #[prost(bool, tag = "6")]
+    pub stderr: bool,
+    #[prost(message, optional, tag = "7")]
+    pub from: ::core::option::Option<AttachPositions>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachPositions {
+    #[prost(uint64, tag = "1")]
+    pub stdout: u64,
+    #[prost(uint64, tag = "2")]
+    pub stderr: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachBytes {
+    #[prost(uint32, tag = "1")]
+    pub stream: u32,
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachPosition {
+    #[prost(uint32, tag = "1")]
+    pub stream: u32,
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TerminalSize {
+    #[prost(uint32, tag = "1")]
+    pub columns: u32,
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachResponse {
+    #[prost(oneof = "attach_response::Part", tags = "1, 2, 3, 4, 5, 6")]
+    pub part: ::core::option::Option<attach_response::Part>,
+}
+/// Nested message and enum types in `AttachResponse`.
+pub mod attach_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Welcome(super::AttachWelcome),
+        #[prost(message, tag = "2")]
+        Output(super::AttachBytes),
+        #[prost(uint32, tag = "3")]
+        End(u32),
+        #[prost(uint64, tag = "4")]
+        InputTaken(u64),
+        #[prost(uint32, tag = "5")]
+        Exit(u32),
+        #[prost(string, tag = "6")]
+        Refused(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachWelcome {
+    #[prost(uint64, tag = "1")]
+    pub input_taken: u64,
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<AttachPositions>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateExecRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub command: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub env: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "4")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub working_dir: ::prost::alloc::string::String,
+    #[prost(bool, tag = "6")]
+    pub tty: bool,
+    #[prost(bool, tag = "7")]
+    pub stdin: bool,
+    #[prost(bool, tag = "8")]
+    pub privileged: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateExecResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartExecRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub exec: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartExecResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListContainersRequest {
     #[prost(bool, tag = "1")]
@@ -925,6 +1064,75 @@ pub mod containers_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Logs"));
             self.inner.server_streaming(req, path, codec).await
         }
+        pub async fn attach(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::AttachRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AttachResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Attach");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Attach"));
+            self.inner.streaming(req, path, codec).await
+        }
+        pub async fn create_exec(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateExecRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateExecResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/CreateExec",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k3c.v1.Containers", "CreateExec"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn start_exec(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartExecRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartExecResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/StartExec",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k3c.v1.Containers", "StartExec"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1006,6 +1214,30 @@ pub mod containers_server {
             &self,
             request: tonic::Request<super::LogsRequest>,
         ) -> std::result::Result<tonic::Response<Self::LogsStream>, tonic::Status>;
+        /// Server streaming response type for the Attach method.
+        type AttachStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AttachResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn attach(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::AttachRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
+        async fn create_exec(
+            &self,
+            request: tonic::Request<super::CreateExecRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateExecResponse>,
+            tonic::Status,
+        >;
+        async fn start_exec(
+            &self,
+            request: tonic::Request<super::StartExecRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartExecResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct ContainersServer<T> {
@@ -1485,6 +1717,144 @@ pub mod containers_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Attach" => {
+                    #[allow(non_camel_case_types)]
+                    struct AttachSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::StreamingService<super::AttachRequest>
+                    for AttachSvc<T> {
+                        type Response = super::AttachResponse;
+                        type ResponseStream = T::AttachStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::AttachRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::attach(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AttachSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/CreateExec" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateExecSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::CreateExecRequest>
+                    for CreateExecSvc<T> {
+                        type Response = super::CreateExecResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateExecRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::create_exec(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateExecSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/StartExec" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartExecSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::StartExecRequest>
+                    for StartExecSvc<T> {
+                        type Response = super::StartExecResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartExecRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::start_exec(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartExecSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

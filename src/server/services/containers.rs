@@ -2,9 +2,11 @@
 
 use super::{Answers, Service, answers, refused};
 use crate::api;
+use crate::model::attach::Frame;
 use crate::model::container::ContainerSpec;
 use crate::proto::k3c::v1 as wire;
-use tonic::{Request, Response, Status};
+use futures::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
 use wire::containers_server::Containers;
 
 #[tonic::async_trait]
@@ -89,5 +91,42 @@ impl Containers for Service {
     async fn logs(&self, request: Request<wire::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let (container, options) = api::logs_from(request.into_inner())?;
         Ok(answers(self.0.logs(&container, options).await.map_err(refused)?))
+    }
+
+    type AttachStream = Answers<wire::AttachResponse>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<wire::AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.unwrap_or_default();
+        let Frame::Hello(hello) = Frame::try_from(first)? else {
+            return Err(api::Invalid::new("part", "the first request opens").into());
+        };
+        // A client that breaks the rules has gone.
+        let frames = requests.map(|request| Frame::try_from(request.ok()?).ok());
+        let frames =
+            frames.take_while(|frame| std::future::ready(frame.is_some())).filter_map(std::future::ready);
+        Ok(answers(self.0.attach(hello, frames).await.map_err(refused)?))
+    }
+
+    async fn create_exec(
+        &self,
+        request: Request<wire::CreateExecRequest>,
+    ) -> Result<Response<wire::CreateExecResponse>, Status> {
+        let request = request.into_inner();
+        let container = request.container.clone();
+        let id = self.0.create_exec(&container, request.into()).await.map_err(refused)?;
+        Ok(Response::new(wire::CreateExecResponse { id }))
+    }
+
+    async fn start_exec(
+        &self,
+        request: Request<wire::StartExecRequest>,
+    ) -> Result<Response<wire::StartExecResponse>, Status> {
+        let request = request.into_inner();
+        self.0.start_exec(&request.container, &request.exec).await.map_err(refused)?;
+        Ok(Response::new(wire::StartExecResponse {}))
     }
 }

@@ -1,0 +1,87 @@
+//! Users by name, looked up in a running container's own files.
+
+use crate::engine::error::EngineError;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// `name|uid[:group|gid]` as the OCI specification's `user`, by the files of the container whose first process is `pid`.
+pub(super) fn resolve(pid: u32, text: &str) -> Result<Value, EngineError> {
+    let root = File::open(format!("/proc/{pid}/root"))
+        .map_err(EngineError::file("cannot open", format!("/proc/{pid}/root")))?;
+    let passwd = read(&root, "etc/passwd");
+    let groups = read(&root, "etc/group");
+    find(text, &passwd, &groups)
+}
+
+/// Nothing leads out of the root; what is missing is empty.
+fn read(root: &File, path: &str) -> String {
+    let open = || -> io::Result<String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        let mut text = String::new();
+        File::from(file).take(4 << 20).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    open().unwrap_or_default()
+}
+
+fn find(text: &str, passwd: &str, groups: &str) -> Result<Value, EngineError> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let entry = passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|fields| {
+        fields.len() > 3 && (fields[0] == user || (user.parse::<u32>().is_ok() && fields[2] == user))
+    });
+    let number = |text: &str| text.parse::<u32>().ok();
+    let uid = match (&entry, number(user)) {
+        (Some(fields), _) => number(fields[2]).unwrap_or(0),
+        (None, Some(uid)) => uid,
+        (None, None) if user.is_empty() => 0,
+        (None, None) => {
+            return Err(EngineError::invalid(format!(
+                "unable to find user {user}: no matching entries in passwd file"
+            )));
+        }
+    };
+    let group_lines = || groups.lines().map(|l| l.split(':').collect::<Vec<_>>()).filter(|f| f.len() > 2);
+    let gid = match group {
+        "" => entry.as_ref().and_then(|fields| number(fields[3])).unwrap_or(0),
+        group => match (group_lines().find(|f| f[0] == group), number(group)) {
+            (Some(fields), _) => number(fields[2]).unwrap_or(0),
+            (None, Some(gid)) => gid,
+            (None, None) => {
+                return Err(EngineError::invalid(format!(
+                    "unable to find group {group}: no matching entries in group file"
+                )));
+            }
+        },
+    };
+    let name = entry.as_ref().map_or("", |fields| fields[0]);
+    let more: Vec<u32> = match group {
+        "" => group_lines()
+            .filter(|f| {
+                f.get(3).is_some_and(|members| members.split(',').any(|m| m == name && !m.is_empty()))
+            })
+            .filter_map(|f| number(f[2]))
+            .collect(),
+        _ => Vec::new(),
+    };
+    Ok(json!({ "uid": uid, "gid": gid, "additionalGids": more }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:100::/:/bin/sh\n";
+        let groups = "root:x:0:\nusers:x:100:\nwheel:x:10:ann,bob\n";
+        let user = |text| find(text, passwd, groups).map_err(|e| e.to_string());
+        assert_eq!(user("ann"), Ok(json!({"uid": 1000, "gid": 100, "additionalGids": [10]})));
+        assert_eq!(user("1000:wheel"), Ok(json!({"uid": 1000, "gid": 10, "additionalGids": []})));
+        assert_eq!(user("77"), Ok(json!({"uid": 77, "gid": 0, "additionalGids": []})));
+        assert!(user("nobody").unwrap_err().contains("unable to find user nobody"));
+        assert!(user("0:none").unwrap_err().contains("unable to find group none"));
+    }
+}
