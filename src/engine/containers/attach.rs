@@ -7,7 +7,7 @@ use crate::engine::{Engine, Inner};
 use crate::model::attach::{Frame, Hello, LONGEST, socket_name};
 use crate::model::container::Status;
 use crate::model::reason::Reason;
-use crate::store::{Change, Record};
+use crate::store::Record;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use std::io;
 use std::path::PathBuf;
@@ -70,7 +70,6 @@ impl Inner {
         let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
         if rests && (record.used || record.container.is_empty() || !self.has_pod(&record).await) {
             self.fresh_attempt(&mut record).await?;
-            self.commit(Change::new().put(&record)).await?;
         }
         Ok(record)
     }

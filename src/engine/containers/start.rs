@@ -134,7 +134,9 @@ impl Inner {
             self.cri.remove_pod(&record.pod).await.ok();
             record.pod = String::new();
         }
-        made
+        made?;
+        // Before it starts: its end may be told sooner than its start is written down.
+        self.commit(Change::new().put(record)).await
     }
 
     /// What stays of a start that failed: the code and the words; the container goes on as it was.
