@@ -3,8 +3,8 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, attach, build, completion, events, exec, images, info, inspect, kill, load, logs, ps, rm, rmi, run,
-    start, stop, tag, version, wait,
+    argv, attach, build, completion, events, exec, images, info, inspect, kill, load, logs, pause, ps,
+    rename, restart, rm, rmi, run, start, stop, tag, version, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -38,11 +38,15 @@ pub(crate) enum Verb {
     Kill(kill::Args),
     Load(load::Args),
     Logs(logs::Args),
+    Pause(pause::Args),
+    Rename(rename::Args),
+    Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
     Start(start::Args),
     Stop(stop::Args),
     Tag(tag::Args),
+    Unpause(pause::UnpauseArgs),
     Wait(wait::Args),
     Completion(completion::Args),
     /// Run the daemon in the foreground
@@ -68,11 +72,15 @@ pub(crate) enum Container {
     Logs(logs::Args),
     #[command(alias = "ps", alias = "list")]
     Ls(ps::Args),
+    Pause(pause::Args),
+    Rename(rename::Args),
+    Restart(restart::Args),
     #[command(alias = "remove")]
     Rm(rm::Args),
     Run(Box<run::Args>),
     Start(start::Args),
     Stop(stop::Args),
+    Unpause(pause::UnpauseArgs),
     Wait(wait::Args),
 }
 
@@ -104,6 +112,10 @@ impl Verb {
             Self::Exec(args) | Self::Container(Container::Exec(args)) => exec::run(*args, cx).await,
             Self::Attach(args) | Self::Container(Container::Attach(args)) => attach::run(args, cx).await,
             Self::Start(args) | Self::Container(Container::Start(args)) => start::run(args, cx).await,
+            Self::Pause(args) | Self::Container(Container::Pause(args)) => pause::run(args, cx).await,
+            Self::Unpause(args) | Self::Container(Container::Unpause(args)) => pause::unpause(args, cx).await,
+            Self::Rename(args) | Self::Container(Container::Rename(args)) => rename::run(args, cx).await,
+            Self::Restart(args) | Self::Container(Container::Restart(args)) => restart::run(args, cx).await,
             Self::Ps(args) | Self::Container(Container::Ls(args)) => ps::run(args, cx).await,
             Self::Images(args) | Self::Image(Image::Ls(args)) => images::run(args, cx).await,
             Self::Info(args) | Self::System(System::Info(args)) => info::run(args, cx).await,
@@ -129,7 +141,11 @@ impl Verb {
 }
 
 /// Commands with several spellings.
-const SPELLINGS: [&[&str]; 17] = [
+const SPELLINGS: [&[&str]; 21] = [
+    &["container pause", "pause"],
+    &["container unpause", "unpause"],
+    &["container rename", "rename"],
+    &["container restart", "restart"],
     &["container attach", "attach"],
     &["container exec", "exec"],
     &["container start", "start"],

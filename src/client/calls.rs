@@ -108,6 +108,39 @@ impl Client {
         self.answer(self.containers().kill(request).await).map(drop)
     }
 
+    /// Gives it another name.
+    pub async fn rename(&self, container: &str, name: &str) -> Answer<()> {
+        let request = wire::RenameContainerRequest { container: container.to_owned(), name: name.to_owned() };
+        self.answer(self.containers().rename(request).await).map(drop)
+    }
+
+    /// Freezes its processes.
+    pub async fn pause(&self, container: &str) -> Answer<()> {
+        let request = wire::PauseContainerRequest { container: container.to_owned() };
+        self.answer(self.containers().pause(request).await).map(drop)
+    }
+
+    /// Lets them go on.
+    pub async fn unpause(&self, container: &str) -> Answer<()> {
+        let request = wire::UnpauseContainerRequest { container: container.to_owned() };
+        self.answer(self.containers().unpause(request).await).map(drop)
+    }
+
+    /// Stops it and starts it afresh; answers warnings.
+    pub async fn restart(
+        &self,
+        container: &str,
+        timeout: Option<i64>,
+        signal: Option<String>,
+    ) -> Answer<Vec<String>> {
+        let request = wire::RestartContainerRequest {
+            container: container.to_owned(),
+            timeout_seconds: timeout,
+            signal: signal.unwrap_or_default(),
+        };
+        Ok(self.answer(self.containers().restart(request).await)?.warnings)
+    }
+
     /// Removes it.
     pub async fn remove(&self, container: &str, force: bool, volumes: bool) -> Answer<()> {
         let request = wire::RemoveContainerRequest { container: container.to_owned(), force, volumes };

@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("streams::terminal", terminal),
         case("streams::a_session_goes_on", a_session_goes_on),
         case("streams::wrong_words", wrong_words),
+        case("streams::changed_in_place", changed_in_place),
     ]
 }
 
@@ -340,4 +341,39 @@ fn wrong_words() -> Result<()> {
     env.k3c(&["exec", "x"])?.fails(1, "'k3c exec' requires at least 2 arguments")?;
     env.k3c(&["attach"])?.fails(1, "'k3c attach' requires 1 argument")?;
     env.k3c(&["start"])?.fails(1, "'k3c start' requires at least 1 argument")
+}
+
+fn changed_in_place() -> Result<()> {
+    let env = shared::env()?;
+    let name = "changed-in-place";
+    env.ok(&["run", "-d", "--name", name, DEMO, "sleep", "1000"])?;
+    ensure!(env.ok(&["pause", name])? == name);
+    ensure!(
+        env.ok(&["ps", "--filter", &format!("name={name}"), "--format", "{{.Status}}"])?
+            .ends_with("(Paused)")
+    );
+    env.k3c(&["pause", name])?.fails(1, "is already paused")?;
+    env.k3c(&["exec", name, "true"])?
+        .fails(1, &format!("Container {name} is paused, unpause the container before exec"))?;
+    env.k3c(&["attach", name])?.fails(1, "cannot attach to a paused container, unpause it first")?;
+    ensure!(env.ok(&["unpause", name])? == name);
+    env.k3c(&["unpause", name])?.fails(1, "is not paused")?;
+    env.ok(&["exec", name, "touch", "/made"])?;
+    // A fresh container with the same ID.
+    let id = env.ok(&["inspect", "-f", "{{.Id}}", name])?;
+    ensure!(env.ok(&["restart", "-t", "0", name])? == name);
+    ensure!(env.k3c(&["exec", name, "test", "-e", "/made"])?.code == 1);
+    ensure!(
+        env.ok(&["inspect", "-f", "{{.Id}} {{.RestartCount}} {{.Attempt}}", name])? == format!("{id} 0 1")
+    );
+    // Who is paused can be stopped.
+    env.ok(&["pause", name])?;
+    ensure!(env.ok(&["rename", name, "changed-name"])?.is_empty());
+    env.k3c(&["rename", name, "other"])?.fails(1, &format!("No such container: {name}"))?;
+    env.k3c(&["rename", "changed-name", "changed-name"])?
+        .fails(1, "Renaming a container with the same name")?;
+    env.k3c(&["rename", "changed-name", "a/b"])?.fails(1, "Invalid container name (a/b)")?;
+    env.ok(&["stop", "-t", "1", "changed-name"])?;
+    env.ok(&["rm", "changed-name"])?;
+    Ok(())
 }

@@ -30,10 +30,16 @@ impl Engine {
 }
 
 /// A name that nobody else can take while the container is being made.
-struct Reservation {
+pub(super) struct Reservation {
     inner: Arc<Inner>,
     name: String,
     id: ContainerId,
+}
+
+impl Reservation {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Drop for Reservation {
@@ -109,7 +115,7 @@ impl Inner {
         self.commit(change.event(events::container(record, "create", record.created, &[]))).await
     }
 
-    fn reserve(
+    pub(super) fn reserve(
         self: &Arc<Self>,
         id: &ContainerId,
         wanted: Option<String>,

@@ -2,6 +2,7 @@
 
 mod attach;
 mod attempt;
+mod change;
 mod create;
 mod exec;
 mod exit;

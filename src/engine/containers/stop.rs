@@ -68,6 +68,8 @@ impl Engine {
             inner.give_up(&record.id, "kill").await?;
         }
         match inner.containerd.kill(&record.container, number).await {
+            // Who is frozen hears nothing.
+            Ok(()) if record.status == Status::Paused => inner.thaw(&record).await?,
             Ok(()) => {}
             Err(error) if is_over(&error) => return Err(refused(&record)),
             Err(error) => return Err(error),
@@ -146,6 +148,9 @@ impl Inner {
             }
             match self.containerd.kill(container, signal).await {
                 Ok(()) => {
+                    if record.status == Status::Paused {
+                        self.thaw(record).await?;
+                    }
                     let number = ("signal", signal.to_string());
                     let event = events::container(record, "kill", Timestamp::now(), &[number]);
                     self.commit(Change::new().event(event)).await?;

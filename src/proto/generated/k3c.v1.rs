@@ -178,6 +178,43 @@ pub struct StopContainerRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopContainerResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenameContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenameContainerResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseContainerResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnpauseContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnpauseContainerResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestartContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(int64, optional, tag = "2")]
+    pub timeout_seconds: ::core::option::Option<i64>,
+    #[prost(string, tag = "3")]
+    pub signal: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestartContainerResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KillContainerRequest {
     #[prost(string, tag = "1")]
     pub container: ::prost::alloc::string::String,
@@ -978,6 +1015,94 @@ pub mod containers_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Remove"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn rename(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenameContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenameContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Rename");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Rename"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn pause(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Pause");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Pause"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn unpause(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnpauseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnpauseContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/Unpause",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Unpause"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn restart(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestartContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestartContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/Restart",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Restart"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn wait(
             &mut self,
             request: impl tonic::IntoRequest<super::WaitContainerRequest>,
@@ -1181,6 +1306,34 @@ pub mod containers_server {
             request: tonic::Request<super::RemoveContainerRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RemoveContainerResponse>,
+            tonic::Status,
+        >;
+        async fn rename(
+            &self,
+            request: tonic::Request<super::RenameContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenameContainerResponse>,
+            tonic::Status,
+        >;
+        async fn pause(
+            &self,
+            request: tonic::Request<super::PauseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseContainerResponse>,
+            tonic::Status,
+        >;
+        async fn unpause(
+            &self,
+            request: tonic::Request<super::UnpauseContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnpauseContainerResponse>,
+            tonic::Status,
+        >;
+        async fn restart(
+            &self,
+            request: tonic::Request<super::RestartContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestartContainerResponse>,
             tonic::Status,
         >;
         async fn wait(
@@ -1525,6 +1678,186 @@ pub mod containers_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Rename" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenameSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::RenameContainerRequest>
+                    for RenameSvc<T> {
+                        type Response = super::RenameContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenameContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::rename(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenameSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Pause" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::PauseContainerRequest>
+                    for PauseSvc<T> {
+                        type Response = super::PauseContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::pause(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Unpause" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnpauseSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::UnpauseContainerRequest>
+                    for UnpauseSvc<T> {
+                        type Response = super::UnpauseContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnpauseContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::unpause(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnpauseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Restart" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestartSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::RestartContainerRequest>
+                    for RestartSvc<T> {
+                        type Response = super::RestartContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestartContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::restart(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestartSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

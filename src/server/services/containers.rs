@@ -58,6 +58,42 @@ impl Containers for Service {
         Ok(Response::new(wire::RemoveContainerResponse {}))
     }
 
+    async fn rename(
+        &self,
+        request: Request<wire::RenameContainerRequest>,
+    ) -> Result<Response<wire::RenameContainerResponse>, Status> {
+        let request = request.into_inner();
+        self.0.rename(&request.container, &request.name).await.map_err(refused)?;
+        Ok(Response::new(wire::RenameContainerResponse {}))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<wire::PauseContainerRequest>,
+    ) -> Result<Response<wire::PauseContainerResponse>, Status> {
+        self.0.pause(&request.into_inner().container).await.map_err(refused)?;
+        Ok(Response::new(wire::PauseContainerResponse {}))
+    }
+
+    async fn unpause(
+        &self,
+        request: Request<wire::UnpauseContainerRequest>,
+    ) -> Result<Response<wire::UnpauseContainerResponse>, Status> {
+        self.0.unpause(&request.into_inner().container).await.map_err(refused)?;
+        Ok(Response::new(wire::UnpauseContainerResponse {}))
+    }
+
+    async fn restart(
+        &self,
+        request: Request<wire::RestartContainerRequest>,
+    ) -> Result<Response<wire::RestartContainerResponse>, Status> {
+        let request = request.into_inner();
+        let signal = api::present(request.signal);
+        let warnings =
+            self.0.restart(&request.container, request.timeout_seconds, signal).await.map_err(refused)?;
+        Ok(Response::new(wire::RestartContainerResponse { warnings }))
+    }
+
     async fn wait(
         &self,
         request: Request<wire::WaitContainerRequest>,
