@@ -15,7 +15,10 @@
 //! in bytes from the process's beginning, for output by the process and for input by the session, so a session that lost
 //! its connection goes on where it was: nothing is shown or typed twice.
 
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+use std::io;
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 /// Changes with every incompatible change of the frames.
 pub const VERSION: u32 = 1;
@@ -86,70 +89,29 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// With its length.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![0; 4];
-        let offset = |out: &mut Vec<u8>, offset: u64| out.extend(offset.to_be_bytes());
-        let json = |out: &mut Vec<u8>, text: Result<Vec<u8>, _>| {
-            let text: Result<Vec<u8>, serde_json::Error> = text;
-            out.extend(text.unwrap_or_default());
-        };
+    /// Kind and content, without the length.
+    fn content(&self) -> Vec<u8> {
+        let with = |kind: u8, parts: &[&[u8]]| [&[kind], parts.concat().as_slice()].concat();
+        // Numbers, flags and text only: cannot fail.
+        let json = |text: Result<Vec<u8>, serde_json::Error>| text.unwrap_or_default();
         match self {
-            Self::Hello(hello) => {
-                out.push(b'H');
-                json(&mut out, serde_json::to_vec(hello));
-            }
-            Self::Welcome(welcome) => {
-                out.push(b'W');
-                json(&mut out, serde_json::to_vec(welcome));
-            }
-            Self::Typed { offset: at, data } => {
-                out.push(b'I');
-                offset(&mut out, *at);
-                out.extend(data);
-            }
-            Self::TypedEnd => out.push(b'Z'),
-            Self::TypedTo { offset: at } => {
-                out.push(b'A');
-                offset(&mut out, *at);
-            }
-            Self::Resize { columns, rows } => {
-                out.push(b'R');
-                out.extend(columns.to_be_bytes());
-                out.extend(rows.to_be_bytes());
-            }
-            Self::Output { stream, offset: at, data } => {
-                out.push(b'O');
-                out.push(*stream);
-                offset(&mut out, *at);
-                out.extend(data);
-            }
-            Self::Seen { stream, offset: at } => {
-                out.push(b'S');
-                out.push(*stream);
-                offset(&mut out, *at);
-            }
-            Self::End { stream } => {
-                out.push(b'E');
-                out.push(*stream);
-            }
-            Self::Exit { status } => {
-                out.push(b'X');
-                out.extend(status.to_be_bytes());
-            }
-            Self::Bye => out.push(b'B'),
-            Self::Refused { why } => {
-                out.push(b'N');
-                out.extend(why.as_bytes());
-            }
+            Self::Hello(hello) => with(b'H', &[&json(serde_json::to_vec(hello))]),
+            Self::Welcome(welcome) => with(b'W', &[&json(serde_json::to_vec(welcome))]),
+            Self::Typed { offset, data } => with(b'I', &[&offset.to_be_bytes(), data]),
+            Self::TypedEnd => with(b'Z', &[]),
+            Self::TypedTo { offset } => with(b'A', &[&offset.to_be_bytes()]),
+            Self::Resize { columns, rows } => with(b'R', &[&columns.to_be_bytes(), &rows.to_be_bytes()]),
+            Self::Output { stream, offset, data } => with(b'O', &[&[*stream], &offset.to_be_bytes(), data]),
+            Self::Seen { stream, offset } => with(b'S', &[&[*stream], &offset.to_be_bytes()]),
+            Self::End { stream } => with(b'E', &[&[*stream]]),
+            Self::Exit { status } => with(b'X', &[&status.to_be_bytes()]),
+            Self::Bye => with(b'B', &[]),
+            Self::Refused { why } => with(b'N', &[why.as_bytes()]),
         }
-        let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
-        out[..4].copy_from_slice(&length.to_be_bytes());
-        out
     }
 
     /// From kind and content, without the length. `None`: not a frame of this version.
-    pub fn decode(frame: &[u8]) -> Option<Self> {
+    fn parse(frame: &[u8]) -> Option<Self> {
         let (kind, rest) = frame.split_first()?;
         let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
         let short = |bytes: &[u8]| Some(u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?));
@@ -173,6 +135,35 @@ impl Frame {
             b'N' => Self::Refused { why: String::from_utf8_lossy(rest).into_owned() },
             _ => return None,
         })
+    }
+}
+
+/// Frames on a connection. A frame that is too long or unknown is [`io::ErrorKind::InvalidData`].
+#[derive(Debug)]
+pub struct Codec(LengthDelimitedCodec);
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self(LengthDelimitedCodec::builder().max_frame_length(LONGEST).new_codec())
+    }
+}
+
+impl Encoder<Frame> for Codec {
+    type Error = io::Error;
+
+    fn encode(&mut self, frame: Frame, out: &mut BytesMut) -> io::Result<()> {
+        self.0.encode(Bytes::from(frame.content()), out)
+    }
+}
+
+impl Decoder for Codec {
+    type Item = Frame;
+    type Error = io::Error;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> io::Result<Option<Frame>> {
+        let Some(frame) = self.0.decode(bytes)? else { return Ok(None) };
+        let unknown = || io::Error::new(io::ErrorKind::InvalidData, "a frame that is none");
+        Frame::parse(&frame).map(Some).ok_or_else(unknown)
     }
 }
 
@@ -203,13 +194,14 @@ mod tests {
             Frame::Bye,
             Frame::Refused { why: "no".into() },
         ] {
-            let bytes = frame.encode();
-            let length = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
-            assert_eq!(length, bytes.len() - 4);
-            assert_eq!(Frame::decode(&bytes[4..]), Some(frame));
+            let mut bytes = BytesMut::new();
+            Codec::default().encode(frame.clone(), &mut bytes).unwrap();
+            assert_eq!(Codec::default().decode(&mut bytes).unwrap(), Some(frame));
         }
         for broken in [&b""[..], b"?", b"O", b"O\x02", b"I123", b"R\0"] {
-            assert_eq!(Frame::decode(broken), None);
+            assert_eq!(Frame::parse(broken), None);
         }
+        let mut huge = BytesMut::from(&b"\xff\xff\xff\xffX"[..]);
+        assert!(Codec::default().decode(&mut huge).is_err());
     }
 }

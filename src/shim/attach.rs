@@ -6,18 +6,19 @@
 use super::hub::{Found, Hub, Kind, ReaderId};
 use super::stdio::Typed;
 use super::{Shared, log};
-use crate::model::attach::{Frame, Hello, LONGEST, VERSION, Welcome};
+use crate::model::attach::{Codec, Frame, Hello, LONGEST, VERSION, Welcome};
 use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
+use tokio_util::codec::Framed;
 
 /// How long a session may be without a connection.
 const AWAY: Duration = Duration::from_secs(20);
@@ -48,6 +49,8 @@ enum Entry {
     Resize(u16, u16),
 }
 
+type Connection = Framed<UnixStream, Codec>;
+
 /// By their names.
 pub(super) type Sessions = Arc<Mutex<HashMap<String, Arc<Session>>>>;
 
@@ -72,34 +75,22 @@ pub(super) fn serve(shared: &Arc<Shared>, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn receive(from: &mut OwnedReadHalf) -> io::Result<Frame> {
-    let broken = || io::Error::new(io::ErrorKind::InvalidData, "a frame that is none");
-    let length = usize::try_from(from.read_u32().await?).unwrap_or(usize::MAX);
-    if length > LONGEST {
-        return Err(broken());
-    }
-    let mut frame = vec![0; length];
-    from.read_exact(&mut frame).await?;
-    Frame::decode(&frame).ok_or_else(broken)
-}
-
 async fn client(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
-    let (mut from, mut to) = stream.into_split();
-    let Frame::Hello(hello) = receive(&mut from).await? else {
+    let (mut to, mut from) = Framed::new(stream, Codec::default()).split();
+    let Some(Frame::Hello(hello)) = from.next().await.transpose()? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting"));
     };
-    let refuse = |why: &str| Frame::Refused { why: why.to_owned() }.encode();
+    let refuse = |why: &str| Frame::Refused { why: why.to_owned() };
     if hello.version != VERSION {
-        return to.write_all(&refuse("the attach protocol of this container is of another version")).await;
+        return to.send(refuse("the attach protocol of this container is of another version")).await;
     }
     let Some(session) = session(shared, &hello) else {
-        return to.write_all(&refuse("the session is over")).await;
+        return to.send(refuse("the session is over")).await;
     };
     let number = session.connection.fetch_add(1, Ordering::SeqCst) + 1;
     let from_here = session.hub.position(session.reader);
     let typed = session.queued.load(Ordering::SeqCst);
-    let welcome = Welcome { version: VERSION, typed, from: from_here };
-    to.write_all(&Frame::Welcome(welcome).encode()).await?;
+    to.send(Frame::Welcome(Welcome { version: VERSION, typed, from: from_here })).await?;
     // Whichever ends first ends both.
     let outcome = tokio::select! {
         outcome = take(&session, from) => outcome.map(|()| true),
@@ -189,10 +180,13 @@ async fn type_in(hub: Arc<Hub>, mut entries: mpsc::UnboundedReceiver<Entry>, typ
 }
 
 /// What the client sends.
-async fn take(session: &Session, mut from: OwnedReadHalf) -> io::Result<()> {
+async fn take(session: &Session, mut from: SplitStream<Connection>) -> io::Result<()> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     loop {
-        match receive(&mut from).await? {
+        let Some(frame) = from.next().await.transpose()? else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        match frame {
             Frame::Seen { stream, offset } => session.hub.done(session.reader, usize::from(stream), offset),
             Frame::Bye => return Ok(()),
             Frame::Typed { offset, data } => {
@@ -218,7 +212,7 @@ async fn take(session: &Session, mut from: OwnedReadHalf) -> io::Result<()> {
 }
 
 /// What the client gets. Ends when it has seen everything.
-async fn give(session: &Session, mut at: [u64; 2], mut to: OwnedWriteHalf) -> io::Result<()> {
+async fn give(session: &Session, mut at: [u64; 2], mut to: SplitSink<Connection, Frame>) -> io::Result<()> {
     let hub = &session.hub;
     let mut changed = hub.subscribe();
     let mut typed = session.typed.subscribe();
@@ -230,7 +224,7 @@ async fn give(session: &Session, mut at: [u64; 2], mut to: OwnedWriteHalf) -> io
         let offset = *typed.borrow_and_update();
         if taken != Some(offset) {
             taken = Some(offset);
-            to.write_all(&Frame::TypedTo { offset }.encode()).await?;
+            to.send(Frame::TypedTo { offset }).await?;
         }
         let mut quiet = true;
         for stream in 0..2_u8 {
@@ -242,17 +236,17 @@ async fn give(session: &Session, mut at: [u64; 2], mut to: OwnedWriteHalf) -> io
                 Found::Data(data) => {
                     quiet = false;
                     let frame = Frame::Output { stream, offset: at[index], data: data.to_vec() };
-                    to.write_all(&frame.encode()).await?;
+                    to.send(frame).await?;
                     at[index] += data.len() as u64;
                 }
                 Found::Wait => {}
                 Found::End => {
                     open[index] = false;
-                    to.write_all(&Frame::End { stream }.encode()).await?;
+                    to.send(Frame::End { stream }).await?;
                 }
                 Found::Cut => {
                     let why = "too slow: more than 1 MiB of output was not read; attach again".to_owned();
-                    return to.write_all(&Frame::Refused { why }.encode()).await;
+                    return to.send(Frame::Refused { why }).await;
                 }
             }
         }
@@ -272,7 +266,7 @@ async fn give(session: &Session, mut at: [u64; 2], mut to: OwnedWriteHalf) -> io
                 continue;
             }
         }
-        to.write_all(&Frame::Exit { status: exit.status }.encode()).await?;
+        to.send(Frame::Exit { status: exit.status }).await?;
         // Until the client says that it has it: its connection may break before.
         return std::future::pending().await;
     }

@@ -4,23 +4,19 @@
 
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::attach::{Frame, Hello, LONGEST, socket_name};
+use crate::model::attach::{Codec, Frame, Hello, LONGEST, socket_name};
 use crate::model::container::Status;
 use crate::model::reason::Reason;
 use crate::store::Record;
+use futures::SinkExt;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-
-/// How long a shim may take to listen: it was started when its pod was made.
-const PATIENCE: Duration = Duration::from_secs(5);
+use tokio_util::codec::{FramedRead, FramedWrite};
 
 /// What goes to a client.
 pub type Frames = BoxStream<'static, Result<Frame, EngineError>>;
@@ -34,18 +30,19 @@ impl Engine {
     ) -> Result<Frames, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let mut record = inner.find(&hello.container)?;
-        if hello.exec.is_empty() {
-            if hello.starter && hello.from.is_none() {
-                record = inner.prepare(&record).await?;
-            } else if hello.from.is_none() {
+        let record = inner.find(&hello.container)?;
+        let first = hello.exec.is_empty() && hello.from.is_none();
+        let (record, stream) = match (first, hello.starter) {
+            (true, true) => inner.prepare(&record).await?,
+            (true, false) => {
                 refuse_unless_running(&record)?;
+                inner.join(record).await?
             }
-        }
+            (false, _) => inner.join(record).await?,
+        };
         // An exec has what it was made with; a container's first process only what it asked for.
         let input = if hello.exec.is_empty() { record.spec.open_stdin } else { true };
         let input_ends = if hello.exec.is_empty() { record.spec.stdin_once } else { true };
-        let stream = inner.connect(&record.pod).await?;
         let hello = Hello { container: record.container.clone(), ..hello };
         Ok(carry(stream, hello, frames.boxed(), input, input_ends))
     }
@@ -64,44 +61,38 @@ fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
 
 impl Inner {
     /// Makes the attempt that the next start will use, so that one can attach to it before.
-    async fn prepare(self: &Arc<Self>, record: &Record) -> Result<Record, EngineError> {
+    async fn prepare(self: &Arc<Self>, record: &Record) -> Result<(Record, UnixStream), EngineError> {
         let _one = self.lock(&record.id).await;
         let mut record = self.record(&record.id)?;
         let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
-        if rests && (record.used || record.container.is_empty() || !self.has_pod(&record).await) {
-            self.fresh_attempt(&mut record).await?;
+        if !rests {
+            return self.join(record).await;
         }
-        Ok(record)
-    }
-
-    /// Its pod's shim listens. After a restart of the host there is none.
-    async fn has_pod(&self, record: &Record) -> bool {
-        UnixStream::connect(self.shim_socket(&record.pod)).await.is_ok()
-    }
-
-    fn shim_socket(&self, pod: &str) -> PathBuf {
-        self.config.run.join("shim").join(socket_name(pod))
-    }
-
-    async fn connect(&self, pod: &str) -> Result<UnixStream, EngineError> {
-        let path = self.shim_socket(pod);
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match UnixStream::connect(&path).await {
-                Ok(stream) => return Ok(stream),
-                // Gone with its pod: there is nothing to wait for.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(EngineError::refused(
-                        Reason::NotRunning,
-                        "the container's streams are closed",
-                    ));
-                }
-                Err(error) if Instant::now() >= end => {
-                    return Err(EngineError::file("cannot attach through", path)(error));
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        if !record.used && !record.container.is_empty() {
+            // After a restart of the host its pod is gone, and a new one is needed.
+            match self.connect(&record.pod).await {
+                Err(error) if error.reason() == Reason::NotRunning => {}
+                answer => return answer.map(|stream| (record, stream)),
             }
         }
+        self.fresh_attempt(&mut record).await?;
+        self.join(record).await
+    }
+
+    async fn join(&self, record: Record) -> Result<(Record, UnixStream), EngineError> {
+        let stream = self.connect(&record.pod).await?;
+        Ok((record, stream))
+    }
+
+    /// A shim listens from its beginning, so there is nothing to wait for.
+    async fn connect(&self, pod: &str) -> Result<UnixStream, EngineError> {
+        let path = self.config.run.join("shim").join(socket_name(pod));
+        UnixStream::connect(&path).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                EngineError::refused(Reason::NotRunning, "the container's streams are closed")
+            }
+            _ => EngineError::file("cannot attach through", path)(error),
+        })
     }
 }
 
@@ -114,6 +105,7 @@ fn carry(
     input_ends: bool,
 ) -> Frames {
     let (from, to) = stream.into_split();
+    let (from, to) = (FramedRead::new(from, Codec::default()), FramedWrite::new(to, Codec::default()));
     let (sender, receiver) = mpsc::channel(4);
     let gone = sender.clone();
     tokio::spawn(async move {
@@ -128,13 +120,13 @@ fn carry(
 }
 
 async fn up(
-    mut to: OwnedWriteHalf,
+    mut to: FramedWrite<OwnedWriteHalf, Codec>,
     hello: Hello,
     mut frames: BoxStream<'static, Frame>,
     input: bool,
     input_ends: bool,
 ) {
-    if to.write_all(&Frame::Hello(hello).encode()).await.is_err() {
+    if to.send(Frame::Hello(hello)).await.is_err() {
         return;
     }
     while let Some(frame) = frames.next().await {
@@ -145,29 +137,21 @@ async fn up(
             Frame::Seen { .. } | Frame::Resize { .. } | Frame::Bye => true,
             _ => false,
         };
-        if wanted && to.write_all(&frame.encode()).await.is_err() {
+        let last = frame == Frame::Bye;
+        if wanted && to.send(frame).await.is_err() {
             return;
         }
-        if frame == Frame::Bye {
+        if last {
             break;
         }
     }
     // What was said is read before the connection is closed.
-    let _ = to.shutdown().await;
+    let _ = to.close().await;
     std::future::pending().await
 }
 
-async fn down(mut from: OwnedReadHalf, sender: mpsc::Sender<Result<Frame, EngineError>>) {
-    while let Ok(length) = from.read_u32().await {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > LONGEST {
-            return;
-        }
-        let mut frame = vec![0; length];
-        if from.read_exact(&mut frame).await.is_err() {
-            return;
-        }
-        let Some(frame) = Frame::decode(&frame) else { return };
+async fn down(mut from: FramedRead<OwnedReadHalf, Codec>, sender: mpsc::Sender<Result<Frame, EngineError>>) {
+    while let Some(Ok(frame)) = from.next().await {
         if sender.send(Ok(frame)).await.is_err() {
             return;
         }
