@@ -67,7 +67,7 @@
 //! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
 //! | `network` | CNI, addresses | engine |
-//! | `shim` | containerd's shim: task service, the processes' streams, attached clients; the OCI runtime stage | engine |
+//! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children |

@@ -8,9 +8,6 @@ fn stage() -> Option<i32> {
     let mut args = std::env::args_os();
     let program = args.next()?;
     let name = std::path::Path::new(&program).file_name()?.to_string_lossy().into_owned();
-    if shim::runtime::is_named(&program) {
-        return Some(shim::runtime::run(&args.collect::<Vec<_>>()));
-    }
     if shim::is_named(&program) {
         return Some(shim::run(&args.collect::<Vec<_>>()));
     }

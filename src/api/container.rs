@@ -1,204 +1,14 @@
-//! Containers.
+//! Containers, what they do, and what is in them.
 
 use super::{Invalid, count, filters_from, filters_to, number, time};
 use crate::model::container::{
-    ContainerSpec, ContainerState, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogsOptions, Mount,
-    MountKind, Resources, RestartPolicy, Status, Stream, WaitCondition,
+    CommitOptions, ContainerState, ContainerSummary, ExitStatus, Health, ListFilter, LogEntry, LogsOptions,
+    PathStat, Processes, Pruned, Stats, Status, Stream, WaitCondition,
 };
 use crate::model::id::ContainerId;
 use crate::proto::k3c::v1 as wire;
 use wire::log_entry::Stream as WireStream;
-use wire::mount::Type;
 use wire::wait_container_request::Condition;
-
-impl From<ContainerSpec> for wire::ContainerSpec {
-    fn from(spec: ContainerSpec) -> Self {
-        Self {
-            image: spec.image,
-            entrypoint: spec.entrypoint.map(|values| wire::Strings { values }),
-            command: spec.command,
-            env: spec.env,
-            working_dir: spec.working_dir,
-            user: spec.user,
-            hostname: spec.hostname,
-            labels: spec.labels.into_iter().collect(),
-            mounts: spec.mounts.into_iter().map(Into::into).collect(),
-            read_only: spec.read_only,
-            cap_add: spec.cap_add,
-            cap_drop: spec.cap_drop,
-            privileged: spec.privileged,
-            resources: Some(spec.resources.into()),
-            auto_remove: spec.auto_remove,
-            restart: Some(spec.restart.into()),
-            stop_signal: spec.stop_signal,
-            stop_timeout_seconds: spec.stop_timeout,
-            tty: spec.tty,
-            open_stdin: spec.open_stdin,
-            stdin_once: spec.stdin_once,
-        }
-    }
-}
-
-impl TryFrom<wire::ContainerSpec> for ContainerSpec {
-    type Error = Invalid;
-
-    fn try_from(spec: wire::ContainerSpec) -> Result<Self, Invalid> {
-        if spec.image.is_empty() {
-            return Err(Invalid::new("spec.image", "must not be empty"));
-        }
-        if let Some(entry) = spec.env.iter().find(|entry| entry.starts_with('=') || entry.is_empty()) {
-            return Err(Invalid::new("spec.env", format_args!("no name in {entry:?}")));
-        }
-        Ok(Self {
-            image: spec.image,
-            entrypoint: spec.entrypoint.map(|entrypoint| entrypoint.values),
-            command: spec.command,
-            env: spec.env,
-            working_dir: spec.working_dir,
-            user: spec.user,
-            hostname: spec.hostname,
-            labels: spec.labels.into_iter().collect(),
-            mounts: spec.mounts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            read_only: spec.read_only,
-            cap_add: spec.cap_add,
-            cap_drop: spec.cap_drop,
-            privileged: spec.privileged,
-            resources: spec.resources.unwrap_or_default().try_into()?,
-            auto_remove: spec.auto_remove,
-            restart: spec.restart.unwrap_or_default().try_into()?,
-            stop_signal: spec.stop_signal,
-            stop_timeout: spec.stop_timeout_seconds,
-            tty: spec.tty,
-            open_stdin: spec.open_stdin,
-            stdin_once: spec.stdin_once,
-        })
-    }
-}
-
-impl From<Mount> for wire::Mount {
-    fn from(mount: Mount) -> Self {
-        let (kind, source, create_source) = match mount.kind {
-            MountKind::Bind { source, create } => (Type::Bind, source, create),
-            MountKind::Volume { name } => (Type::Volume, name, false),
-            MountKind::Tmpfs => (Type::Tmpfs, String::new(), false),
-        };
-        Self {
-            r#type: kind.into(),
-            source,
-            target: mount.target,
-            read_only: mount.read_only,
-            propagation: mount.propagation,
-            create_source,
-        }
-    }
-}
-
-impl TryFrom<wire::Mount> for Mount {
-    type Error = Invalid;
-
-    fn try_from(mount: wire::Mount) -> Result<Self, Invalid> {
-        let target = mount.target;
-        if !target.starts_with('/') {
-            return Err(Invalid::new(
-                "mount.target",
-                format_args!("mount path must be absolute: {target:?}"),
-            ));
-        }
-        let kind = match Type::try_from(mount.r#type) {
-            Ok(Type::Bind) if mount.source.starts_with('/') => {
-                MountKind::Bind { source: mount.source, create: mount.create_source }
-            }
-            Ok(Type::Bind) => {
-                let why = format!("bind source path must be absolute: {:?}", mount.source);
-                return Err(Invalid::new("mount.source", why));
-            }
-            Ok(Type::Volume) => MountKind::Volume { name: mount.source },
-            Ok(Type::Tmpfs) if mount.source.is_empty() => MountKind::Tmpfs,
-            Ok(Type::Tmpfs) => return Err(Invalid::new("mount.source", "a tmpfs has no source")),
-            Ok(Type::Unspecified) | Err(_) => {
-                return Err(Invalid::new("mount.type", format_args!("unknown mount type {}", mount.r#type)));
-            }
-        };
-        match mount.propagation.as_str() {
-            "" | "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {}
-            other => {
-                return Err(Invalid::new("mount.propagation", format_args!("unknown propagation {other:?}")));
-            }
-        }
-        Ok(Self { kind, target, read_only: mount.read_only, propagation: mount.propagation })
-    }
-}
-
-impl From<Resources> for wire::Resources {
-    fn from(limits: Resources) -> Self {
-        Self {
-            memory_bytes: limits.memory,
-            memory_swap_bytes: limits.memory_swap,
-            nano_cpus: limits.nano_cpus,
-            cpu_shares: limits.cpu_shares,
-            cpuset_cpus: limits.cpuset_cpus,
-            pids_limit: limits.pids_limit,
-        }
-    }
-}
-
-impl TryFrom<wire::Resources> for Resources {
-    type Error = Invalid;
-
-    fn try_from(limits: wire::Resources) -> Result<Self, Invalid> {
-        let lowest = [
-            ("resources.memory_bytes", limits.memory_bytes, 0),
-            ("resources.memory_swap_bytes", limits.memory_swap_bytes, -1),
-            ("resources.nano_cpus", limits.nano_cpus, 0),
-            ("resources.cpu_shares", limits.cpu_shares, 0),
-            ("resources.pids_limit", limits.pids_limit, -1),
-        ];
-        for (field, value, low) in lowest {
-            if value < low {
-                return Err(Invalid::new(field, format_args!("{value} is less than {low}")));
-            }
-        }
-        Ok(Self {
-            memory: limits.memory_bytes,
-            memory_swap: limits.memory_swap_bytes,
-            nano_cpus: limits.nano_cpus,
-            cpu_shares: limits.cpu_shares,
-            cpuset_cpus: limits.cpuset_cpus,
-            pids_limit: limits.pids_limit,
-        })
-    }
-}
-
-impl From<RestartPolicy> for wire::RestartPolicy {
-    fn from(policy: RestartPolicy) -> Self {
-        let (name, max) = match policy {
-            RestartPolicy::No => ("no", 0),
-            RestartPolicy::Always => ("always", 0),
-            RestartPolicy::UnlessStopped => ("unless-stopped", 0),
-            RestartPolicy::OnFailure { max } => ("on-failure", max),
-        };
-        Self { name: name.to_owned(), maximum_retry_count: number(max) }
-    }
-}
-
-impl TryFrom<wire::RestartPolicy> for RestartPolicy {
-    type Error = Invalid;
-
-    fn try_from(policy: wire::RestartPolicy) -> Result<Self, Invalid> {
-        let max = count("restart.maximum_retry_count", policy.maximum_retry_count)?;
-        let plain = match policy.name.as_str() {
-            "on-failure" => return Ok(Self::OnFailure { max }),
-            "" | "no" => Self::No,
-            "always" => Self::Always,
-            "unless-stopped" => Self::UnlessStopped,
-            other => return Err(Invalid::new("restart.name", format_args!("unknown policy {other:?}"))),
-        };
-        if max != 0 {
-            return Err(Invalid::new("restart.maximum_retry_count", "can only be used with 'on-failure'"));
-        }
-        Ok(plain)
-    }
-}
 
 impl From<ContainerState> for wire::ContainerState {
     fn from(state: ContainerState) -> Self {
@@ -212,6 +22,7 @@ impl From<ContainerState> for wire::ContainerState {
             finished_at: state.finished_at.map(time::to),
             attempt: number(state.attempt),
             restart_count: number(state.restart_count),
+            health: state.health.map_or("", Health::as_str).to_owned(),
         }
     }
 }
@@ -230,7 +41,16 @@ impl TryFrom<wire::ContainerState> for ContainerState {
             finished_at: time::from("state.finished_at", state.finished_at)?,
             attempt: count("state.attempt", state.attempt)?,
             restart_count: count("state.restart_count", state.restart_count)?,
+            health: health(&state.health)?,
         })
+    }
+}
+
+fn health(word: &str) -> Result<Option<Health>, Invalid> {
+    let all = [Health::Starting, Health::Healthy, Health::Unhealthy];
+    match all.into_iter().find(|health| health.as_str() == word) {
+        None if !word.is_empty() => Err(Invalid::new("state.health", format_args!("unknown word {word:?}"))),
+        known => Ok(known),
     }
 }
 
@@ -398,6 +218,130 @@ impl TryFrom<wire::LogEntry> for LogEntry {
         };
         let time = time::required("time", entry.time)?;
         Ok(Self { stream, time, data: entry.data, partial: entry.partial })
+    }
+}
+
+impl From<Processes> for wire::TopContainerResponse {
+    fn from(all: Processes) -> Self {
+        let processes = all.rows.into_iter().map(|values| wire::Strings { values }).collect();
+        Self { titles: all.titles, processes }
+    }
+}
+
+impl From<wire::TopContainerResponse> for Processes {
+    fn from(all: wire::TopContainerResponse) -> Self {
+        Self { titles: all.titles, rows: all.processes.into_iter().map(|row| row.values).collect() }
+    }
+}
+
+impl From<Stats> for wire::StatsResponse {
+    fn from(stats: Stats) -> Self {
+        Self {
+            id: stats.id,
+            name: stats.name,
+            known: stats.known,
+            time: Some(time::to(jiff::Timestamp::now())),
+            cpu_nanos: stats.cpu_nanos,
+            cpu_percent: stats.cpu_percent,
+            memory_usage: stats.memory_usage,
+            memory_limit: stats.memory_limit,
+            pids: stats.pids,
+            block_read: stats.block.0,
+            block_write: stats.block.1,
+            net_rx: stats.net.0,
+            net_tx: stats.net.1,
+            online_cpus: stats.online_cpus,
+        }
+    }
+}
+
+impl TryFrom<wire::StatsResponse> for Stats {
+    type Error = Invalid;
+
+    fn try_from(stats: wire::StatsResponse) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: stats.id,
+            name: stats.name,
+            known: stats.known,
+            cpu_nanos: stats.cpu_nanos,
+            cpu_percent: stats.cpu_percent,
+            memory_usage: stats.memory_usage,
+            memory_limit: stats.memory_limit,
+            pids: stats.pids,
+            block: (stats.block_read, stats.block_write),
+            net: (stats.net_rx, stats.net_tx),
+            online_cpus: stats.online_cpus,
+        })
+    }
+}
+
+impl TryFrom<wire::Chunk> for bytes::Bytes {
+    type Error = Invalid;
+
+    fn try_from(chunk: wire::Chunk) -> Result<Self, Invalid> {
+        Ok(chunk.data.into())
+    }
+}
+
+/// For the wire.
+pub fn commit_to(container: &str, options: CommitOptions) -> wire::CommitContainerRequest {
+    wire::CommitContainerRequest {
+        container: container.to_owned(),
+        reference: options.reference,
+        author: options.author,
+        comment: options.comment,
+        changes: options.changes,
+        no_pause: options.no_pause,
+    }
+}
+
+/// From the wire: of which container, and how.
+pub fn commit_from(request: wire::CommitContainerRequest) -> (String, CommitOptions) {
+    let options = CommitOptions {
+        reference: request.reference,
+        author: request.author,
+        comment: request.comment,
+        changes: request.changes,
+        no_pause: request.no_pause,
+    };
+    (request.container, options)
+}
+
+impl From<PathStat> for wire::PathStat {
+    fn from(stat: PathStat) -> Self {
+        Self {
+            name: stat.name,
+            size: stat.size,
+            mode: stat.mode,
+            modified: stat.modified.map(time::to),
+            link_target: stat.link_target,
+        }
+    }
+}
+
+impl TryFrom<wire::PathStat> for PathStat {
+    type Error = Invalid;
+
+    fn try_from(stat: wire::PathStat) -> Result<Self, Invalid> {
+        Ok(Self {
+            name: stat.name,
+            size: stat.size,
+            mode: stat.mode,
+            modified: time::from("stat.modified", stat.modified)?,
+            link_target: stat.link_target,
+        })
+    }
+}
+
+impl From<Pruned> for wire::PruneResponse {
+    fn from(pruned: Pruned) -> Self {
+        Self { deleted: pruned.deleted, reclaimed: pruned.reclaimed }
+    }
+}
+
+impl From<wire::PruneResponse> for Pruned {
+    fn from(answer: wire::PruneResponse) -> Self {
+        Self { deleted: answer.deleted, reclaimed: answer.reclaimed }
     }
 }
 

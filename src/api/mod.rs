@@ -7,12 +7,16 @@ mod container;
 mod event;
 mod image;
 pub mod reason;
+mod spec;
 mod system;
 mod time;
 mod volume;
 
 pub use attach::{attach_request, exec_request};
-pub use container::{condition_from, condition_to, list_from, list_to, logs_from, logs_to};
+pub use container::{
+    commit_from, commit_to, condition_from, condition_to, list_from, list_to, logs_from, logs_to,
+};
+pub use spec::sharing_to;
 
 use crate::model::reason::Reason;
 use crate::proto::k3c::v1 as wire;

@@ -2,6 +2,7 @@
 
 use super::Invalid;
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// `google.protobuf.Timestamp` wants its nanoseconds to count upwards, also before 1970.
 pub(super) fn to(time: Timestamp) -> prost_types::Timestamp {
@@ -28,6 +29,25 @@ pub(super) fn required(
     time: Option<prost_types::Timestamp>,
 ) -> Result<Timestamp, Invalid> {
     from(field, time)?.ok_or_else(|| Invalid::new(field, "missing"))
+}
+
+/// A length of time.
+pub(super) fn duration_to(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
+    }
+}
+
+/// Absent stays absent; below zero there is none.
+pub(super) fn duration_from(
+    field: &'static str,
+    duration: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Invalid> {
+    let read = |d: prost_types::Duration| {
+        Some(Duration::new(u64::try_from(d.seconds).ok()?, u32::try_from(d.nanos).ok()?))
+    };
+    duration.map(|d| read(d).ok_or_else(|| Invalid::new(field, "must not be negative"))).transpose()
 }
 
 #[cfg(test)]

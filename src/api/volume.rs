@@ -12,6 +12,8 @@ impl From<VolumeSummary> for wire::Volume {
             created: Some(time::to(row.volume.created)),
             labels: row.volume.labels.into_iter().collect(),
             anonymous: row.volume.anonymous,
+            size: row.size.unwrap_or(-1),
+            containers: row.containers,
         }
     }
 }
@@ -26,6 +28,11 @@ impl TryFrom<wire::Volume> for VolumeSummary {
             labels: row.labels.into_iter().collect(),
             anonymous: row.anonymous,
         };
-        Ok(Self { volume, mountpoint: row.mountpoint })
+        Ok(Self {
+            volume,
+            mountpoint: row.mountpoint,
+            size: Some(row.size).filter(|size| *size >= 0),
+            containers: row.containers,
+        })
     }
 }

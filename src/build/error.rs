@@ -63,12 +63,19 @@ pub enum BuildError {
         /// The lines of the Dockerfile that it is about.
         excerpt: Option<String>,
     },
+    /// BuildKit cannot say or do something with its cache.
+    #[error("the build cache: {0}")]
+    Cache(String),
     /// BuildKit built something and does not say what.
     #[error("BuildKit did not answer with the image's digest")]
     NoDigest,
 }
 
 impl BuildError {
+    pub(super) fn refused(status: tonic::Status) -> Self {
+        Self::Cache(status.message().to_owned())
+    }
+
     /// The lines of the Dockerfile that it is about, ready to be shown.
     pub fn excerpt(&self) -> Option<&str> {
         match self {

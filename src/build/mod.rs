@@ -9,6 +9,7 @@
 //! It speaks to any BuildKit behind a [`tonic::transport::Channel`], prints nothing and knows no command line: a
 //! [`Display`] is given a place to write to.
 
+mod cache;
 mod error;
 mod excerpt;
 mod inputs;
@@ -18,6 +19,7 @@ mod progress;
 mod session;
 mod solve;
 
+pub use cache::{CacheRecord, prune, usage};
 pub use error::BuildError;
 pub use inputs::Inputs;
 pub use options::Options;

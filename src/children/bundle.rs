@@ -17,12 +17,8 @@ use std::path::{Path, PathBuf};
 static EMBEDDED: &[u8] = include_bytes!(env!("K3C_BUNDLE_ARCHIVE"));
 /// `zstd --long=27`
 const WINDOW_LOG: u32 = 27;
-/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugin, the OCI runtime
-/// for who looks for `runc` in PATH.
-const OWN_NAMES: [&str; 6] =
-    ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "k3c-runtime", "runc"];
-/// The real runc: who looks for `runc` in PATH (a shim with default options) finds our stage.
-pub const REAL_RUNC: &str = "k3c-runc";
+/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugin.
+const OWN_NAMES: [&str; 4] = ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni"];
 
 /// An unpacked bundle: `bin/`, `images/`, `notices/`.
 #[derive(Clone, Debug, Default)]
@@ -106,11 +102,8 @@ impl Bundle {
         let path = self.dir.join("manifest.json");
         let text = fs::read(&path).map_err(at("read", &path))?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| at("read", &path)(e.into()))?;
-        let path = |name: &str| match name {
-            "bin/runc" => self.bin(REAL_RUNC),
-            name => self.dir.join(name),
-        };
-        let differs = |entry: &Entry| hash_of(&path(&entry.name)).ok().as_ref() != Some(&entry.sha256);
+        let differs =
+            |entry: &Entry| hash_of(&self.dir.join(&entry.name)).ok().as_ref() != Some(&entry.sha256);
         Ok(manifest.files.iter().filter(|e| differs(e)).map(|e| e.name.clone()).collect())
     }
 }
@@ -228,10 +221,6 @@ fn fill(dir: &Path, source: &Source, own: &Path) -> Result<(), BundleError> {
             fs::write(&path, serde_json::to_vec(&manifest).unwrap_or_default())
                 .map_err(at("write", &path))?;
         }
-    }
-    let runc = dir.join("bin/runc");
-    if runc.exists() {
-        fs::rename(&runc, dir.join("bin").join(REAL_RUNC)).map_err(at("rename", &runc))?;
     }
     let first = dir.join("bin").join(OWN_NAMES[0]);
     fs::copy(own, &first).map_err(at("copy ourselves to", &first))?;

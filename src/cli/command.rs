@@ -3,8 +3,9 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, attach, build, completion, events, exec, images, info, inspect, kill, load, logs, pause, ps,
-    rename, restart, rm, rmi, run, start, stop, tag, version, wait,
+    argv, attach, build, commit, completion, cp, create, df, diff, events, exec, export, images, info,
+    inspect, kill, load, logs, pause, port, prune, ps, rename, restart, rm, rmi, run, start, stats, stop,
+    tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -34,23 +35,35 @@ pub(crate) enum Verb {
     Version(version::Args),
     Inspect(inspect::Args),
     Attach(attach::Args),
+    Commit(commit::Args),
+    Cp(cp::Args),
+    Create(Box<create::Args>),
+    Diff(diff::Args),
     Events(events::Args),
+    Export(export::Args),
     Kill(kill::Args),
     Load(load::Args),
     Logs(logs::Args),
     Pause(pause::Args),
+    Port(port::Args),
     Rename(rename::Args),
     Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
     Start(start::Args),
+    Stats(stats::Args),
     Stop(stop::Args),
     Tag(tag::Args),
+    Top(top::Args),
     Unpause(pause::UnpauseArgs),
+    Update(update::Args),
     Wait(wait::Args),
     Completion(completion::Args),
     /// Run the daemon in the foreground
     Daemon,
+    /// Manage builds
+    #[command(subcommand)]
+    Builder(Builder),
     /// Manage containers
     #[command(subcommand)]
     Container(Container),
@@ -60,27 +73,59 @@ pub(crate) enum Verb {
     /// Manage the engine
     #[command(subcommand)]
     System(System),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(Volume),
+}
+
+/// `k3c builder ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Builder {
+    Build(Box<build::Args>),
+    Prune(prune::BuilderArgs),
+}
+
+/// `k3c volume ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    Create(volume::CreateArgs),
+    Inspect(volume::InspectArgs),
+    #[command(alias = "list")]
+    Ls(volume::ListArgs),
+    Prune(prune::VolumeArgs),
+    #[command(alias = "remove")]
+    Rm(volume::RemoveArgs),
 }
 
 /// `k3c container ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Container {
     Attach(attach::Args),
+    Commit(commit::Args),
+    Cp(cp::Args),
+    Create(Box<create::Args>),
+    Diff(diff::Args),
     Exec(Box<exec::Args>),
+    Export(export::Args),
     Inspect(inspect::ContainerArgs),
     Kill(kill::Args),
     Logs(logs::Args),
     #[command(alias = "ps", alias = "list")]
     Ls(ps::Args),
     Pause(pause::Args),
+    Port(port::Args),
+    Prune(prune::ContainerArgs),
     Rename(rename::Args),
     Restart(restart::Args),
     #[command(alias = "remove")]
     Rm(rm::Args),
     Run(Box<run::Args>),
     Start(start::Args),
+    Stats(stats::Args),
     Stop(stop::Args),
+    Top(top::Args),
     Unpause(pause::UnpauseArgs),
+    Update(update::Args),
     Wait(wait::Args),
 }
 
@@ -92,6 +137,7 @@ pub(crate) enum Image {
     Load(load::Args),
     #[command(alias = "list")]
     Ls(images::Args),
+    Prune(prune::ImageArgs),
     #[command(alias = "remove")]
     Rm(rmi::Args),
     Tag(tag::Args),
@@ -100,8 +146,10 @@ pub(crate) enum Image {
 /// `k3c system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum System {
+    Df(df::Args),
     Events(events::Args),
     Info(info::Args),
+    Prune(prune::SystemArgs),
 }
 
 impl Verb {
@@ -109,7 +157,26 @@ impl Verb {
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         match self {
             Self::Run(args) | Self::Container(Container::Run(args)) => run::run(*args, cx).await,
+            Self::Create(args) | Self::Container(Container::Create(args)) => create::run(*args, cx).await,
             Self::Exec(args) | Self::Container(Container::Exec(args)) => exec::run(*args, cx).await,
+            Self::Commit(args) | Self::Container(Container::Commit(args)) => commit::run(args, cx).await,
+            Self::Cp(args) | Self::Container(Container::Cp(args)) => cp::run(args, cx).await,
+            Self::Diff(args) | Self::Container(Container::Diff(args)) => diff::run(args, cx).await,
+            Self::Export(args) | Self::Container(Container::Export(args)) => export::run(args, cx).await,
+            Self::Port(args) | Self::Container(Container::Port(args)) => port::run(args, cx).await,
+            Self::Stats(args) | Self::Container(Container::Stats(args)) => stats::run(args, cx).await,
+            Self::Top(args) | Self::Container(Container::Top(args)) => top::run(args, cx).await,
+            Self::Update(args) | Self::Container(Container::Update(args)) => update::run(args, cx).await,
+            Self::Container(Container::Prune(args)) => prune::containers(args, cx).await,
+            Self::Image(Image::Prune(args)) => prune::images(args, cx).await,
+            Self::Volume(Volume::Prune(args)) => prune::volumes(args, cx).await,
+            Self::System(System::Prune(args)) => prune::system(args, cx).await,
+            Self::Builder(Builder::Prune(args)) => prune::builder(args, cx).await,
+            Self::System(System::Df(args)) => df::run(args, cx).await,
+            Self::Volume(Volume::Create(args)) => volume::create(args, cx).await,
+            Self::Volume(Volume::Ls(args)) => volume::list(args, cx).await,
+            Self::Volume(Volume::Inspect(args)) => volume::inspect(args, cx).await,
+            Self::Volume(Volume::Rm(args)) => volume::remove(args, cx).await,
             Self::Attach(args) | Self::Container(Container::Attach(args)) => attach::run(args, cx).await,
             Self::Start(args) | Self::Container(Container::Start(args)) => start::run(args, cx).await,
             Self::Pause(args) | Self::Container(Container::Pause(args)) => pause::run(args, cx).await,
@@ -125,7 +192,9 @@ impl Verb {
             Self::Image(Image::Inspect(args)) => inspect::run(args.into(), cx).await,
             Self::Events(args) | Self::System(System::Events(args)) => events::run(args, cx).await,
             Self::Kill(args) | Self::Container(Container::Kill(args)) => kill::run(args, cx).await,
-            Self::Build(args) | Self::Image(Image::Build(args)) => build::run(*args, cx).await,
+            Self::Build(args) | Self::Image(Image::Build(args)) | Self::Builder(Builder::Build(args)) => {
+                build::run(*args, cx).await
+            }
             Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
             Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
             Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,
@@ -141,7 +210,18 @@ impl Verb {
 }
 
 /// Commands with several spellings.
-const SPELLINGS: [&[&str]; 21] = [
+const SPELLINGS: &[&[&str]] = &[
+    &["container commit", "commit"],
+    &["container cp", "cp"],
+    &["container create", "create"],
+    &["container diff", "diff"],
+    &["container export", "export"],
+    &["container port", "port"],
+    &["container stats", "stats"],
+    &["container top", "top"],
+    &["container update", "update"],
+    &["volume ls", "volume list"],
+    &["volume rm", "volume remove"],
     &["container pause", "pause"],
     &["container unpause", "unpause"],
     &["container rename", "rename"],
@@ -160,7 +240,7 @@ const SPELLINGS: [&[&str]; 21] = [
     &["image load", "load"],
     &["image tag", "tag"],
     &["image rm", "image remove", "rmi"],
-    &["image build", "build"],
+    &["image build", "builder build", "build"],
     &["system info", "info"],
     &["system events", "events"],
 ];
@@ -196,6 +276,12 @@ fn finish(mut command: clap::Command, path: &str) -> clap::Command {
     if command.has_subcommands() {
         let more = format!("Run '{path} COMMAND --help' for more information on a command.");
         command = command.after_help(more);
+    }
+    // As Docker does it: by name.
+    let mut flags: Vec<String> = command.get_opts().map(|arg| arg.get_id().to_string()).collect();
+    flags.sort();
+    for (place, id) in flags.into_iter().enumerate() {
+        command = command.mut_arg(id, |arg| arg.display_order(place));
     }
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     for name in names {

@@ -4,19 +4,24 @@ use super::context::{Context, daemon_text, is_missing};
 use super::error::{CommandError, Kind, Outcome};
 use super::format::json;
 use super::format::template::{Data, Error, Template};
+use super::volume;
 use crate::client::{Client, ClientError};
+use crate::model::reason::Reason;
 use serde_json::Value;
 
 /// Return low-level information on objects of the engine
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Show a container as a kubelet sees it, through CRI
+    #[arg(long)]
+    cri: bool,
     /// Format output: 'json', or a Go template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
     /// Display total file sizes if the type is container
     #[arg(short, long)]
     size: bool,
-    /// Only inspect objects of the given type (container, image)
+    /// Only inspect objects of the given type (container, image, volume)
     #[arg(long = "type", value_name = "string")]
     kind: Option<String>,
     #[arg(required = true, value_name = "NAME|ID")]
@@ -26,6 +31,9 @@ pub(crate) struct Args {
 /// Display detailed information on one or more containers
 #[derive(Debug, clap::Args)]
 pub(crate) struct ContainerArgs {
+    /// Show it as a kubelet sees it, through CRI
+    #[arg(long)]
+    cri: bool,
     /// Format output: 'json', or a Go template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -52,28 +60,31 @@ enum Search {
     Anything,
     Container,
     Image,
+    Volume,
 }
 
 impl From<ContainerArgs> for Args {
     fn from(args: ContainerArgs) -> Self {
-        let ContainerArgs { format, size, names } = args;
-        Self { format, size, kind: Some("container".to_owned()), names }
+        let ContainerArgs { cri, format, size, names } = args;
+        Self { cri, format, size, kind: Some("container".to_owned()), names }
     }
 }
 
 impl From<ImageArgs> for Args {
     fn from(args: ImageArgs) -> Self {
         let ImageArgs { format, names } = args;
-        Self { format, size: false, kind: Some("image".to_owned()), names }
+        Self { cri: false, format, size: false, kind: Some("image".to_owned()), names }
     }
 }
 
 /// What was found is printed even when something else was not.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let search = match args.kind.as_deref() {
+        None if args.cri => Search::Container,
         None => Search::Anything,
         Some("container") => Search::Container,
         Some("image") => Search::Image,
+        Some("volume") => Search::Volume,
         Some(other) => {
             return Err(CommandError::failed(format!("{other:?} is not a valid value for --type")));
         }
@@ -82,7 +93,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     let mut failures = Vec::new();
     for name in &args.names {
-        match find(client, search, name, args.size).await {
+        match find(client, search, name, &args).await {
             Ok(document) => {
                 if let Err(error) = printer.add(document) {
                     failures.push(error.to_string());
@@ -101,25 +112,39 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     }
 }
 
-async fn find(client: &Client, search: Search, name: &str, size: bool) -> Result<Value, ClientError> {
-    if search != Search::Image {
-        match client.inspect(name, size).await {
-            Err(error) if is_missing(&error) && search == Search::Anything => {}
+async fn find(client: &Client, search: Search, name: &str, args: &Args) -> Result<Value, ClientError> {
+    let any = search == Search::Anything;
+    if args.cri {
+        return client.inspect_cri(name).await;
+    }
+    if any || search == Search::Container {
+        match client.inspect(name, args.size).await {
+            Err(error) if is_missing(&error) && any => {}
             other => return other,
         }
     }
-    client.inspect_image(name).await
+    if any || search == Search::Image {
+        match client.inspect_image(name).await {
+            // A volume may have a name that no image can have.
+            Err(error) if any && matches!(error.reason, Reason::NotFound | Reason::InvalidArgument) => {}
+            other => return other,
+        }
+    }
+    match volume::document(client, name).await? {
+        Some(document) => Ok(document),
+        None => Err(ClientError::new(Reason::NotFound, format!("get {name}: no such volume"))),
+    }
 }
 
 /// An array of documents, or a line for each of them.
-enum Printer {
+pub(crate) enum Printer {
     Array(Vec<Value>),
     Compact(Vec<Value>),
     Lines(Template, String),
 }
 
 impl Printer {
-    fn new(format: Option<&str>) -> Result<Self, CommandError> {
+    pub(crate) fn new(format: Option<&str>) -> Result<Self, CommandError> {
         match format {
             None | Some("") => Ok(Self::Array(Vec::new())),
             Some("json") => Ok(Self::Compact(Vec::new())),
@@ -130,7 +155,7 @@ impl Printer {
         }
     }
 
-    fn add(&mut self, document: Value) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, document: Value) -> Result<(), Error> {
         match self {
             Self::Array(all) | Self::Compact(all) => all.push(document),
             Self::Lines(template, out) => {
@@ -141,7 +166,7 @@ impl Printer {
         Ok(())
     }
 
-    fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         match self {
             Self::Array(all) => json::pretty(&Value::Array(all)) + "\n",
             Self::Compact(all) => Value::Array(all).to_string() + "\n",

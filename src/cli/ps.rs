@@ -5,7 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
-use crate::model::container::{ContainerSummary, ListFilter, Mount, MountKind};
+use crate::model::container::{ContainerSummary, Health, ListFilter, Mount, MountKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -114,7 +114,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
     let fields = json!({
         "Command": quote::go(&command),
         "CreatedAt": moment::long(container.created, zone),
-        "HealthStatus": "",
+        "HealthStatus": container.state.health.map_or("", Health::as_str),
         "ID": if no_trunc { container.id.as_str() } else { container.id.short() },
         "Image": image,
         "Labels": listing::labels(&container.labels),
@@ -135,8 +135,9 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
 fn mount(mount: &Mount, no_trunc: bool) -> String {
     let name = match &mount.kind {
         MountKind::Bind { source, .. } => source,
-        MountKind::Volume { name } => name,
-        MountKind::Tmpfs => &mount.target,
+        MountKind::Volume { name, .. } => name,
+        MountKind::Image { reference } => reference,
+        MountKind::Tmpfs { .. } => &mount.target,
     };
     if no_trunc { name.clone() } else { quote::ellipsis(name, 15) }
 }
@@ -166,14 +167,13 @@ mod tests {
                 finished_at: None,
                 attempt: 0,
                 restart_count: 0,
+                health: None,
             },
             labels: [("team".to_owned(), "x".to_owned())].into(),
-            mounts: vec![Mount {
-                kind: MountKind::Volume { name: "a-volume-with-a-name".into() },
-                target: "/v".into(),
-                read_only: false,
-                propagation: String::new(),
-            }],
+            mounts: vec![Mount::new(
+                MountKind::Volume { name: "a-volume-with-a-name".into(), no_copy: false },
+                "/v",
+            )],
             size: Some((2, 21_470_000)),
             foreign: false,
         }]

@@ -3,11 +3,12 @@
 use super::{Client, ClientError, Version, retry};
 use crate::api;
 use crate::model::container::{
-    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogsOptions, WaitCondition,
+    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogsOptions, Pruned, WaitCondition,
 };
 use crate::model::event::{Event, EventFilter};
 use crate::model::id::ContainerId;
 use crate::model::image::{ImageSummary, LoadOutcome, PullOutcome, Removed};
+use crate::model::system::DiskUsage;
 use crate::model::volume::VolumeSummary;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
@@ -32,10 +33,10 @@ const MAX_ANSWER: usize = 256 << 20;
 const CHUNK: usize = 256 << 10;
 
 /// What a call answers.
-type Answer<T> = Result<T, ClientError>;
+pub(super) type Answer<T> = Result<T, ClientError>;
 
 /// What a call goes on answering.
-type Answers<T> = Result<BoxStream<'static, Answer<T>>, ClientError>;
+pub(super) type Answers<T> = Result<BoxStream<'static, Answer<T>>, ClientError>;
 
 impl Client {
     pub(super) fn containers(&self) -> ContainersClient<Channel> {
@@ -58,7 +59,7 @@ impl Client {
         answer.map(Response::into_inner).map_err(|status| ClientError::from_status(&status, self.address()))
     }
 
-    fn answers<W, T>(&self, answer: Result<Response<Streaming<W>>, Status>) -> Answers<T>
+    pub(super) fn answers<W, T>(&self, answer: Result<Response<Streaming<W>>, Status>) -> Answers<T>
     where
         W: Send + 'static,
         T: TryFrom<W, Error = api::Invalid> + Send + 'static,
@@ -179,7 +180,17 @@ impl Client {
     /// Docker's document.
     pub async fn inspect(&self, container: &str, size: bool) -> Answer<serde_json::Value> {
         let answer = retry::safe(async || {
-            let request = wire::InspectContainerRequest { container: container.to_owned(), size };
+            let request = wire::InspectContainerRequest { container: container.to_owned(), size, cri: false };
+            self.answer(self.containers().inspect(request).await)
+        });
+        Ok(api::document(&answer.await?.document)?)
+    }
+
+    /// A container as a kubelet sees it.
+    pub async fn inspect_cri(&self, container: &str) -> Answer<serde_json::Value> {
+        let answer = retry::safe(async || {
+            let request =
+                wire::InspectContainerRequest { container: container.to_owned(), size: false, cri: true };
             self.answer(self.containers().inspect(request).await)
         });
         Ok(api::document(&answer.await?.document)?)
@@ -269,8 +280,13 @@ impl Client {
     }
 
     /// Rows of `volume ls`.
-    pub async fn volumes(&self) -> Answer<Vec<VolumeSummary>> {
-        let call = async || self.answer(self.volume_service().list(wire::ListVolumesRequest {}).await);
+    pub async fn volumes(
+        &self,
+        filters: BTreeMap<String, Vec<String>>,
+        size: bool,
+    ) -> Answer<Vec<VolumeSummary>> {
+        let request = wire::ListVolumesRequest { filters: api::filters_to(filters), size };
+        let call = async || self.answer(self.volume_service().list(request.clone()).await);
         let answer = retry::safe(call).await?;
         Ok(answer.volumes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
@@ -279,6 +295,26 @@ impl Client {
     pub async fn remove_volume(&self, name: &str, force: bool) -> Answer<()> {
         let request = wire::RemoveVolumeRequest { name: name.to_owned(), force };
         self.answer(self.volume_service().remove(request).await).map(drop)
+    }
+
+    /// Removes the volumes that nobody uses.
+    pub async fn prune_volumes(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Pruned> {
+        let request = wire::PruneRequest { filters: api::filters_to(filters) };
+        self.answer(self.volume_service().prune(request).await).map(Pruned::from)
+    }
+
+    /// Removes the images that nobody uses; and how many bytes that gave.
+    pub async fn prune_images(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<(Vec<Removed>, i64)> {
+        let request = wire::PruneRequest { filters: api::filters_to(filters) };
+        let answer = self.answer(self.image_service().prune(request).await)?;
+        let lines = answer.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok((lines, answer.reclaimed))
+    }
+
+    /// What everything takes.
+    pub async fn disk_usage(&self) -> Answer<DiskUsage> {
+        let call = async || self.answer(self.system().disk_usage(wire::DiskUsageRequest {}).await);
+        Ok(retry::safe(call).await?.try_into()?)
     }
 
     /// The daemon's.

@@ -20,7 +20,7 @@ pub struct ClientError {
 
 impl ClientError {
     /// Of the client itself, or of a daemon that answered.
-    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), disconnected: false }
     }
 

@@ -7,6 +7,7 @@ mod attach;
 mod autostart;
 mod calls;
 mod error;
+mod files;
 mod retry;
 mod transport;
 

@@ -5,6 +5,7 @@ use containerd_client::services::v1 as api;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -87,6 +88,20 @@ pub(super) fn request<T>(message: T) -> Request<T> {
     request
 }
 
+fn spec_of(container: &api::Container) -> Value {
+    let text = container.spec.as_ref().map(|any| any.value.as_slice()).unwrap_or_default();
+    serde_json::from_slice(text).unwrap_or_default()
+}
+
+/// The same; what it makes is kept by a lease.
+pub(super) fn leased<T>(message: T, lease: &str) -> Request<T> {
+    let mut request = request(message);
+    if let Ok(lease) = lease.parse() {
+        request.metadata_mut().insert("containerd-lease", lease);
+    }
+    request
+}
+
 impl Containerd {
     /// To the containerd behind a channel.
     pub fn new(channel: Channel) -> Self {
@@ -163,6 +178,42 @@ impl Containerd {
         .await
         .map_err(EngineError::call("cannot ask for a task"))?;
         Ok(answer.into_inner().process)
+    }
+
+    /// A container's OCI specification.
+    pub(super) async fn spec(&self, container: &str) -> Result<Value, EngineError> {
+        Ok(spec_of(&self.container(container).await?))
+    }
+
+    async fn container(&self, id: &str) -> Result<api::Container, EngineError> {
+        let answer = patiently(|| {
+            let mut containers = self.containers();
+            let message = api::GetContainerRequest { id: id.to_owned() };
+            async move { containers.get(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot look at the container"))?;
+        answer
+            .into_inner()
+            .container
+            .ok_or_else(|| EngineError::Broken(format!("containerd said nothing of container {id}")))
+    }
+
+    /// Sets one annotation of the specification of a container that does not run.
+    pub(super) async fn annotate(&self, id: &str, key: &str, value: String) -> Result<(), EngineError> {
+        let mut container = self.container(id).await?;
+        let mut spec = spec_of(&container);
+        spec["annotations"][key] = Value::String(value);
+        if let Some(any) = &mut container.spec {
+            any.value = spec.to_string().into_bytes();
+        }
+        let message = api::UpdateContainerRequest {
+            container: Some(container),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["spec".to_owned()] }),
+        };
+        let mut containers = self.containers();
+        let answer = containers.update(request(message)).await;
+        answer.map(drop).map_err(EngineError::call("cannot change the container"))
     }
 
     /// Bytes in a snapshot of its own.

@@ -92,6 +92,13 @@ impl Cri {
         .map_err(EngineError::call("failed to start container"))
     }
 
+    /// Its log was renamed: writes to a new one from here on.
+    pub(super) async fn reopen_log(&self, container: &str) -> Result<(), EngineError> {
+        let message = cri::ReopenContainerLogRequest { container_id: container.to_owned() };
+        let answer = self.runtime().reopen_container_log(message).await;
+        answer.map(drop).map_err(EngineError::call("cannot reopen the log"))
+    }
+
     /// Ends what runs in it and takes its network down; the containers stay.
     pub(super) async fn stop_pod(&self, pod: &str) -> Result<(), EngineError> {
         let answer = patiently(|| {

@@ -21,12 +21,13 @@ mod events;
 mod images;
 mod info;
 mod logs;
+mod prune;
 mod reconcile;
 mod rootfs;
 mod volumes;
 
 pub use containerd::{Containerd, NAMESPACE, channel};
-pub use containers::Frames;
+pub use containers::{Archive, Frames};
 pub use error::EngineError;
 
 use crate::model::event::Event;
@@ -166,6 +167,7 @@ impl Engine {
             synced: watch::channel(false).0,
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
+        tokio::spawn(logs::rotate(Arc::downgrade(&inner)));
         Ok(Self(inner))
     }
 

@@ -4,13 +4,14 @@ use super::containerd::request;
 use super::error::EngineError;
 use super::images::Facts;
 use super::{Inner, blocking};
+use crate::sys::mount::{Layer, Mounted};
+use crate::sys::tree::Tree;
 use containerd_client::services::v1::snapshots::{RemoveSnapshotRequest, ViewSnapshotRequest};
 use containerd_client::types::Mount;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 impl Inner {
     /// The number of a group by the image's `/etc/group`.
@@ -21,8 +22,9 @@ impl Inner {
     ) -> Result<Option<i64>, EngineError> {
         let group = group.to_owned();
         self.with_rootfs(image, move |root| {
-            let text = match fs::read_to_string(inside(root, Path::new("/etc/group"))) {
-                Ok(text) => text,
+            let mut text = String::new();
+            match Tree::open(root)?.file(Path::new("/etc/group")) {
+                Ok(mut file) => file.read_to_string(&mut text)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
@@ -43,7 +45,8 @@ impl Inner {
     ) -> Result<(), EngineError> {
         let (from, to) = (from.to_owned(), to.to_owned());
         self.with_rootfs(image, move |root| {
-            let source = inside(root, &from);
+            let inside = Tree::open(root)?.resolve(&from);
+            let source = root.join(inside.strip_prefix("/").unwrap_or(&inside));
             match fs::metadata(&source) {
                 Ok(meta) if meta.is_dir() => copy_dir(&source, &to),
                 Ok(_) => Ok(()),
@@ -54,7 +57,7 @@ impl Inner {
         .await
     }
 
-    async fn with_rootfs<T: Send + 'static>(
+    pub(super) async fn with_rootfs<T: Send + 'static>(
         &self,
         image: &Facts,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -74,82 +77,15 @@ impl Inner {
             .map_err(EngineError::call("cannot look into the image"))?;
         let mounts = answer.into_inner().mounts;
         let base = self.config.run.clone();
-        let result = blocking(move || mounted(&base, &mounts, work)).await;
+        let result = blocking(move || work(Mounted::new(&base, &layers(mounts))?.path())).await;
         snapshots.remove(request(RemoveSnapshotRequest { snapshotter, key })).await.ok();
         result?.map_err(|e| EngineError::Broken(format!("cannot look into the image: {e}")))
     }
 }
 
-/// Mounts, works, unmounts.
-fn mounted<T>(base: &Path, mounts: &[Mount], work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    fs::create_dir_all(base)?;
-    let dir = tempfile::Builder::new().prefix("image-").tempdir_in(base)?;
-    let mut done = 0;
-    let mut answer = Ok(());
-    for each in mounts {
-        answer = mount_one(each, dir.path());
-        if answer.is_err() {
-            break;
-        }
-        done += 1;
-    }
-    let result = answer.and_then(|()| work(dir.path()));
-    for _ in 0..done {
-        umount2(dir.path(), MntFlags::MNT_DETACH)?;
-    }
-    result
-}
-
-fn mount_one(each: &Mount, target: &Path) -> io::Result<()> {
-    let mut flags = MsFlags::empty();
-    let mut data: Vec<&str> = Vec::new();
-    for option in &each.options {
-        match option.as_str() {
-            "ro" => flags |= MsFlags::MS_RDONLY,
-            "rw" => {}
-            "bind" => flags |= MsFlags::MS_BIND,
-            "rbind" => flags |= MsFlags::MS_BIND | MsFlags::MS_REC,
-            other => data.push(other),
-        }
-    }
-    let kind = if flags.contains(MsFlags::MS_BIND) { None } else { Some(each.r#type.as_str()) };
-    let data = data.join(",");
-    let data = if data.is_empty() { None } else { Some(data.as_str()) };
-    Ok(mount(Some(each.source.as_str()), target, kind, flags, data)?)
-}
-
-/// A path of the image below its root. Symbolic links are followed inside the root only.
-fn inside(root: &Path, path: &Path) -> PathBuf {
-    let mut todo: Vec<std::ffi::OsString> = parts(path);
-    let mut done: Vec<std::ffi::OsString> = Vec::new();
-    let mut links = 0;
-    while let Some(part) = todo.pop() {
-        if part == ".." {
-            done.pop();
-            continue;
-        }
-        let here: PathBuf = root.join(done.iter().collect::<PathBuf>()).join(&part);
-        match fs::read_link(&here) {
-            Ok(target) if links < 40 => {
-                links += 1;
-                if target.is_absolute() {
-                    done.clear();
-                }
-                todo.extend(parts(&target));
-            }
-            _ => done.push(part),
-        }
-    }
-    root.join(done.iter().collect::<PathBuf>())
-}
-
-/// The components, last first.
-fn parts(path: &Path) -> Vec<std::ffi::OsString> {
-    path.components()
-        .rev()
-        .filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir))
-        .map(|c| c.as_os_str().to_owned())
-        .collect()
+/// containerd's mounts, as ours.
+pub(super) fn layers(mounts: Vec<Mount>) -> Vec<Layer> {
+    mounts.into_iter().map(|m| Layer { kind: m.r#type, source: m.source, options: m.options }).collect()
 }
 
 fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
@@ -187,18 +123,6 @@ fn own(target: &Path, meta: &fs::Metadata) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_stay_inside() {
-        let root = tempfile::tempdir().unwrap();
-        let at = |p: &str| root.path().join(p);
-        fs::create_dir_all(at("real/sub")).unwrap();
-        symlink("/real", at("absolute")).unwrap();
-        symlink("../../../etc", at("real/up")).unwrap();
-        assert_eq!(inside(root.path(), Path::new("/absolute/sub")), at("real/sub"));
-        assert_eq!(inside(root.path(), Path::new("/real/up/passwd")), at("etc/passwd"));
-        assert_eq!(inside(root.path(), Path::new("/../x")), at("x"));
-    }
 
     #[test]
     fn copies_a_tree() {

@@ -36,13 +36,34 @@ impl Engine {
         Ok(inner.volume_summary(volume))
     }
 
-    /// All volumes by name.
-    pub async fn volumes(&self) -> Result<Vec<VolumeSummary>, EngineError> {
+    /// The volumes that the filters let through, by name.
+    pub async fn volumes(
+        &self,
+        filters: BTreeMap<String, Vec<String>>,
+        size: bool,
+    ) -> Result<Vec<VolumeSummary>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
+        for (key, values) in &filters {
+            let bad = match key.as_str() {
+                "name" | "label" | "driver" => None,
+                "dangling" => values.iter().find(|v| !["true", "1", "false", "0"].contains(&v.as_str())),
+                _ => return Err(EngineError::invalid(format!("invalid filter '{key}'"))),
+            };
+            if let Some(bad) = bad {
+                return Err(EngineError::invalid(format!("invalid filter '{key}={bad}'")));
+            }
+        }
         let volumes: Vec<Volume> =
             inner.book.read().map(|b| b.volumes.values().cloned().collect()).unwrap_or_default();
-        Ok(volumes.into_iter().map(|v| inner.volume_summary(v)).collect())
+        let mut rows: Vec<VolumeSummary> = volumes.into_iter().map(|v| inner.volume_summary(v)).collect();
+        rows.retain(|row| filters.iter().all(|(key, values)| matches(row, key, values)));
+        if size {
+            for row in &mut rows {
+                row.size = Some(inner.volume_size(&row.volume.name).await);
+            }
+        }
+        Ok(rows)
     }
 
     /// Removes a volume that no container uses; with `force` one that is not there is success.
@@ -67,7 +88,21 @@ impl Engine {
 }
 
 fn uses(record: &Record, wanted: &str) -> bool {
-    record.resolved.mounts.iter().any(|m| matches!(&m.kind, MountKind::Volume { name } if name == wanted))
+    record.resolved.mounts.iter().any(|m| matches!(&m.kind, MountKind::Volume { name, .. } if name == wanted))
+}
+
+/// Values of one key are alternatives (labels must all be there).
+fn matches(row: &VolumeSummary, key: &str, values: &[String]) -> bool {
+    let volume = &row.volume;
+    match key {
+        "name" => values.iter().any(|v| volume.name.contains(v.as_str())),
+        "driver" => values.iter().any(|v| v == "local"),
+        "dangling" => values.iter().any(|v| matches!(v.as_str(), "true" | "1") == (row.containers == 0)),
+        _ => values.iter().all(|v| match v.split_once('=') {
+            Some((key, value)) => volume.labels.get(key).is_some_and(|l| l == value),
+            None => volume.labels.contains_key(v),
+        }),
+    }
 }
 
 fn new_volume(name: &str) -> Result<Volume, EngineError> {
@@ -82,7 +117,9 @@ fn new_volume(name: &str) -> Result<Volume, EngineError> {
 impl Inner {
     fn volume_summary(&self, volume: Volume) -> VolumeSummary {
         let mountpoint = self.volume_dir(&volume.name).to_string_lossy().into_owned();
-        VolumeSummary { volume, mountpoint }
+        let users = self.records().iter().filter(|r| uses(r, &volume.name)).count();
+        let containers = i64::try_from(users).unwrap_or(i64::MAX);
+        VolumeSummary { volume, mountpoint, size: None, containers }
     }
 
     /// What is mounted for a volume.
@@ -115,7 +152,7 @@ impl Inner {
         let mut made: Vec<Volume> = Vec::new();
         let _one = self.filling.lock().await;
         for mount in mounts {
-            let MountKind::Volume { name } = &mut mount.kind else { continue };
+            let MountKind::Volume { name, no_copy } = &mut mount.kind else { continue };
             let known = !name.is_empty()
                 && (made.iter().any(|v| v.name == *name)
                     || self.book.read().is_ok_and(|b| b.volumes.contains_key(name.as_str())));
@@ -128,12 +165,38 @@ impl Inner {
                 }
                 made.push(volume);
             }
-            if let Err(error) = self.fill(name, &mount.target, image).await {
+            let filled = match no_copy {
+                true => Ok(()),
+                false => self.fill(name, &mount.target, image).await,
+            };
+            let ready = match filled {
+                Ok(()) => self.check_subpath(name, &mount.subpath).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ready {
                 self.undo_volumes(&made).await;
                 return Err(error);
             }
         }
         Ok(made)
+    }
+
+    /// A folder in a volume must be there, and in the volume: nothing leads out of it.
+    async fn check_subpath(&self, name: &str, subpath: &str) -> Result<(), EngineError> {
+        if subpath.is_empty() {
+            return Ok(());
+        }
+        let dir = self.volume_dir(name);
+        let wanted = dir.join(subpath);
+        let real = blocking(move || -> std::io::Result<bool> {
+            Ok(std::fs::canonicalize(&wanted)?.starts_with(std::fs::canonicalize(&dir)?))
+        });
+        match real.await?.unwrap_or(false) {
+            true => Ok(()),
+            false => Err(EngineError::invalid(format!(
+                "cannot access path {subpath} of volume {name}: no such file or directory"
+            ))),
+        }
     }
 
     /// Takes back what a create that failed has made.

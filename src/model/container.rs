@@ -52,6 +52,156 @@ pub struct ContainerSpec {
     pub open_stdin: bool,
     /// Which ends with the first client's.
     pub stdin_once: bool,
+    /// NIS domain.
+    pub domainname: String,
+    /// `name:address` or `name:host-gateway`, for `/etc/hosts`.
+    pub extra_hosts: Vec<String>,
+    /// Empty parts: the host's.
+    pub dns: Dns,
+    /// More groups of its user, names or numbers.
+    pub group_add: Vec<String>,
+    /// `container[:ro|rw]` whose mounts it has too.
+    pub volumes_from: Vec<String>,
+    /// setrlimit(2)
+    pub ulimits: Vec<Ulimit>,
+    /// sysctl(8) of its own namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of /dev/shm; 0 = 64 MiB.
+    pub shm_size: i64,
+    /// As typed; of `seccomp=FILE` the file's content.
+    pub security_opt: Vec<String>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Whose processes it sees.
+    pub pid: Sharing,
+    /// Whose System V IPC and /dev/shm it has.
+    pub ipc: Sharing,
+    /// Whose host name it has.
+    pub uts: Sharing,
+    /// Whose cgroup tree it sees.
+    pub cgroupns: Sharing,
+    /// A small init is its first process.
+    pub init: bool,
+    /// `None`: the image's.
+    pub health: Option<Healthcheck>,
+    /// Where its output is kept.
+    pub log: LogConfig,
+    /// For the OCI runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// `os[/arch[/variant]]`; empty: the host's.
+    pub platform: String,
+    /// Empty: our own.
+    pub runtime: String,
+    /// Below the delegated cgroup.
+    pub cgroup_parent: String,
+    /// The kernel is not to kill it for its memory.
+    pub oom_kill_disable: bool,
+}
+
+/// Name resolution, as in resolv.conf(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// Addresses.
+    pub servers: Vec<String>,
+    /// Domains.
+    pub searches: Vec<String>,
+    /// `ndots:2` ...
+    pub options: Vec<String>,
+}
+
+/// A limit of setrlimit(2); -1 is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Lower case, without `RLIMIT_`.
+    pub name: String,
+    /// In force.
+    pub soft: i64,
+    /// How far it may be raised.
+    pub hard: i64,
+}
+
+/// A device of the host in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path on the host.
+    pub host: String,
+    /// Absolute path in the container.
+    pub container: String,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// Whose namespace a container has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// What is usual.
+    #[default]
+    Default,
+    /// Its own.
+    Private,
+    /// Its own, which others may join.
+    Shareable,
+    /// Its own, without /dev/shm.
+    None,
+    /// The host's.
+    Host,
+    /// Another container's: its name or ID.
+    Container(String),
+}
+
+/// How it is found out whether a container is well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Healthcheck {
+    /// `CMD` and words, `CMD-SHELL` and a text, `NONE`; empty: the image's.
+    pub test: Vec<String>,
+    /// Between two.
+    pub interval: Option<Duration>,
+    /// Of one.
+    pub timeout: Option<Duration>,
+    /// In which failures do not count.
+    pub start_period: Option<Duration>,
+    /// Between two in the start period.
+    pub start_interval: Option<Duration>,
+    /// Failures in a row; 0 = 3.
+    pub retries: u32,
+}
+
+/// What the checks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not known yet.
+    Starting,
+    /// The last one went well.
+    Healthy,
+    /// Too many failed in a row.
+    Unhealthy,
+}
+
+impl Health {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// Where a container's output is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogConfig {
+    /// Empty is `json-file`; or `none`.
+    pub driver: String,
+    /// `max-size`, `max-file`.
+    pub options: BTreeMap<String, String>,
 }
 
 /// One more process in a running container.
@@ -84,6 +234,26 @@ pub struct Mount {
     pub read_only: bool,
     /// Empty or one of `[r]private`, `[r]shared`, `[r]slave`.
     pub propagation: String,
+    /// A bind mount without the mounts below.
+    #[serde(default)]
+    pub non_recursive: bool,
+    /// A folder in the volume or image; empty: all of it.
+    #[serde(default)]
+    pub subpath: String,
+}
+
+impl Mount {
+    /// A writable mount without options.
+    pub fn new(kind: MountKind, target: impl Into<String>) -> Self {
+        Self {
+            kind,
+            target: target.into(),
+            read_only: false,
+            propagation: String::new(),
+            non_recursive: false,
+            subpath: String::new(),
+        }
+    }
 }
 
 /// What a mount brings.
@@ -101,9 +271,21 @@ pub enum MountKind {
     Volume {
         /// Name, or empty.
         name: String,
+        /// It is not filled from the image.
+        #[serde(default)]
+        no_copy: bool,
     },
     /// Memory.
-    Tmpfs,
+    Tmpfs {
+        /// Of tmpfs(5), and flags of mount(8).
+        #[serde(default)]
+        options: Vec<String>,
+    },
+    /// An image's files, read-only.
+    Image {
+        /// As typed.
+        reference: String,
+    },
 }
 
 /// Limits. Zero means unlimited.
@@ -122,6 +304,29 @@ pub struct Resources {
     pub cpuset_cpus: String,
     /// Number of processes.
     pub pids_limit: i64,
+    /// Bytes that are left to it when memory is short.
+    pub memory_reservation: i64,
+    /// Microseconds.
+    pub cpu_period: i64,
+    /// Microseconds in each period.
+    pub cpu_quota: i64,
+    /// A list such as `0-1`.
+    pub cpuset_mems: String,
+    /// 10 to 1000.
+    pub blkio_weight: i64,
+    /// Of single devices.
+    pub blkio_rates: Vec<DeviceRate>,
+}
+
+/// A limit on one block device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// Of the host.
+    pub path: String,
+    /// `rbps`, `wbps`, `riops`, `wiops` or `weight`.
+    pub kind: String,
+    /// Per second, or a weight.
+    pub rate: i64,
 }
 
 /// `--restart`
@@ -198,6 +403,8 @@ pub struct ContainerState {
     pub attempt: u32,
     /// Restarts by policy.
     pub restart_count: u32,
+    /// `None`: it has no checks, or does not run.
+    pub health: Option<Health>,
 }
 
 /// One row of `ps`.
@@ -305,3 +512,78 @@ pub struct LogEntry {
 
 /// Time that a container has to stop when nothing else was said.
 pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What ps(1) says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// Columns.
+    pub titles: Vec<String>,
+    /// One per process.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// Figures of one container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Stable identifier.
+    pub id: String,
+    /// Without a leading slash.
+    pub name: String,
+    /// It runs, and the host counts.
+    pub known: bool,
+    /// Nanoseconds used since the start.
+    pub cpu_nanos: u64,
+    /// Over the last second; 100 is one CPU.
+    pub cpu_percent: f64,
+    /// Bytes, without inactive file cache.
+    pub memory_usage: u64,
+    /// Bytes; the host's memory where there is no limit.
+    pub memory_limit: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Bytes read from and written to block devices.
+    pub block: (u64, u64),
+    /// Bytes received and sent.
+    pub net: (u64, u64),
+    /// Of the host.
+    pub online_cpus: u32,
+}
+
+/// What `commit` is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// Empty: the image has no name.
+    pub reference: String,
+    /// Who made it.
+    pub author: String,
+    /// Why.
+    pub comment: String,
+    /// Instructions of a Dockerfile.
+    pub changes: Vec<String>,
+    /// It runs on meanwhile.
+    pub no_pause: bool,
+}
+
+/// A path in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathStat {
+    /// Its last component.
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// Of stat(2).
+    pub mode: u32,
+    /// Last change of its content.
+    pub modified: Option<Timestamp>,
+    /// Where a symbolic link leads, resolved in the container; else empty.
+    pub link_target: String,
+}
+
+/// What `prune` removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// IDs or names.
+    pub deleted: Vec<String>,
+    /// Bytes.
+    pub reclaimed: i64,
+}

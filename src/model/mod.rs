@@ -1,5 +1,6 @@
 //! Plain nouns: parse, validate, display. No IO, no async, nothing of ours imported.
 
+pub mod amendment;
 pub mod attach;
 pub mod container;
 pub mod event;

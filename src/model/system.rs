@@ -1,5 +1,6 @@
 //! The daemon and what it is made of.
 
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// What `version` says of the server.
@@ -21,4 +22,38 @@ pub struct Version {
     pub kernel_version: String,
     /// containerd, buildkit, runc -> version
     pub components: BTreeMap<String, String>,
+}
+
+/// What everything takes on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Images.
+    pub images: Vec<UsageRow>,
+    /// Containers: what they wrote.
+    pub containers: Vec<UsageRow>,
+    /// Volumes.
+    pub volumes: Vec<UsageRow>,
+    /// Bytes of all images, each layer once.
+    pub layers_size: i64,
+}
+
+/// One thing on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageRow {
+    /// ID, or a volume's name.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// Bytes that others have too.
+    pub shared_size: i64,
+    /// How many containers use it.
+    pub containers: i64,
+    /// It is in use.
+    pub active: bool,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// An image's names, a container's image.
+    pub more: String,
 }

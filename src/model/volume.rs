@@ -24,4 +24,8 @@ pub struct VolumeSummary {
     pub volume: Volume,
     /// On the engine's host.
     pub mountpoint: String,
+    /// Bytes; `None` unless asked for.
+    pub size: Option<i64>,
+    /// How many use it.
+    pub containers: i64,
 }

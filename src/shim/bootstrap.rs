@@ -3,11 +3,12 @@
 
 use super::publisher::{Publisher, timestamp};
 use super::reaper::Reaper;
-use super::runc::Runc;
+use super::runc::{self, Runc};
 use super::service::Service;
-use super::{Shared, attach, log, rootfs};
+use super::{Shared, attach, log};
 use crate::config::env;
 use crate::model::attach::socket_name;
+use crate::sys::mount;
 use containerd_shim_protos::TASK_API_VERSION;
 use containerd_shim_protos::api::DeleteResponse;
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
@@ -223,8 +224,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
 fn delete(flags: &Flags) -> io::Result<()> {
     let dir = directory()?;
     let root = runc_root(&dir, &flags.namespace);
-    let runc = std::env::current_exe()?.with_file_name("k3c-runc");
-    let outcome = Command::new(runc)
+    let outcome = Command::new(runc::program()?)
         .arg("--root")
         .arg(&root)
         .args(["delete", "--force", &flags.id])
@@ -238,7 +238,7 @@ fn delete(flags: &Flags) -> io::Result<()> {
     let _ = std::fs::remove_dir_all(root.join(&flags.id));
     let bundle =
         if flags.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&flags.bundle) };
-    if let Err(error) = rootfs::unmount(&bundle.join("rootfs")) {
+    if let Err(error) = mount::unmount(&bundle.join("rootfs")) {
         log(&format!("cannot unmount the root of {}: {error}", flags.id));
     }
     let answer = DeleteResponse {
@@ -251,8 +251,7 @@ fn delete(flags: &Flags) -> io::Result<()> {
 
 /// What runc can do is what we can do.
 fn info() -> io::Result<()> {
-    let runc = std::env::current_exe()?.with_file_name("k3c-runc");
-    let features = Command::new(runc).arg("features").stdin(Stdio::null()).output()?;
+    let features = Command::new(runc::program()?).arg("features").stdin(Stdio::null()).output()?;
     let mut info = RuntimeInfo { name: "io.containerd.k3c.v1".to_owned(), ..Default::default() };
     if features.status.success() {
         info.features = Some(Any {

@@ -1,14 +1,15 @@
 //! A container and its processes: made by runc, then followed by us.
 
+use super::adapt;
+use super::amend;
 use super::cgroup::Cgroup;
 use super::console::Console;
 use super::hub::Hub;
 use super::reaper::Exit;
-use super::rootfs::{self, Layer};
 use super::runc::{RuncError, Stdio3};
-use super::runtime;
 use super::stdio::{self, Ends, Paths};
 use super::{Shared, log};
+use crate::sys::mount::{self, Layer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub(super) enum ContainerError {
     Refused(&'static str),
     #[error("cannot freeze the container: {0}")]
     Freeze(#[source] io::Error),
+    #[error("cannot read the annotation {annotation}: {source}", annotation = crate::model::amendment::ANNOTATION)]
+    Amendment { source: serde_json::Error },
 }
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
@@ -179,12 +182,13 @@ impl Container {
         let mut spec: Value = std::fs::read(&config)
             .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
             .map_err(file("read", &config))?;
-        runtime::adapt(&mut spec, &runtime::probe());
+        amend::amend(&mut spec, &shared.runc.init())?;
+        adapt::adapt(&mut spec, &adapt::probe());
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
         let root = bundle.join("rootfs");
         if !layers.is_empty() {
             std::fs::create_dir_all(&root).map_err(file("make", &root))?;
-            rootfs::mount_all(layers, &root).map_err(file("mount", &root))?;
+            mount::mount_all(layers, &root).map_err(file("mount", &root))?;
         }
         let hub = shared.hub(id, "");
         let init = Arc::new(Process::new(String::new(), paths, hub, None));
@@ -292,7 +296,7 @@ impl Container {
         let mut spec: Value =
             serde_json::from_slice(process.spec.as_deref().unwrap_or(b"{}")).unwrap_or_default();
         let mut whole = serde_json::json!({ "process": spec });
-        runtime::adapt(&mut whole, &runtime::probe());
+        adapt::adapt(&mut whole, &adapt::probe());
         spec = whole["process"].take();
         std::fs::write(&path, spec.to_string()).map_err(file("write", &path))?;
         let args: Vec<OsString> = vec!["--process".into(), path.clone().into(), "--detach".into()];
@@ -350,7 +354,7 @@ impl Container {
         let _ = std::fs::remove_dir_all(shared.runc.root.join(&self.id));
         if self.has_rootfs {
             let root = self.bundle.join("rootfs");
-            let done = tokio::task::spawn_blocking(move || rootfs::unmount(&root)).await;
+            let done = tokio::task::spawn_blocking(move || mount::unmount(&root)).await;
             if let Ok(Err(error)) = done {
                 log(&format!("cannot unmount the root of {}: {error}", self.id));
             }

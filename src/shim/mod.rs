@@ -8,13 +8,16 @@
 //! ```
 //!
 //! It lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
-//! client goes on where it was. [`runtime`] takes out of a specification what this host cannot apply. It is also
+//! client goes on where it was. `amend` puts into a specification what CRI has no words for, `adapt` takes out what this
+//! host cannot apply. It is also
 //! `io.containerd.runc.v2` for those who ask for that by name: buildkitd and `ctr`.
 //!
 //! It is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
 //! reaper for everything), and a hundred crates of it (D-Bus among them) are not wanted in every pod's process.
 //! One thread does everything; file systems are unmounted beside it.
 
+mod adapt;
+mod amend;
 mod attach;
 mod bootstrap;
 mod cgroup;
@@ -23,9 +26,7 @@ mod container;
 mod hub;
 mod publisher;
 mod reaper;
-mod rootfs;
 mod runc;
-pub mod runtime;
 mod service;
 mod stdio;
 

@@ -7,7 +7,14 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 
 /// The program, beside us.
-const PROGRAM: &str = "k3c-runc";
+const PROGRAM: &str = "runc";
+/// The init of `--init`, beside us.
+const INIT: &str = "k3c-init";
+
+/// Where the program is.
+pub(super) fn program() -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(PROGRAM))
+}
 
 /// How runc is called.
 #[derive(Clone, Debug)]
@@ -37,8 +44,12 @@ pub(super) enum RuncError {
 
 impl Runc {
     pub(super) fn new(root: PathBuf, reaper: Reaper) -> std::io::Result<Self> {
-        let program = std::env::current_exe()?.with_file_name(PROGRAM);
-        Ok(Self { program, root, reaper })
+        Ok(Self { program: program()?, root, reaper })
+    }
+
+    /// The init that containers may have.
+    pub(super) fn init(&self) -> PathBuf {
+        self.program.with_file_name(INIT)
     }
 
     /// Calls it and waits. `log` is a file for its messages, made by it.

@@ -1,13 +1,13 @@
 //! containerd's task service (runtime v2, task API v3) for all containers of a pod.
 
 use super::Shared;
+use super::adapt;
 use super::container::{Container, ContainerError, Process, Stage};
 use super::publisher::timestamp;
 use super::reaper::Exit;
-use super::rootfs::Layer;
 use super::runc::Stdio3;
-use super::runtime;
 use super::stdio::Paths;
+use crate::sys::mount::Layer;
 use async_trait::async_trait;
 use containerd_shim_protos::api as shim;
 use containerd_shim_protos::events::task as events;
@@ -341,7 +341,7 @@ impl Task for Service {
         let invalid = |e: std::io::Error| refuse(Code::INVALID_ARGUMENT, format!("resources: {e}"));
         let resources: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| invalid(e.into()))?;
         let mut spec = serde_json::json!({ "linux": { "resources": resources } });
-        runtime::adapt(&mut spec, &runtime::probe());
+        adapt::adapt(&mut spec, &adapt::probe());
         let path = container.bundle.join("update.json");
         std::fs::write(&path, spec["linux"]["resources"].to_string()).map_err(invalid)?;
         let log = container.bundle.join("update.log.json");

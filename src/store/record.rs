@@ -1,6 +1,6 @@
 //! What the engine remembers of one container.
 
-use crate::model::container::{ContainerSpec, Mount, Status};
+use crate::model::container::{ContainerSpec, Health, Healthcheck, Mount, Status};
 use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,34 @@ pub struct Record {
     pub restart_count: u32,
     /// Next pause before a restart by policy, in milliseconds.
     pub backoff_ms: u64,
+    /// What the checks of this attempt said.
+    #[serde(default)]
+    pub health: HealthLog,
+}
+
+/// The last health checks of an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthLog {
+    /// `None`: there are no checks.
+    pub status: Option<Health>,
+    /// Failures in a row.
+    pub failing: u32,
+    /// The last five.
+    pub probes: Vec<Probe>,
+}
+
+/// One health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// When it began.
+    pub start: Timestamp,
+    /// When it was over.
+    pub end: Timestamp,
+    /// 0 is well; -1: it took too long.
+    pub code: i32,
+    /// The beginning of what it wrote.
+    pub output: String,
 }
 
 /// How an attempt went.
@@ -102,6 +130,8 @@ pub struct Resolved {
     pub exposed: Vec<String>,
     /// Never empty.
     pub stop_signal: String,
+    /// How it is found out whether it is well; `None`: not at all.
+    pub health: Option<Healthcheck>,
     /// Limits that this host cannot apply, in words.
     pub warnings: Vec<String>,
     /// Their names, as in Docker's `HostConfig`.

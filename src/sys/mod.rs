@@ -8,6 +8,8 @@ pub mod inherit;
 #[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
+pub mod mount;
+#[cfg(target_os = "linux")]
 pub mod packet;
 #[cfg(target_os = "linux")]
 pub mod poll;
@@ -15,3 +17,5 @@ pub mod poll;
 pub mod process;
 #[cfg(unix)]
 pub mod session;
+#[cfg(target_os = "linux")]
+pub mod tree;

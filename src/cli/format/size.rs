@@ -5,6 +5,24 @@ pub(crate) fn human(bytes: i64) -> String {
     scaled(bytes, 3)
 }
 
+/// `64MiB`: binary, four significant digits.
+pub(crate) fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{}{}", significant(value, 4), UNITS[unit])
+}
+
+/// As [`human`], with four significant digits: what was reclaimed.
+pub(crate) fn reclaimed(bytes: i64) -> String {
+    scaled(bytes, 4)
+}
+
 fn scaled(bytes: i64, digits: usize) -> String {
     const UNITS: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]

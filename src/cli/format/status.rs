@@ -1,7 +1,7 @@
 //! The STATUS column of `ps`.
 
 use super::duration;
-use crate::model::container::{ContainerState, Status};
+use crate::model::container::{ContainerState, Health, Status};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -10,7 +10,15 @@ pub(crate) fn status(state: &ContainerState, now: Timestamp) -> String {
     let since = |then: Option<Timestamp>| duration::human(elapsed(then, now));
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Running => {
+            let health = match state.health {
+                None => "",
+                Some(Health::Starting) => " (health: starting)",
+                Some(Health::Healthy) => " (healthy)",
+                Some(Health::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{health}", since(state.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Removing => "Removal In Progress".to_owned(),
@@ -42,6 +50,7 @@ mod tests {
             finished_at: Timestamp::from_second(9_997).ok(),
             attempt: 0,
             restart_count: 0,
+            health: None,
         };
         let cases = [
             (Status::Created, "Created"),

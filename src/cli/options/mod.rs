@@ -1,6 +1,8 @@
 //! Values of flags, from text to model types. Pure: what the user's machine adds comes in as a [`Host`].
 
+pub(crate) mod container;
 pub(crate) mod env;
+pub(crate) mod kinds;
 pub(crate) mod mount;
 pub(crate) mod mount_flag;
 pub(crate) mod restart;

@@ -55,11 +55,11 @@ pub(crate) fn parse(spec: &str, host: &Host) -> Result<Parsed, Error> {
     };
     let invalid = |why: String| Error::Invalid { spec: spec.to_owned(), why };
     let kind = match source {
-        None => MountKind::Volume { name: String::new() },
+        None => MountKind::Volume { name: String::new(), no_copy: false },
         Some(source) if is_path(source) => {
             MountKind::Bind { source: absolute(source, spec, host)?, create: true }
         }
-        Some(name) if is_name(name) => MountKind::Volume { name: name.clone() },
+        Some(name) if is_name(name) => MountKind::Volume { name: name.clone(), no_copy: false },
         Some(name) => return Err(Error::Name(name.clone())),
     };
     let word = if matches!(kind, MountKind::Bind { .. }) { "bind" } else { "volume" };
@@ -74,10 +74,7 @@ pub(crate) fn parse(spec: &str, host: &Host) -> Result<Parsed, Error> {
             "invalid mount config for type \"{word}\": invalid specification: destination can't be '/'"
         )));
     }
-    let mut parsed = Parsed {
-        mount: Mount { kind, target, read_only: false, propagation: String::new() },
-        relabel: false,
-    };
+    let mut parsed = Parsed { mount: Mount::new(kind, target), relabel: false };
     if let Some(options) = options {
         apply(options, &mut parsed).map_err(invalid)?;
     }
@@ -177,7 +174,10 @@ fn apply(options: &str, parsed: &mut Parsed) -> Result<(), String> {
             }
             // Of meaning only to file sharing with a virtual machine.
             "consistent" | "cached" | "delegated" if bind => {}
-            "nocopy" | "volume-nocopy" => return Err(format!("option {option} is not supported yet")),
+            "nocopy" => match &mut parsed.mount.kind {
+                MountKind::Volume { no_copy, .. } => *no_copy = true,
+                _ => return Err(invalid()),
+            },
             _ => return Err(invalid()),
         }
     }
@@ -194,16 +194,11 @@ mod tests {
     }
 
     fn bind(source: &str, target: &str) -> Mount {
-        Mount {
-            kind: MountKind::Bind { source: source.into(), create: true },
-            target: target.into(),
-            read_only: false,
-            propagation: String::new(),
-        }
+        Mount::new(MountKind::Bind { source: source.into(), create: true }, target)
     }
 
     fn volume(name: &str, target: &str) -> Mount {
-        Mount { kind: MountKind::Volume { name: name.into() }, ..bind("", target) }
+        Mount::new(MountKind::Volume { name: name.into(), no_copy: false }, target)
     }
 
     #[test]
@@ -237,7 +232,7 @@ mod tests {
             ("/a:/b:bogus", "invalid volume specification: '/a:/b:bogus': invalid mode: bogus"),
             ("/a:/b:ro,rw", "invalid volume specification: '/a:/b:ro,rw': invalid mode: ro,rw"),
             ("vol:/b:shared", "invalid volume specification: 'vol:/b:shared': invalid mode: shared"),
-            ("vol:/b:nocopy", "option nocopy is not supported yet"),
+            ("/a:/b:nocopy", "invalid mode: nocopy"),
             ("/a:b", "invalid mount path: 'b' mount path must be absolute"),
             ("/a:/", "destination can't be '/'"),
             ("v!:/b", "create v!: \"v!\" includes invalid characters for a local volume name"),

@@ -8,7 +8,7 @@ use super::super::attach::ended;
 use super::super::context::Context;
 use super::super::error::{CommandError, Outcome};
 use super::super::streams::{Ended, Joined, Options as Streams};
-use super::{engine_refused, not_started};
+use super::{VERB, engine_refused, not_started};
 use crate::client::{Client, Wanted};
 use crate::model::container::WaitCondition;
 use crate::model::id::ContainerId;
@@ -54,7 +54,7 @@ pub(super) async fn run(id: &ContainerId, options: Options, client: &Client, cx:
         Ended::Detached => return Ok(()),
     };
     if options.remove {
-        client.wait(id.as_str(), WaitCondition::Removed).await.map_err(|e| engine_refused(&e))?;
+        client.wait(id.as_str(), WaitCondition::Removed).await.map_err(|e| engine_refused(&e, VERB))?;
     }
     match code {
         0 => Ok(()),

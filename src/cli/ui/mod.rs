@@ -19,6 +19,8 @@ pub(crate) struct Ui {
 pub(crate) struct Terminals {
     /// Standard input.
     pub(crate) stdin: bool,
+    /// Standard output.
+    pub(crate) stdout: bool,
     /// Standard error.
     pub(crate) stderr: bool,
 }
@@ -26,7 +28,11 @@ pub(crate) struct Terminals {
 impl Ui {
     /// Our own standard streams.
     pub(crate) fn stdio() -> Self {
-        let terminals = Terminals { stdin: io::stdin().is_terminal(), stderr: io::stderr().is_terminal() };
+        let terminals = Terminals {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
         Self::new(Box::new(io::stdout()), Box::new(io::stderr()), terminals)
     }
 

@@ -1,22 +1,28 @@
 //! An attempt: the pod and the container that realise a record for one run.
 
 use super::limits::limits;
+use super::security::{self, Seccomp};
 use crate::engine::cri::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
 use crate::engine::{Inner, blocking};
-use crate::model::container::{Mount, MountKind};
+use crate::model::amendment::{ANNOTATION, Amendment};
+use crate::model::container::{ContainerSpec, Device, Dns, Mount, MountKind, Sharing, Status};
 use crate::model::name;
+use crate::model::reason::Reason;
 use crate::model::signal;
 use crate::proto::cri;
 use crate::store::Record;
 use cri::security_profile::ProfileType;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 /// The log's name in an attempt's directory.
 pub(in crate::engine) const LOG: &str = "container.log";
+
+/// A seccomp profile's name among a container's own files.
+const SECCOMP: &str = "seccomp.json";
 
 /// What Docker hides of /proc and /sys.
 const MASKED: &[&str] = &[
@@ -64,6 +70,8 @@ impl Inner {
         })
         .await??;
         let user = self.user(record, image).await?;
+        let groups = self.more_groups(record, image).await?;
+        self.write_seccomp(record).await?;
         let pod = self.pod_config(record);
         record.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
         record.address = self.cri.pod_address(&record.pod).await?;
@@ -71,7 +79,7 @@ impl Inner {
         tokio::fs::write(&hosts, hosts_file(record))
             .await
             .map_err(EngineError::file("cannot write", &hosts))?;
-        let config = self.container_config(record, user);
+        let config = self.container_config(record, user, groups)?;
         record.container = self.cri.create_container(&record.pod, &config, &pod).await?;
         record.used = false;
         record.pid = 0;
@@ -99,8 +107,12 @@ impl Inner {
     }
 
     fn pod_config(&self, record: &Record) -> cri::PodSandboxConfig {
-        let dns = (!self.config.dns.is_empty())
-            .then(|| cri::DnsConfig { servers: self.config.dns.clone(), ..Default::default() });
+        let spec = &record.spec;
+        let amendment = Amendment {
+            domainname: spec.domainname.clone(),
+            host_uts: spec.uts == Sharing::Host,
+            ..Amendment::default()
+        };
         cri::PodSandboxConfig {
             metadata: Some(cri::PodSandboxMetadata {
                 name: name::pod(&record.name),
@@ -110,13 +122,16 @@ impl Inner {
             }),
             hostname: record.resolved.hostname.clone(),
             log_directory: self.log_dir(record, record.attempt).to_string_lossy().into_owned(),
-            dns_config: dns,
+            dns_config: self.dns(&spec.dns),
+            annotations: annotation(&amendment),
             labels: Self::labels(record),
             linux: Some(cri::LinuxPodSandboxConfig {
+                cgroup_parent: cgroup_parent(&spec.cgroup_parent),
+                sysctls: spec.sysctls.clone().into_iter().collect(),
                 security_context: Some(cri::LinuxSandboxSecurityContext {
-                    namespace_options: Some(namespaces()),
-                    privileged: record.spec.privileged,
-                    seccomp: Some(seccomp(false)),
+                    namespace_options: Some(namespaces(spec)),
+                    privileged: spec.privileged,
+                    seccomp: Some(seccomp(&Seccomp::Default, None)),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -125,10 +140,16 @@ impl Inner {
         }
     }
 
-    fn container_config(&self, record: &Record, user: User) -> cri::ContainerConfig {
+    fn container_config(
+        &self,
+        record: &Record,
+        user: User,
+        groups: Vec<i64>,
+    ) -> Result<cri::ContainerConfig, EngineError> {
         let spec = &record.spec;
         let resolved = &record.resolved;
-        let mut mounts: Vec<cri::Mount> = resolved.mounts.iter().map(|m| self.cri_mount(m)).collect();
+        let security = security::parse(&spec.security_opt)?;
+        let mut mounts: Vec<cri::Mount> = resolved.mounts.iter().filter_map(|m| self.cri_mount(m)).collect();
         if !mounts.iter().any(|m| m.container_path == "/etc/hosts") {
             mounts.push(cri::Mount {
                 container_path: "/etc/hosts".to_owned(),
@@ -137,10 +158,29 @@ impl Inner {
                 ..Default::default()
             });
         }
+        // Who cannot make devices gets the host's own, bound.
+        let rootless = self.config.rootless;
+        mounts.extend(spec.devices.iter().filter(|_| rootless).map(|device| cri::Mount {
+            container_path: device.container.clone(),
+            host_path: device.host.clone(),
+            readonly: !device.permissions.contains('w'),
+            ..Default::default()
+        }));
         let hidden = |paths: &[&str]| {
-            if spec.privileged { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() }
+            if spec.privileged || security.unmasked {
+                Vec::new()
+            } else {
+                paths.iter().map(|p| (*p).to_owned()).collect()
+            }
         };
-        cri::ContainerConfig {
+        let mut resources = limits(&spec.resources, &self.config.controllers).resources;
+        if let Some(score) = spec.oom_score_adj {
+            resources.get_or_insert_default().oom_score_adj = score.into();
+        }
+        let kept = spec.log.driver != "none";
+        let unconfined = spec.privileged || security.seccomp == Seccomp::Unconfined;
+        let seccomp_off = if unconfined { &Seccomp::Unconfined } else { &security.seccomp };
+        Ok(cri::ContainerConfig {
             metadata: Some(cri::ContainerMetadata { name: "container".to_owned(), attempt: record.attempt }),
             image: Some(cri::ImageSpec { image: resolved.config_digest.clone(), ..Default::default() }),
             command: [resolved.entrypoint.clone(), resolved.command.clone()].concat(),
@@ -153,11 +193,13 @@ impl Inner {
                 .collect(),
             mounts,
             labels: Self::labels(record),
-            log_path: LOG.to_owned(),
+            log_path: if kept { LOG.to_owned() } else { String::new() },
+            annotations: annotation(&container_amendment(record)),
+            devices: if rootless { Vec::new() } else { spec.devices.iter().map(cri_device).collect() },
             tty: spec.tty,
             stdin: spec.open_stdin,
             linux: Some(cri::LinuxContainerConfig {
-                resources: limits(&spec.resources, &self.config.controllers).resources,
+                resources,
                 security_context: Some(cri::LinuxContainerSecurityContext {
                     capabilities: Some(cri::Capability {
                         add_capabilities: spec.cap_add.clone(),
@@ -165,27 +207,39 @@ impl Inner {
                         ..Default::default()
                     }),
                     privileged: spec.privileged,
-                    namespace_options: Some(namespaces()),
+                    namespace_options: Some(namespaces(spec)),
+                    supplemental_groups: groups,
+                    no_new_privs: security.no_new_privileges,
+                    apparmor: apparmor(&security.apparmor),
                     run_as_user: user.uid.map(|value| cri::Int64Value { value }),
                     run_as_username: user.name,
                     run_as_group: user.gid.map(|value| cri::Int64Value { value }),
                     readonly_rootfs: spec.read_only,
                     masked_paths: hidden(MASKED),
                     readonly_paths: hidden(READ_ONLY),
-                    seccomp: Some(seccomp(spec.privileged)),
+                    seccomp: Some(seccomp(seccomp_off, Some(&self.own_dir(record)))),
                     ..Default::default()
                 }),
             }),
             ..Default::default()
-        }
+        })
     }
 
-    fn cri_mount(&self, mount: &Mount) -> cri::Mount {
+    /// A tmpfs is none of CRI's: see [`container_amendment`].
+    fn cri_mount(&self, mount: &Mount) -> Option<cri::Mount> {
         let source = match &mount.kind {
             MountKind::Bind { source, .. } => self.host_path(source),
-            MountKind::Volume { name } => self.volume_dir(name),
-            // Refused by `create`.
-            MountKind::Tmpfs => PathBuf::new(),
+            MountKind::Volume { name, .. } => self.volume_dir(name).join(&mount.subpath),
+            MountKind::Image { reference } => {
+                return Some(cri::Mount {
+                    container_path: mount.target.clone(),
+                    image: Some(cri::ImageSpec { image: reference.clone(), ..Default::default() }),
+                    image_sub_path: mount.subpath.clone(),
+                    readonly: true,
+                    ..Default::default()
+                });
+            }
+            MountKind::Tmpfs { .. } => return None,
         };
         let propagation = match mount.propagation.trim_start_matches('r') {
             "shared" => cri::MountPropagation::PropagationBidirectional,
@@ -196,14 +250,98 @@ impl Inner {
         let recursive = mount.read_only
             && propagation == cri::MountPropagation::PropagationPrivate
             && self.recursive_read_only.load(Ordering::Relaxed);
-        cri::Mount {
+        Some(cri::Mount {
             container_path: mount.target.clone(),
             host_path: source.to_string_lossy().into_owned(),
             readonly: mount.read_only,
             recursive_read_only: recursive,
             propagation: propagation.into(),
             ..Default::default()
+        })
+    }
+
+    /// What was asked for, with the host's in the place of what was not; `None`: all is the host's.
+    fn dns(&self, asked: &Dns) -> Option<cri::DnsConfig> {
+        let mut servers = asked.servers.clone();
+        if servers.is_empty() {
+            servers.clone_from(&self.config.dns);
         }
+        if servers.is_empty() && asked.searches.is_empty() && asked.options.is_empty() {
+            return None;
+        }
+        let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let words = |key: &str| -> Vec<String> {
+            host.lines()
+                .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(char::is_whitespace))
+                .flat_map(str::split_whitespace)
+                .map(str::to_owned)
+                .collect()
+        };
+        if servers.is_empty() {
+            servers = words("nameserver");
+        }
+        let mut searches = if asked.searches.is_empty() { words("search") } else { asked.searches.clone() };
+        searches.retain(|domain| domain != ".");
+        let options = if asked.options.is_empty() { words("options") } else { asked.options.clone() };
+        Some(cri::DnsConfig { servers, searches, options })
+    }
+
+    /// The numbers of the groups that its user is in besides.
+    async fn more_groups(&self, record: &Record, image: &Facts) -> Result<Vec<i64>, EngineError> {
+        let mut all = Vec::new();
+        for group in &record.spec.group_add {
+            all.push(match group.parse::<i64>() {
+                Ok(gid) => gid,
+                Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| no_group(group))?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// CRI takes a profile as a file, in the runtime's form.
+    async fn write_seccomp(&self, record: &Record) -> Result<(), EngineError> {
+        let spec = &record.spec;
+        let Seccomp::Profile(docker) = security::parse(&spec.security_opt)?.seccomp else { return Ok(()) };
+        let profile = security::profile(&docker, &spec.cap_add, &spec.cap_drop)?;
+        let path = self.own_dir(record).join(SECCOMP);
+        tokio::fs::write(&path, profile.to_string()).await.map_err(EngineError::file("cannot write", &path))
+    }
+
+    /// Tells the shim whose namespaces it joins: their processes are known only now.
+    pub(super) async fn join_others(&self, record: &Record) -> Result<(), EngineError> {
+        let mut amendment = container_amendment(record);
+        for (kind, sharing) in [("pid", &record.spec.pid), ("ipc", &record.spec.ipc)] {
+            let Sharing::Container(who) = sharing else { continue };
+            let other = self.find(who)?;
+            if other.status != Status::Running {
+                return Err(EngineError::refused(
+                    Reason::Conflict,
+                    format!("cannot join {} of a non running container: {}", kind.to_uppercase(), other.id),
+                ));
+            }
+            amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.pid));
+            if kind == "ipc" {
+                if !matches!(other.spec.ipc, Sharing::Shareable | Sharing::Host) {
+                    return Err(EngineError::refused(
+                        Reason::Conflict,
+                        format!(
+                            "cannot join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the \
+                             donor container)",
+                            other.id
+                        ),
+                    ));
+                }
+                let spec = self.containerd.spec(&other.container).await?;
+                let mounts = spec["mounts"].as_array().into_iter().flatten();
+                let shm =
+                    mounts.filter(|m| m["destination"] == "/dev/shm").find_map(|m| m["source"].as_str());
+                amendment.shm_source = shm.unwrap_or_default().to_owned();
+            }
+        }
+        if amendment == container_amendment(record) {
+            return Ok(());
+        }
+        self.containerd.annotate(&record.container, ANNOTATION, amendment.value().unwrap_or_default()).await
     }
 
     /// Who runs it, in CRI's terms: CRI takes a user's name, but only a group's number.
@@ -219,11 +357,7 @@ impl Inner {
         if !group.is_empty() {
             let gid = match group.parse::<i64>() {
                 Ok(gid) => gid,
-                Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| {
-                    EngineError::invalid(format!(
-                        "unable to find group {group}: no matching entries in group file"
-                    ))
-                })?,
+                Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| no_group(group))?,
             };
             result.gid = Some(gid);
         }
@@ -239,18 +373,88 @@ struct User {
     gid: Option<i64>,
 }
 
-fn namespaces() -> cri::NamespaceOption {
+fn no_group(group: &str) -> EngineError {
+    EngineError::invalid(format!("unable to find group {group}: no matching entries in group file"))
+}
+
+fn namespaces(spec: &ContainerSpec) -> cri::NamespaceOption {
+    let or_node = |sharing: &Sharing, own: cri::NamespaceMode| match sharing {
+        Sharing::Host => cri::NamespaceMode::Node.into(),
+        _ => own.into(),
+    };
     cri::NamespaceOption {
         network: cri::NamespaceMode::Pod.into(),
-        pid: cri::NamespaceMode::Container.into(),
-        ipc: cri::NamespaceMode::Pod.into(),
+        pid: or_node(&spec.pid, cri::NamespaceMode::Container),
+        ipc: or_node(&spec.ipc, cri::NamespaceMode::Pod),
         ..Default::default()
     }
 }
 
-fn seccomp(off: bool) -> cri::SecurityProfile {
-    let kind = if off { ProfileType::Unconfined } else { ProfileType::RuntimeDefault };
-    cri::SecurityProfile { profile_type: kind.into(), localhost_ref: String::new() }
+/// `own`: where a profile was written.
+fn seccomp(wanted: &Seccomp, own: Option<&Path>) -> cri::SecurityProfile {
+    let (kind, file) = match (wanted, own) {
+        (Seccomp::Unconfined, _) => (ProfileType::Unconfined, String::new()),
+        (Seccomp::Profile(_), Some(own)) => {
+            (ProfileType::Localhost, own.join(SECCOMP).to_string_lossy().into_owned())
+        }
+        _ => (ProfileType::RuntimeDefault, String::new()),
+    };
+    cri::SecurityProfile { profile_type: kind.into(), localhost_ref: file }
+}
+
+fn apparmor(profile: &str) -> Option<cri::SecurityProfile> {
+    let (kind, name) = match profile {
+        "" => return None,
+        "unconfined" => (ProfileType::Unconfined, ""),
+        name => (ProfileType::Localhost, name),
+    };
+    Some(cri::SecurityProfile { profile_type: kind.into(), localhost_ref: name.to_owned() })
+}
+
+/// Below the cgroup that is delegated to us, which looks like the root from here.
+fn cgroup_parent(asked: &str) -> String {
+    let parts: Vec<&str> = asked.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..").collect();
+    if parts.is_empty() { String::new() } else { format!("/{}", parts.join("/")) }
+}
+
+fn cri_device(device: &Device) -> cri::Device {
+    cri::Device {
+        container_path: device.container.clone(),
+        host_path: device.host.clone(),
+        permissions: device.permissions.clone(),
+    }
+}
+
+/// What the shim changes in the container's specification.
+fn container_amendment(record: &Record) -> Amendment {
+    let spec = &record.spec;
+    let mounts = &record.resolved.mounts;
+    Amendment {
+        host_uts: spec.uts == Sharing::Host,
+        host_cgroupns: spec.cgroupns == Sharing::Host,
+        shm_size: spec.shm_size,
+        no_shm: spec.ipc == Sharing::None,
+        tmpfs: mounts
+            .iter()
+            .filter_map(|m| match &m.kind {
+                MountKind::Tmpfs { options } => {
+                    let mut options = options.clone();
+                    options.extend(m.read_only.then(|| "ro".to_owned()));
+                    Some((m.target.clone(), options))
+                }
+                _ => None,
+            })
+            .collect(),
+        non_recursive: mounts.iter().filter(|m| m.non_recursive).map(|m| m.target.clone()).collect(),
+        ulimits: spec.ulimits.clone(),
+        annotations: spec.annotations.clone(),
+        init: spec.init,
+        ..Amendment::default()
+    }
+}
+
+fn annotation(amendment: &Amendment) -> HashMap<String, String> {
+    amendment.value().into_iter().map(|value| (ANNOTATION.to_owned(), value)).collect()
 }
 
 fn hosts_file(record: &Record) -> String {
@@ -261,8 +465,17 @@ fn hosts_file(record: &Record) -> String {
         ff02::1\tip6-allnodes\n\
         ff02::2\tip6-allrouters\n"
         .to_owned();
+    for entry in &record.spec.extra_hosts {
+        if let Some((name, address)) = entry.split_once(':') {
+            text.push_str(&format!("{address}\t{name}\n"));
+        }
+    }
     if !record.address.is_empty() {
-        text.push_str(&format!("{}\t{}\n", record.address, record.resolved.hostname));
+        let mut names = record.resolved.hostname.clone();
+        if !record.spec.domainname.is_empty() {
+            names = format!("{names}.{} {names}", record.spec.domainname);
+        }
+        text.push_str(&format!("{}\t{names}\n", record.address));
     }
     text
 }

@@ -49,13 +49,7 @@ impl Engine {
             }
             _ => return refuse(format!("container {id} is not running")),
         }
-        patiently(|| {
-            let mut tasks = inner.containerd.tasks();
-            let message = PauseTaskRequest { container_id: record.container.clone() };
-            async move { tasks.pause(request(message)).await }
-        })
-        .await
-        .map_err(EngineError::call("cannot pause container"))?;
+        inner.freeze(&record).await?;
         record.status = Status::Paused;
         let event = events::container(&record, "pause", Timestamp::now(), &[]);
         inner.commit(Change::new().put(&record).event(event)).await
@@ -100,8 +94,20 @@ impl Engine {
 }
 
 impl Inner {
+    /// Stops all of a container's processes where they are.
+    pub(in crate::engine) async fn freeze(&self, record: &Record) -> Result<(), EngineError> {
+        patiently(|| {
+            let mut tasks = self.containerd.tasks();
+            let message = PauseTaskRequest { container_id: record.container.clone() };
+            async move { tasks.pause(request(message)).await }
+        })
+        .await
+        .map(drop)
+        .map_err(EngineError::call("cannot pause container"))
+    }
+
     /// Lets a frozen container's processes run, so that they can hear a signal.
-    pub(super) async fn thaw(&self, record: &Record) -> Result<(), EngineError> {
+    pub(in crate::engine) async fn thaw(&self, record: &Record) -> Result<(), EngineError> {
         patiently(|| {
             let mut tasks = self.containerd.tasks();
             let message = ResumeTaskRequest { container_id: record.container.clone() };

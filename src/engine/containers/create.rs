@@ -1,16 +1,16 @@
 //! `create`: a name, an ID, what to run, volumes, attempt 0, then the record. A crash before the record leaves CRI objects
 //! that carry our label and belong to no record: the reconciler removes them.
 
+use super::check::check_platform;
 use super::limits::limits;
 use super::spec::resolve;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, events};
-use crate::model::container::{ContainerSpec, MountKind, RestartPolicy, Status};
+use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
 use crate::model::name;
-use crate::model::reason::Reason;
 use crate::model::volume::Volume;
-use crate::store::{Change, Desired, Exit, Record};
+use crate::store::{Change, Desired, Exit, HealthLog, Record};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -62,16 +62,18 @@ impl Inner {
         if spec.auto_remove && spec.restart != RestartPolicy::No {
             return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
         }
-        if spec.mounts.iter().any(|m| m.kind == MountKind::Tmpfs) {
-            return Err(EngineError::refused(Reason::Unsupported, "tmpfs mounts are not supported yet"));
-        }
+        let mut warnings = self.check(&spec)?;
         let id = ContainerId::from_bytes(rand::random());
         let reservation = self.reserve(&id, name.filter(|n| !n.is_empty()))?;
         let (found, image) = self.open_image(&spec.image).await?;
         let reference = found.reference.map(|r| r.to_string()).unwrap_or_default();
+        check_platform(&spec, &image.config)?;
         let mut resolved = resolve(&spec, &id, reference, &image)?;
+        self.borrow_mounts(&spec.volumes_from, &mut resolved.mounts)?;
+        self.find_mounted_images(&mut resolved.mounts).await?;
         let limits = limits(&spec.resources, &self.config.controllers);
-        resolved.warnings = limits.warnings;
+        warnings.extend(limits.warnings);
+        resolved.warnings = warnings;
         resolved.dropped_limits = limits.dropped;
         self.prepare_binds(&resolved.mounts).await?;
         let volumes = self.prepare_volumes(&mut resolved.mounts, &image).await?;
@@ -93,6 +95,7 @@ impl Inner {
             exit: Exit::default(),
             restart_count: 0,
             backoff_ms: 0,
+            health: HealthLog::default(),
         };
         let made = self.make_attempt(&mut record, &image).await;
         let answer = match made {

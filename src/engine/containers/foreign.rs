@@ -222,6 +222,7 @@ fn state(status: &cri::ContainerStatus) -> ContainerState {
         finished_at: nanoseconds(status.finished_at),
         attempt: status.metadata.as_ref().map_or(0, |m| m.attempt),
         restart_count: 0,
+        health: None,
     }
 }
 

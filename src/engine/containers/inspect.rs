@@ -31,6 +31,52 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What CRI says of a container and of its pod.
+    pub async fn inspect_cri(&self, who: &str) -> Result<Value, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let container = match inner.find(who) {
+            Ok(record) => record.container,
+            Err(missing) => inner.find_foreign(who, true, missing).await?.container.id,
+        };
+        let answer = inner.cri.status(&container, true).await?;
+        let status = answer.status.unwrap_or_default();
+        let info: Map<String, Value> = answer
+            .info
+            .into_iter()
+            .map(|(key, text)| {
+                let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+                (key, value)
+            })
+            .collect();
+        let at = |nanos: i64| time(super::foreign::nanoseconds(nanos));
+        let metadata = status.metadata.clone().unwrap_or_default();
+        Ok(json!({
+            "status": {
+                "id": status.id,
+                "metadata": { "name": metadata.name, "attempt": metadata.attempt },
+                "state": status.state().as_str_name(),
+                "createdAt": at(status.created_at),
+                "startedAt": at(status.started_at),
+                "finishedAt": at(status.finished_at),
+                "exitCode": status.exit_code,
+                "image": { "image": status.image.clone().map(|i| i.image).unwrap_or_default() },
+                "imageRef": status.image_ref,
+                "reason": status.reason,
+                "message": status.message,
+                "labels": status.labels,
+                "annotations": status.annotations,
+                "logPath": status.log_path,
+                "mounts": status.mounts.iter().map(|m| json!({
+                    "containerPath": m.container_path, "hostPath": m.host_path, "readonly": m.readonly,
+                })).collect::<Vec<_>>(),
+            },
+            "info": info,
+        }))
+    }
+}
+
 /// Docker's time; never is the year 1.
 pub(super) fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |t| t.to_string())
@@ -129,11 +175,15 @@ impl Inner {
                 "Type": "bind", "Source": source, "Destination": mount.target, "Mode": mode, "RW": !mount.read_only,
                 "Propagation": if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation },
             }),
-            MountKind::Volume { name } => json!({
+            MountKind::Volume { name, .. } => json!({
                 "Type": "volume", "Name": name, "Source": self.volume_dir(name), "Destination": mount.target,
                 "Driver": "local", "Mode": mode, "RW": !mount.read_only, "Propagation": "",
             }),
-            MountKind::Tmpfs => json!({
+            MountKind::Image { reference } => json!({
+                "Type": "image", "Name": reference, "Source": "", "Destination": mount.target, "Mode": "ro", "RW": false,
+                "Propagation": "",
+            }),
+            MountKind::Tmpfs { .. } => json!({
                 "Type": "tmpfs", "Source": "", "Destination": mount.target, "Mode": mode, "RW": !mount.read_only,
                 "Propagation": "",
             }),
@@ -228,7 +278,7 @@ fn network_of(record: &Record) -> Value {
 fn bind(mount: &Mount) -> Option<String> {
     let source = match &mount.kind {
         MountKind::Bind { source, .. } => source,
-        MountKind::Volume { name } if !name.is_empty() => name,
+        MountKind::Volume { name, .. } if !name.is_empty() => name,
         _ => return None,
     };
     let mut options: Vec<&str> = Vec::new();

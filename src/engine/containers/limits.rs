@@ -2,6 +2,7 @@
 
 use crate::model::container::Resources;
 use crate::proto::cri::LinuxContainerResources;
+use std::os::unix::fs::MetadataExt;
 
 /// What became of the limits that were asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -17,79 +18,99 @@ pub(super) struct Limits {
 /// Docker's period for `--cpus`.
 const PERIOD: i64 = 100_000;
 
+/// Docker's words for what this kernel, or this user on it, cannot limit.
+fn discarded(what: &str) -> String {
+    format!("Your kernel does not support {what} or the cgroup is not mounted.")
+}
+
 pub(super) fn limits(asked: &Resources, controllers: &[String]) -> Limits {
     let has = |name: &str| controllers.iter().any(|c| c == name);
     let mut result = Limits::default();
     let mut cri = LinuxContainerResources::default();
-    let mut drop_limit = |name: &str, warning: &str| {
-        result.dropped.push(name.to_owned());
-        result.warnings.push(warning.to_owned());
+    let mut wanted = |given: bool, controller: &str, name: &str, what: &str, end: &str| {
+        let applies = given && has(controller);
+        if given && !applies {
+            result.dropped.push(name.to_owned());
+            result.warnings.push(format!("{} {end}", discarded(what)));
+        }
+        applies
     };
-    if asked.memory != 0 {
-        if has("memory") {
-            cri.memory_limit_in_bytes = asked.memory;
-        } else {
-            drop_limit(
-                "Memory",
-                "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
-            );
-        }
+    if wanted(asked.memory != 0, "memory", "Memory", "memory limit capabilities", "Limitation discarded.") {
+        cri.memory_limit_in_bytes = asked.memory;
     }
-    if asked.memory_swap != 0 {
-        if has("memory") {
-            cri.memory_swap_limit_in_bytes = asked.memory_swap;
-        } else {
-            drop_limit(
-                "MemorySwap",
-                "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
-            );
-        }
+    let swap = "Memory limited without swap.";
+    if wanted(asked.memory_swap != 0, "memory", "MemorySwap", "swap limit capabilities", swap) {
+        cri.memory_swap_limit_in_bytes = asked.memory_swap;
     }
-    if asked.nano_cpus != 0 {
-        if has("cpu") {
-            cri.cpu_period = PERIOD;
-            cri.cpu_quota = (asked.nano_cpus / 1_000).saturating_mul(PERIOD) / 1_000_000;
-        } else {
-            drop_limit(
-                "NanoCpus",
-                "Your kernel does not support CPU cfs quota or the cgroup is not mounted. Limitation discarded.",
-            );
-        }
+    let what = "memory soft limit capabilities";
+    if wanted(asked.memory_reservation != 0, "memory", "MemoryReservation", what, "Limitation discarded.") {
+        cri.unified.insert("memory.low".to_owned(), asked.memory_reservation.to_string());
     }
-    if asked.cpu_shares != 0 {
-        if has("cpu") {
-            cri.cpu_shares = asked.cpu_shares;
-        } else {
-            drop_limit(
-                "CpuShares",
-                "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.",
-            );
-        }
+    if wanted(asked.nano_cpus != 0, "cpu", "NanoCpus", "CPU cfs quota", "Limitation discarded.") {
+        cri.cpu_period = PERIOD;
+        cri.cpu_quota = (asked.nano_cpus / 1_000).saturating_mul(PERIOD) / 1_000_000;
     }
-    if !asked.cpuset_cpus.is_empty() {
-        if has("cpuset") {
-            cri.cpuset_cpus = asked.cpuset_cpus.clone();
-        } else {
-            drop_limit(
-                "CpusetCpus",
-                "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
-            );
-        }
+    if wanted(asked.cpu_period != 0, "cpu", "CpuPeriod", "CPU cfs period", "Period discarded.") {
+        cri.cpu_period = asked.cpu_period;
     }
-    if asked.pids_limit > 0 {
-        if has("pids") {
-            cri.unified.insert("pids.max".to_owned(), asked.pids_limit.to_string());
-        } else {
-            drop_limit(
-                "PidsLimit",
-                "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.",
-            );
-        }
+    if wanted(asked.cpu_quota != 0, "cpu", "CpuQuota", "CPU cfs quota", "Quota discarded.") {
+        cri.cpu_quota = asked.cpu_quota;
     }
+    if wanted(asked.cpu_shares != 0, "cpu", "CpuShares", "CPU shares", "Shares discarded.") {
+        cri.cpu_shares = asked.cpu_shares;
+    }
+    if wanted(!asked.cpuset_cpus.is_empty(), "cpuset", "CpusetCpus", "cpuset", "Cpuset discarded.") {
+        cri.cpuset_cpus = asked.cpuset_cpus.clone();
+    }
+    if wanted(!asked.cpuset_mems.is_empty(), "cpuset", "CpusetMems", "cpuset", "Cpuset discarded.") {
+        cri.cpuset_mems = asked.cpuset_mems.clone();
+    }
+    let what = "PIDs limit capabilities";
+    if wanted(asked.pids_limit > 0, "pids", "PidsLimit", what, "PIDs limit discarded.") {
+        cri.unified.insert("pids.max".to_owned(), asked.pids_limit.to_string());
+    }
+    if wanted(asked.blkio_weight != 0, "io", "BlkioWeight", "Block I/O weight", "Weight discarded.") {
+        cri.unified.insert("io.bfq.weight".to_owned(), asked.blkio_weight.to_string());
+    }
+    for rate in &asked.blkio_rates {
+        let (name, what) = rate_name(&rate.kind);
+        if !wanted(true, "io", name, what, &format!("{name} discarded.")) {
+            continue;
+        }
+        let Some(number) = device_number(&rate.path) else { continue };
+        let (file, value) = match rate.kind.as_str() {
+            "weight" => ("io.bfq.weight", format!("{number} {}", rate.rate)),
+            kind => ("io.max", format!("{number} {kind}={}", rate.rate)),
+        };
+        let lines = cri.unified.entry(file.to_owned()).or_default();
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(&value);
+    }
+    result.dropped.dedup();
+    result.warnings.dedup();
     if cri != LinuxContainerResources::default() {
         result.resources = Some(cri);
     }
     result
+}
+
+/// Docker's name of a limit on a device, and what a kernel needs for it.
+fn rate_name(kind: &str) -> (&'static str, &'static str) {
+    match kind {
+        "weight" => ("BlkioWeightDevice", "Block I/O weight_device"),
+        "rbps" => ("BlkioDeviceReadBps", "BPS Block I/O read limit"),
+        "wbps" => ("BlkioDeviceWriteBps", "BPS Block I/O write limit"),
+        "riops" => ("BlkioDeviceReadIOps", "IOPS Block read limit"),
+        _ => ("BlkioDeviceWriteIOps", "IOPS Block write limit"),
+    }
+}
+
+/// `major:minor` of a device file; checked when the container is created.
+fn device_number(path: &str) -> Option<String> {
+    let device = std::fs::metadata(path).ok()?.rdev();
+    Some(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::container::{ContainerState, ContainerSummary, ListFilter, Mount, MountKind, Status};
+use crate::model::container::{
+    ContainerState, ContainerSummary, Health, ListFilter, Mount, MountKind, Status,
+};
 use crate::model::reference::Reference;
 use crate::store::Record;
 use std::collections::BTreeMap;
@@ -52,6 +54,9 @@ impl Engine {
     }
 }
 
+/// Values of the filter `health`.
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
 fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
     let resolved = &record.resolved;
     let image = if resolved.reference.is_empty() || owner.get(&resolved.reference) == Some(&resolved.image_id)
@@ -96,6 +101,7 @@ pub(super) fn state(record: &Record) -> ContainerState {
         finished_at: record.exit.finished,
         attempt: record.attempt,
         restart_count: record.restart_count,
+        health: record.health.status.filter(|_| record.status == Status::Running),
     }
 }
 
@@ -127,6 +133,10 @@ async fn ancestors(inner: &Inner, values: Option<&Vec<String>>) -> Vec<String> {
 fn check(key: &str, values: &[String]) -> Result<(), EngineError> {
     match key {
         "id" | "name" | "label" | "ancestor" | "volume" | "before" | "since" => Ok(()),
+        "health" => match values.iter().find(|v| !HEALTH.contains(&v.as_str())) {
+            Some(bad) => Err(EngineError::invalid(format!("invalid filter 'health={bad}'"))),
+            None => Ok(()),
+        },
         "status" => {
             let words = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
             match values.iter().find(|v| !words.contains(&v.as_str())) {
@@ -164,6 +174,10 @@ fn matches(row: &ContainerSummary, key: &str, values: &[String], ancestors: &[St
         "ancestor" => ancestors
             .iter()
             .any(|a| *a == row.image_id || Reference::parse(&row.image).is_ok_and(|r| r.to_string() == *a)),
+        "health" => {
+            let word = row.state.health.map_or("none", Health::as_str);
+            values.iter().any(|v| v == word)
+        }
         "volume" => values.iter().any(|v| row.mounts.iter().any(|m| m.target == *v || source(m) == v)),
         _ => true,
     }
@@ -172,7 +186,8 @@ fn matches(row: &ContainerSummary, key: &str, values: &[String], ancestors: &[St
 fn source(mount: &Mount) -> &str {
     match &mount.kind {
         MountKind::Bind { source, .. } => source,
-        MountKind::Volume { name } => name,
-        MountKind::Tmpfs => "",
+        MountKind::Volume { name, .. } => name,
+        MountKind::Image { reference } => reference,
+        MountKind::Tmpfs { .. } => "",
     }
 }

@@ -134,14 +134,14 @@ impl Inner {
                 .resolved
                 .mounts
                 .iter()
-                .any(|m| matches!(&m.kind, MountKind::Volume { name } if name == wanted))
+                .any(|m| matches!(&m.kind, MountKind::Volume { name, .. } if name == wanted))
         };
         record
             .resolved
             .mounts
             .iter()
             .filter_map(|m| match &m.kind {
-                MountKind::Volume { name } => Some(name),
+                MountKind::Volume { name, .. } => Some(name),
                 _ => None,
             })
             .filter(|name| book.volumes.get(*name).is_some_and(|v| v.anonymous))

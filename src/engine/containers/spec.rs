@@ -2,10 +2,12 @@
 
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
-use crate::model::container::{ContainerSpec, Mount, MountKind};
+use crate::model::container::{ContainerSpec, Healthcheck, Mount, MountKind};
 use crate::model::id::ContainerId;
 use crate::model::signal;
 use crate::store::Resolved;
+use serde_json::Value;
+use std::time::Duration;
 
 /// Docker's rules for entrypoint, command, environment and the rest. Volumes have no names yet.
 pub(super) fn resolve(
@@ -50,9 +52,32 @@ pub(super) fn resolve(
         mounts: mounts(&spec.mounts, image.keys("Volumes"))?,
         exposed: image.keys("ExposedPorts"),
         stop_signal,
+        health: health(spec.health.as_ref(), &image.config["config"]["Healthcheck"])?,
         warnings: Vec::new(),
         dropped_limits: Vec::new(),
     })
+}
+
+/// The user's checks, with the image's where he says nothing; `None`: there are none.
+fn health(own: Option<&Healthcheck>, image: &Value) -> Result<Option<Healthcheck>, EngineError> {
+    let time = |key: &str| image[key].as_u64().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+    let mut check = own.cloned().unwrap_or_default();
+    let words = image["Test"].as_array().into_iter().flatten();
+    if check.test.is_empty() {
+        check.test = words.filter_map(|w| w.as_str().map(str::to_owned)).collect();
+    }
+    check.interval = check.interval.filter(|t| !t.is_zero()).or_else(|| time("Interval"));
+    check.timeout = check.timeout.filter(|t| !t.is_zero()).or_else(|| time("Timeout"));
+    check.start_period = check.start_period.filter(|t| !t.is_zero()).or_else(|| time("StartPeriod"));
+    check.start_interval = check.start_interval.filter(|t| !t.is_zero()).or_else(|| time("StartInterval"));
+    if check.retries == 0 {
+        check.retries = image["Retries"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    }
+    match check.test.first().map(String::as_str) {
+        None | Some("" | "NONE") => Ok(None),
+        Some("CMD" | "CMD-SHELL") if check.test.len() > 1 => Ok(Some(check)),
+        Some(other) => Err(EngineError::invalid(format!("Unknown healthcheck type {other:?} or no command"))),
+    }
 }
 
 /// The user's variables, then those of the image that he did not set. A variable without `=` is not set.
@@ -89,12 +114,7 @@ fn mounts(own: &[Mount], declared: Vec<String>) -> Result<Vec<Mount>, EngineErro
     }
     for target in declared {
         if !all.iter().any(|m| clean(&m.target) == clean(&target)) {
-            all.push(Mount {
-                kind: MountKind::Volume { name: String::new() },
-                target,
-                read_only: false,
-                propagation: String::new(),
-            });
+            all.push(Mount::new(MountKind::Volume { name: String::new(), no_copy: false }, target));
         }
     }
     Ok(all)
@@ -143,6 +163,20 @@ mod tests {
         assert_eq!(argv(None, &["b"]), "/ep b");
         assert_eq!(argv(Some(&["/x"]), &[]), "/x");
         assert_eq!(argv(Some(&[]), &["b"]), "b");
+    }
+
+    #[test]
+    fn checks() {
+        let image = serde_json::json!({"Test": ["CMD", "/up"], "Interval": 5_000_000_000_u64, "Retries": 2});
+        let none = Healthcheck { test: vec!["NONE".into()], ..Default::default() };
+        assert_eq!(health(Some(&none), &image).unwrap(), None);
+        assert_eq!(health(None, &Value::Null).unwrap(), None);
+        let own = Healthcheck { retries: 7, ..Default::default() };
+        let merged = health(Some(&own), &image).unwrap().unwrap();
+        assert_eq!((merged.test.join(" "), merged.retries), ("CMD /up".into(), 7));
+        assert_eq!(merged.interval, Some(Duration::from_secs(5)));
+        let bad = Healthcheck { test: vec!["CMD".into()], ..Default::default() };
+        assert!(health(Some(&bad), &Value::Null).is_err());
     }
 
     #[test]

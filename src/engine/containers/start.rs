@@ -98,6 +98,7 @@ impl Inner {
             self.fresh_attempt(record).await?;
         }
         self.prepare_binds(&record.resolved.mounts).await?;
+        self.join_others(record).await?;
         let missing = match self.cri.start_container(&record.container).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_missing() || no_pod(&error) => error,

@@ -88,15 +88,8 @@ impl Inner {
             "mediaType": top["mediaType"], "digest": id, "size": bytes.len(),
         });
         let mut content_size = size_of(bytes.len());
-        let manifest = if let Some(manifests) = top["manifests"].as_array() {
-            let chosen = manifests
-                .iter()
-                .find(|m| m["platform"]["os"] == "linux" && m["platform"]["architecture"] == architecture())
-                .or_else(|| manifests.iter().find(|m| m["platform"].is_null()))
-                .and_then(|m| m["digest"].as_str())
-                .ok_or_else(|| {
-                    EngineError::Broken(format!("image {id} is not for linux/{}", architecture()))
-                })?;
+        let manifest = if top["manifests"].is_array() {
+            let chosen = chosen(&top).ok_or_else(|| not_for_us(id))?;
             let bytes = self.blob(chosen).await?;
             content_size += size_of(bytes.len());
             json(&bytes, chosen)?
@@ -112,6 +105,16 @@ impl Inner {
         }
         let chain = chain_ids(&config);
         Ok(Facts { id: id.to_owned(), config_digest, config, chain, content_size, descriptor })
+    }
+
+    /// The manifest for this platform.
+    pub(super) async fn manifest_of(&self, id: &str) -> Result<Value, EngineError> {
+        let top: Value = json(&self.blob(id).await?, id)?;
+        match chosen(&top) {
+            None if top["manifests"].is_array() => Err(not_for_us(id)),
+            None => Ok(top),
+            Some(digest) => json(&self.blob(digest).await?, digest),
+        }
     }
 
     /// The manifests of an index; none of a manifest.
@@ -138,6 +141,21 @@ impl Inner {
         .await
         .map_err(EngineError::call("cannot read an image"))
     }
+}
+
+/// The digest of an index's manifest for this platform.
+fn chosen(index: &Value) -> Option<&str> {
+    let manifests = index["manifests"].as_array()?;
+    let ours = |m: &&Value| m["platform"]["os"] == "linux" && m["platform"]["architecture"] == architecture();
+    manifests
+        .iter()
+        .find(ours)
+        .or_else(|| manifests.iter().find(|m| m["platform"].is_null()))
+        .and_then(|m| m["digest"].as_str())
+}
+
+fn not_for_us(id: &str) -> EngineError {
+    EngineError::Broken(format!("image {id} is not for linux/{}", architecture()))
 }
 
 fn json(bytes: &[u8], digest: &str) -> Result<Value, EngineError> {

@@ -162,7 +162,7 @@ impl Inner {
     }
 
     /// CRI learns of new images from containerd's events: waits until it has.
-    async fn await_cri(&self, names: &[String]) {
+    pub(super) async fn await_cri(&self, names: &[String]) {
         for name in names {
             for _ in 0..100 {
                 if self.cri.has_image(name).await.unwrap_or(true) {

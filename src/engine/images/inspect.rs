@@ -68,6 +68,11 @@ impl Inner {
             .filter_map(|i| i.target.clone())
             .find(|t| t.digest == id)
             .ok_or_else(|| EngineError::NoSuchImage(id.to_owned()))?;
+        self.point_name(name, target).await
+    }
+
+    /// Makes a name, or moves it.
+    pub(super) async fn point_name(&self, name: &str, target: Descriptor) -> Result<(), EngineError> {
         let image = Image { name: name.to_owned(), target: Some(target), ..Default::default() };
         let made = patiently(|| {
             let mut images = self.containerd.images();

@@ -3,6 +3,7 @@
 //! containerd keeps names, each with a target; an image is the group of names with one target. Besides the names that
 //! people give, CRI keeps `sha256:<configuration>` for each image it knows; those hold the content and are not shown.
 
+mod commit;
 mod facts;
 mod import;
 mod inspect;

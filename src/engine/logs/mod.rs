@@ -2,18 +2,22 @@
 
 mod follow;
 mod parse;
+mod rotation;
 mod tail;
 
-use super::containers::LOG;
+pub(super) use rotation::{Rotation, run as rotate};
+
 use super::error::EngineError;
 use super::{Engine, Inner, blocking};
 use crate::model::container::{LogEntry, LogsOptions, Status, Stream};
 use crate::model::id::ContainerId;
+use crate::model::reason::Reason;
 use crate::store::Record;
 use follow::Watch;
 use jiff::Timestamp;
 use std::fs::File;
 use std::io::{self, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,24 +49,34 @@ impl Engine {
     ) -> Result<ReceiverStream<Result<LogEntry, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let (source, paths) = match inner.find(who) {
+        let (source, place) = match inner.find(who) {
+            Ok(record) if record.spec.log.driver == "none" => {
+                return Err(EngineError::refused(
+                    Reason::Unsupported,
+                    "configured logging driver does not support reading",
+                ));
+            }
             Ok(record) => inner.logs_of(&record, options.current_attempt),
             Err(missing) => {
                 let found = inner.find_foreign(who, true, missing).await?;
                 let path = inner.foreign_log(&found.container.id).await?;
-                (Source::Foreign { container: found.container.id }, vec![path])
+                (Source::Foreign { container: found.container.id }, Place::File(path))
             }
         };
         // Opened and watched before we answer: what is written from here on, and its end, cannot be missed.
         let follow = options.follow;
-        let shown = paths.last().cloned().unwrap_or_default();
+        let shown = match &place {
+            Place::File(path) => path.clone(),
+            Place::Attempts(dirs) => dirs.last().cloned().unwrap_or_default(),
+        };
+        let seen = place.clone();
         let (files, watch) =
-            blocking(move || open(&paths, follow)).await?.map_err(EngineError::file("cannot read", shown))?;
+            blocking(move || open(&seen, follow)).await?.map_err(EngineError::file("cannot read", shown))?;
         let (sender, receiver) = mpsc::channel(256);
         tokio::spawn(async move {
             let closed = sender.clone();
             tokio::select! {
-                answer = inner.send_logs(source, files, watch, &options, &sender) => {
+                answer = inner.send_logs(source, &place, (files, watch), &options, &sender) => {
                     if let Err(error) = answer {
                         let error = EngineError::Broken(format!("cannot read the log: {error}"));
                         sender.send(Err(error)).await.ok();
@@ -75,38 +89,95 @@ impl Engine {
     }
 }
 
-/// What was opened: files in order (those that are not there are left out), and a watch on the last.
-type Opened = (Vec<File>, Option<Watch>);
+/// Where logs are.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Of attempts, in order: folders.
+    Attempts(Vec<PathBuf>),
+    /// One file, of a foreign container.
+    File(PathBuf),
+}
 
-fn open(paths: &[PathBuf], follow: bool) -> io::Result<Opened> {
-    let mut files = Vec::new();
-    let mut watch = None;
-    for (index, path) in paths.iter().enumerate() {
-        let last = index + 1 == paths.len();
-        match File::open(path) {
-            Ok(file) => files.push(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        }
-        if last && follow {
-            watch = Some(Watch::new(path)?);
+impl Place {
+    /// Files, the oldest first.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        match self {
+            Self::File(path) => Ok(vec![path.clone()]),
+            Self::Attempts(dirs) => {
+                let mut all = Vec::new();
+                for dir in dirs {
+                    all.extend(rotation::files_of(dir)?);
+                }
+                Ok(all)
+            }
         }
     }
-    Ok((files, watch))
+
+    /// Opens all of them. Names may move meanwhile; then once more.
+    fn open(&self) -> io::Result<Vec<(PathBuf, File)>> {
+        let mut last = Vec::new();
+        for _ in 0..10 {
+            let mut opened: Vec<(PathBuf, File)> = Vec::new();
+            for path in self.files()? {
+                match File::open(&path) {
+                    Ok(file) => opened.push((path, file)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let inodes: Vec<u64> = opened.iter().map(|(_, file)| inode(file)).collect::<io::Result<_>>()?;
+            last = opened;
+            let now: Vec<u64> =
+                self.files()?.iter().filter_map(|p| Some(std::fs::metadata(p).ok()?.ino())).collect();
+            if inodes == now {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// The file after the one with this inode, with a watch; `None` when it is the last.
+    fn next(&self, current: u64) -> io::Result<Option<(File, Watch)>> {
+        let mut opened = self.open()?;
+        let inodes: Vec<u64> = opened.iter().map(|(_, file)| inode(file)).collect::<io::Result<_>>()?;
+        // One that has gone already is older than all that are there.
+        let next = inodes.iter().position(|i| *i == current).map_or(0, |at| at + 1);
+        if next >= opened.len() {
+            return Ok(None);
+        }
+        let (path, file) = opened.swap_remove(next);
+        Ok(Some((file, Watch::new(&path)?)))
+    }
+}
+
+fn inode(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+/// What was opened: files in order, and a watch on the last.
+type Opened = (Vec<File>, Option<Watch>);
+
+fn open(place: &Place, follow: bool) -> io::Result<Opened> {
+    let opened = place.open()?;
+    let watch = match opened.last() {
+        Some((path, _)) if follow => Some(Watch::new(path)?),
+        _ => None,
+    };
+    Ok((opened.into_iter().map(|(_, file)| file).collect(), watch))
 }
 
 impl Inner {
-    fn logs_of(&self, record: &Record, current: bool) -> (Source, Vec<PathBuf>) {
+    fn logs_of(&self, record: &Record, current: bool) -> (Source, Place) {
         let first = if current { record.attempt } else { 0 };
-        let paths = (first..=record.attempt).map(|n| self.log_dir(record, n).join(LOG)).collect();
-        (Source::Record { id: record.id.clone(), attempt: record.attempt }, paths)
+        let dirs = (first..=record.attempt).map(|n| self.log_dir(record, n)).collect();
+        (Source::Record { id: record.id.clone(), attempt: record.attempt }, Place::Attempts(dirs))
     }
 
     async fn send_logs(
         self: &Arc<Self>,
         source: Source,
-        files: Vec<File>,
-        watch: Option<Watch>,
+        place: &Place,
+        (files, watch): Opened,
         options: &LogsOptions,
         sender: &Entries,
     ) -> io::Result<()> {
@@ -124,7 +195,7 @@ impl Inner {
             let mut reader = Reader::new(file, start).await?;
             let last = index + 1 == count;
             match watch.take_if(|_| last) {
-                Some(watch) => return self.follow(&source, reader, watch, options, sender).await,
+                Some(watch) => return self.follow(&source, place, (reader, watch), options, sender).await,
                 None => {
                     if !reader.send_all(options, sender).await? {
                         return Ok(());
@@ -138,8 +209,8 @@ impl Inner {
     async fn follow(
         self: &Arc<Self>,
         source: &Source,
-        mut reader: Reader,
-        mut watch: Watch,
+        place: &Place,
+        (mut reader, mut watch): (Reader, Watch),
         options: &LogsOptions,
         sender: &Entries,
     ) -> io::Result<()> {
@@ -163,10 +234,19 @@ impl Inner {
                 End::Over => closed || grew.elapsed() > QUIET,
                 End::Settled => true,
             };
-            if over && reader.offset == before {
-                return Ok(());
-            }
-            if over {
+            // Closed and read to its end: there may be a younger one.
+            if (closed || over) && reader.offset == before {
+                let (place, inode) = (place.clone(), reader.inode().await?);
+                let next = blocking(move || place.next(inode)).await.map_err(io::Error::other)??;
+                match next {
+                    Some((file, fresh)) => {
+                        (reader, watch) = (Reader::new(file, 0).await?, fresh);
+                        continue;
+                    }
+                    None if over => return Ok(()),
+                    None => {}
+                }
+            } else if over || closed {
                 continue;
             }
             let pause = match (end, source) {
@@ -262,6 +342,10 @@ impl Reader {
         file.seek(SeekFrom::Start(offset)).await?;
         file.set_max_buf_size(BLOCK);
         Ok(Self { file, offset, rest: Vec::new() })
+    }
+
+    async fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata().await?.ino())
     }
 
     /// Sends what is there; false when nobody wants more.

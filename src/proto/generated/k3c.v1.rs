@@ -59,6 +59,110 @@ pub struct ContainerSpec {
     pub open_stdin: bool,
     #[prost(bool, tag = "21")]
     pub stdin_once: bool,
+    #[prost(string, tag = "22")]
+    pub domainname: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "23")]
+    pub extra_hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "24")]
+    pub dns: ::core::option::Option<Dns>,
+    #[prost(string, repeated, tag = "25")]
+    pub group_add: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "26")]
+    pub volumes_from: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "27")]
+    pub ulimits: ::prost::alloc::vec::Vec<Ulimit>,
+    #[prost(map = "string, string", tag = "28")]
+    pub sysctls: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(int64, tag = "29")]
+    pub shm_size: i64,
+    #[prost(string, repeated, tag = "30")]
+    pub security_opt: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "31")]
+    pub devices: ::prost::alloc::vec::Vec<Device>,
+    #[prost(string, tag = "32")]
+    pub pid_mode: ::prost::alloc::string::String,
+    #[prost(string, tag = "33")]
+    pub ipc_mode: ::prost::alloc::string::String,
+    #[prost(string, tag = "34")]
+    pub uts_mode: ::prost::alloc::string::String,
+    #[prost(string, tag = "35")]
+    pub cgroupns_mode: ::prost::alloc::string::String,
+    #[prost(bool, tag = "36")]
+    pub init: bool,
+    #[prost(message, optional, tag = "37")]
+    pub health: ::core::option::Option<Healthcheck>,
+    #[prost(message, optional, tag = "38")]
+    pub log: ::core::option::Option<LogConfig>,
+    #[prost(map = "string, string", tag = "39")]
+    pub annotations: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(int32, optional, tag = "40")]
+    pub oom_score_adj: ::core::option::Option<i32>,
+    #[prost(string, tag = "41")]
+    pub platform: ::prost::alloc::string::String,
+    #[prost(string, tag = "42")]
+    pub runtime: ::prost::alloc::string::String,
+    #[prost(string, tag = "43")]
+    pub cgroup_parent: ::prost::alloc::string::String,
+    #[prost(bool, tag = "44")]
+    pub oom_kill_disable: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Dns {
+    #[prost(string, repeated, tag = "1")]
+    pub servers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub searches: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub options: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ulimit {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub soft: i64,
+    #[prost(int64, tag = "3")]
+    pub hard: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Device {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub permissions: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Healthcheck {
+    #[prost(string, repeated, tag = "1")]
+    pub test: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "4")]
+    pub start_period: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "5")]
+    pub start_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(int32, tag = "6")]
+    pub retries: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LogConfig {
+    #[prost(string, tag = "1")]
+    pub driver: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "2")]
+    pub options: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Mount {
@@ -74,6 +178,14 @@ pub struct Mount {
     pub propagation: ::prost::alloc::string::String,
     #[prost(bool, tag = "6")]
     pub create_source: bool,
+    #[prost(string, repeated, tag = "7")]
+    pub options: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "8")]
+    pub no_copy: bool,
+    #[prost(string, tag = "9")]
+    pub subpath: ::prost::alloc::string::String,
+    #[prost(bool, tag = "10")]
+    pub non_recursive: bool,
 }
 /// Nested message and enum types in `Mount`.
 pub mod mount {
@@ -94,6 +206,7 @@ pub mod mount {
         Bind = 1,
         Volume = 2,
         Tmpfs = 3,
+        Image = 4,
     }
     impl Type {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -106,6 +219,7 @@ pub mod mount {
                 Self::Bind => "TYPE_BIND",
                 Self::Volume => "TYPE_VOLUME",
                 Self::Tmpfs => "TYPE_TMPFS",
+                Self::Image => "TYPE_IMAGE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -115,12 +229,13 @@ pub mod mount {
                 "TYPE_BIND" => Some(Self::Bind),
                 "TYPE_VOLUME" => Some(Self::Volume),
                 "TYPE_TMPFS" => Some(Self::Tmpfs),
+                "TYPE_IMAGE" => Some(Self::Image),
                 _ => None,
             }
         }
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resources {
     #[prost(int64, tag = "1")]
     pub memory_bytes: i64,
@@ -134,6 +249,27 @@ pub struct Resources {
     pub cpuset_cpus: ::prost::alloc::string::String,
     #[prost(int64, tag = "6")]
     pub pids_limit: i64,
+    #[prost(int64, tag = "7")]
+    pub memory_reservation_bytes: i64,
+    #[prost(int64, tag = "8")]
+    pub cpu_period: i64,
+    #[prost(int64, tag = "9")]
+    pub cpu_quota: i64,
+    #[prost(string, tag = "10")]
+    pub cpuset_mems: ::prost::alloc::string::String,
+    #[prost(int64, tag = "11")]
+    pub blkio_weight: i64,
+    #[prost(message, repeated, tag = "12")]
+    pub blkio_rates: ::prost::alloc::vec::Vec<DeviceRate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeviceRate {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub rate: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestartPolicy {
@@ -177,6 +313,203 @@ pub struct StopContainerRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopContainerResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Chunk {
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub resources: ::core::option::Option<Resources>,
+    #[prost(message, optional, tag = "3")]
+    pub restart: ::core::option::Option<RestartPolicy>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateContainerResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TopContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub args: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TopContainerResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub titles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "2")]
+    pub processes: ::prost::alloc::vec::Vec<Strings>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatsRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub containers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    #[prost(bool, tag = "3")]
+    pub stream: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatsResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub known: bool,
+    #[prost(message, optional, tag = "4")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(uint64, tag = "5")]
+    pub cpu_nanos: u64,
+    #[prost(double, tag = "6")]
+    pub cpu_percent: f64,
+    #[prost(uint64, tag = "7")]
+    pub memory_usage: u64,
+    #[prost(uint64, tag = "8")]
+    pub memory_limit: u64,
+    #[prost(uint64, tag = "9")]
+    pub pids: u64,
+    #[prost(uint64, tag = "10")]
+    pub block_read: u64,
+    #[prost(uint64, tag = "11")]
+    pub block_write: u64,
+    #[prost(uint64, tag = "12")]
+    pub net_rx: u64,
+    #[prost(uint64, tag = "13")]
+    pub net_tx: u64,
+    #[prost(uint32, tag = "14")]
+    pub online_cpus: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffContainerResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<diff_container_response::Change>,
+}
+/// Nested message and enum types in `DiffContainerResponse`.
+pub mod diff_container_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Change {
+        #[prost(string, tag = "1")]
+        pub path: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub kind: ::prost::alloc::string::String,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommitContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub author: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub comment: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "5")]
+    pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "6")]
+    pub no_pause: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommitContainerResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathStat {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub size: i64,
+    #[prost(uint32, tag = "3")]
+    pub mode: u32,
+    #[prost(message, optional, tag = "4")]
+    pub modified: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "5")]
+    pub link_target: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatPathRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatPathResponse {
+    #[prost(message, optional, tag = "1")]
+    pub stat: ::core::option::Option<PathStat>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopyFromRequest {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub follow_link: bool,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopyToRequest {
+    #[prost(oneof = "copy_to_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<copy_to_request::Part>,
+}
+/// Nested message and enum types in `CopyToRequest`.
+pub mod copy_to_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Options(super::CopyToOptions),
+        #[prost(bytes, tag = "2")]
+        Data(::prost::alloc::vec::Vec<u8>),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopyToOptions {
+    #[prost(string, tag = "1")]
+    pub container: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub keep_owner: bool,
+    #[prost(bool, tag = "4")]
+    pub no_overwrite_dir_non_dir: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopyToResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PruneRequest {
+    #[prost(map = "string, message", tag = "1")]
+    pub filters: ::std::collections::HashMap<::prost::alloc::string::String, Strings>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PruneResponse {
+    #[prost(string, repeated, tag = "1")]
+    pub deleted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "2")]
+    pub reclaimed: i64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenameContainerRequest {
     #[prost(string, tag = "1")]
@@ -491,6 +824,8 @@ pub struct ContainerState {
     pub attempt: i32,
     #[prost(int32, tag = "9")]
     pub restart_count: i32,
+    #[prost(string, tag = "10")]
+    pub health: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectContainerRequest {
@@ -498,6 +833,8 @@ pub struct InspectContainerRequest {
     pub container: ::prost::alloc::string::String,
     #[prost(bool, tag = "2")]
     pub size: bool,
+    #[prost(bool, tag = "3")]
+    pub cri: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectContainerResponse {
@@ -661,6 +998,13 @@ pub mod remove_image_response {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PruneImagesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub lines: ::prost::alloc::vec::Vec<remove_image_response::Line>,
+    #[prost(int64, tag = "2")]
+    pub reclaimed: i64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadImageRequest {
     #[prost(oneof = "load_image_request::Part", tags = "1, 2")]
@@ -740,6 +1084,10 @@ pub struct Volume {
     >,
     #[prost(bool, tag = "5")]
     pub anonymous: bool,
+    #[prost(int64, tag = "6")]
+    pub size: i64,
+    #[prost(int64, tag = "7")]
+    pub containers: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateVolumeRequest {
@@ -756,8 +1104,13 @@ pub struct CreateVolumeResponse {
     #[prost(message, optional, tag = "1")]
     pub volume: ::core::option::Option<Volume>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListVolumesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListVolumesRequest {
+    #[prost(map = "string, message", tag = "1")]
+    pub filters: ::std::collections::HashMap<::prost::alloc::string::String, Strings>,
+    #[prost(bool, tag = "2")]
+    pub size: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListVolumesResponse {
     #[prost(message, repeated, tag = "1")]
@@ -772,6 +1125,41 @@ pub struct RemoveVolumeRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveVolumeResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiskUsageRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiskUsageResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub images: ::prost::alloc::vec::Vec<disk_usage_response::Row>,
+    #[prost(message, repeated, tag = "2")]
+    pub containers: ::prost::alloc::vec::Vec<disk_usage_response::Row>,
+    #[prost(message, repeated, tag = "3")]
+    pub volumes: ::prost::alloc::vec::Vec<disk_usage_response::Row>,
+    #[prost(int64, tag = "4")]
+    pub layers_size: i64,
+}
+/// Nested message and enum types in `DiskUsageResponse`.
+pub mod disk_usage_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Row {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(int64, tag = "3")]
+        pub size: i64,
+        #[prost(int64, tag = "4")]
+        pub shared_size: i64,
+        #[prost(int64, tag = "5")]
+        pub containers: i64,
+        #[prost(bool, tag = "6")]
+        pub active: bool,
+        #[prost(message, optional, tag = "7")]
+        pub created: ::core::option::Option<::prost_types::Timestamp>,
+        #[prost(string, tag = "8")]
+        pub more: ::prost::alloc::string::String,
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VersionRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1103,6 +1491,216 @@ pub mod containers_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Restart"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn update(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Update");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Update"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn top(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TopContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TopContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Top");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Top"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StatsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::StatsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Stats");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Stats"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        pub async fn diff(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiffContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiffContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Diff");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Diff"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Chunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Export");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Export"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        pub async fn commit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CommitContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CommitContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Commit");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Commit"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn stat_path(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StatPathRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StatPathResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/StatPath",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k3c.v1.Containers", "StatPath"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn copy_from(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CopyFromRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Chunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Containers/CopyFrom",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k3c.v1.Containers", "CopyFrom"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        pub async fn copy_to(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::CopyToRequest>,
+        ) -> std::result::Result<tonic::Response<super::CopyToResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/CopyTo");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "CopyTo"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        pub async fn prune(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PruneRequest>,
+        ) -> std::result::Result<tonic::Response<super::PruneResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Prune");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Prune"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn wait(
             &mut self,
             request: impl tonic::IntoRequest<super::WaitContainerRequest>,
@@ -1336,6 +1934,79 @@ pub mod containers_server {
             tonic::Response<super::RestartContainerResponse>,
             tonic::Status,
         >;
+        async fn update(
+            &self,
+            request: tonic::Request<super::UpdateContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateContainerResponse>,
+            tonic::Status,
+        >;
+        async fn top(
+            &self,
+            request: tonic::Request<super::TopContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TopContainerResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Stats method.
+        type StatsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::StatsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn stats(
+            &self,
+            request: tonic::Request<super::StatsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::StatsStream>, tonic::Status>;
+        async fn diff(
+            &self,
+            request: tonic::Request<super::DiffContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiffContainerResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Export method.
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Chunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn export(
+            &self,
+            request: tonic::Request<super::ExportContainerRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ExportStream>, tonic::Status>;
+        async fn commit(
+            &self,
+            request: tonic::Request<super::CommitContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CommitContainerResponse>,
+            tonic::Status,
+        >;
+        async fn stat_path(
+            &self,
+            request: tonic::Request<super::StatPathRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StatPathResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the CopyFrom method.
+        type CopyFromStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Chunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn copy_from(
+            &self,
+            request: tonic::Request<super::CopyFromRequest>,
+        ) -> std::result::Result<tonic::Response<Self::CopyFromStream>, tonic::Status>;
+        async fn copy_to(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::CopyToRequest>>,
+        ) -> std::result::Result<tonic::Response<super::CopyToResponse>, tonic::Status>;
+        async fn prune(
+            &self,
+            request: tonic::Request<super::PruneRequest>,
+        ) -> std::result::Result<tonic::Response<super::PruneResponse>, tonic::Status>;
         async fn wait(
             &self,
             request: tonic::Request<super::WaitContainerRequest>,
@@ -1858,6 +2529,460 @@ pub mod containers_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestartSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Update" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::UpdateContainerRequest>
+                    for UpdateSvc<T> {
+                        type Response = super::UpdateContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::update(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Top" => {
+                    #[allow(non_camel_case_types)]
+                    struct TopSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::TopContainerRequest>
+                    for TopSvc<T> {
+                        type Response = super::TopContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TopContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::top(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TopSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Stats" => {
+                    #[allow(non_camel_case_types)]
+                    struct StatsSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::ServerStreamingService<super::StatsRequest>
+                    for StatsSvc<T> {
+                        type Response = super::StatsResponse;
+                        type ResponseStream = T::StatsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Diff" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::DiffContainerRequest>
+                    for DiffSvc<T> {
+                        type Response = super::DiffContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiffContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::diff(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::ServerStreamingService<
+                        super::ExportContainerRequest,
+                    > for ExportSvc<T> {
+                        type Response = super::Chunk;
+                        type ResponseStream = T::ExportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Commit" => {
+                    #[allow(non_camel_case_types)]
+                    struct CommitSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::CommitContainerRequest>
+                    for CommitSvc<T> {
+                        type Response = super::CommitContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CommitContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::commit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CommitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/StatPath" => {
+                    #[allow(non_camel_case_types)]
+                    struct StatPathSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::UnaryService<super::StatPathRequest>
+                    for StatPathSvc<T> {
+                        type Response = super::StatPathResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StatPathRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::stat_path(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StatPathSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/CopyFrom" => {
+                    #[allow(non_camel_case_types)]
+                    struct CopyFromSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::ServerStreamingService<super::CopyFromRequest>
+                    for CopyFromSvc<T> {
+                        type Response = super::Chunk;
+                        type ResponseStream = T::CopyFromStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CopyFromRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::copy_from(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CopyFromSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/CopyTo" => {
+                    #[allow(non_camel_case_types)]
+                    struct CopyToSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::ClientStreamingService<super::CopyToRequest>
+                    for CopyToSvc<T> {
+                        type Response = super::CopyToResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::CopyToRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::copy_to(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CopyToSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Prune" => {
+                    #[allow(non_camel_case_types)]
+                    struct PruneSvc<T: Containers>(pub Arc<T>);
+                    impl<T: Containers> tonic::server::UnaryService<super::PruneRequest>
+                    for PruneSvc<T> {
+                        type Response = super::PruneResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PruneRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::prune(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PruneSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2417,6 +3542,27 @@ pub mod images_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Load"));
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn prune(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PruneRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PruneImagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/Prune");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Prune"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn pull(
             &mut self,
             request: impl tonic::IntoRequest<super::PullImageRequest>,
@@ -2491,6 +3637,13 @@ pub mod images_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::LoadImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::LoadStream>, tonic::Status>;
+        async fn prune(
+            &self,
+            request: tonic::Request<super::PruneRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PruneImagesResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the Pull method.
         type PullStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::PullImageResponse, tonic::Status>,
@@ -2802,6 +3955,49 @@ pub mod images_server {
                     };
                     Box::pin(fut)
                 }
+                "/k3c.v1.Images/Prune" => {
+                    #[allow(non_camel_case_types)]
+                    struct PruneSvc<T: Images>(pub Arc<T>);
+                    impl<T: Images> tonic::server::UnaryService<super::PruneRequest>
+                    for PruneSvc<T> {
+                        type Response = super::PruneImagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PruneRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::prune(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PruneSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/k3c.v1.Images/Pull" => {
                     #[allow(non_camel_case_types)]
                     struct PullSvc<T: Images>(pub Arc<T>);
@@ -3031,6 +4227,24 @@ pub mod volumes_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Volumes", "Remove"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn prune(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PruneRequest>,
+        ) -> std::result::Result<tonic::Response<super::PruneResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Volumes/Prune");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Volumes", "Prune"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3067,6 +4281,10 @@ pub mod volumes_server {
             tonic::Response<super::RemoveVolumeResponse>,
             tonic::Status,
         >;
+        async fn prune(
+            &self,
+            request: tonic::Request<super::PruneRequest>,
+        ) -> std::result::Result<tonic::Response<super::PruneResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct VolumesServer<T> {
@@ -3279,6 +4497,49 @@ pub mod volumes_server {
                     };
                     Box::pin(fut)
                 }
+                "/k3c.v1.Volumes/Prune" => {
+                    #[allow(non_camel_case_types)]
+                    struct PruneSvc<T: Volumes>(pub Arc<T>);
+                    impl<T: Volumes> tonic::server::UnaryService<super::PruneRequest>
+                    for PruneSvc<T> {
+                        type Response = super::PruneResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PruneRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Volumes>::prune(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PruneSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3438,6 +4699,27 @@ pub mod system_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.System", "Info"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn disk_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiskUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiskUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.System/DiskUsage");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.System", "DiskUsage"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3461,6 +4743,13 @@ pub mod system_server {
             &self,
             request: tonic::Request<super::InfoRequest>,
         ) -> std::result::Result<tonic::Response<super::InfoResponse>, tonic::Status>;
+        async fn disk_usage(
+            &self,
+            request: tonic::Request<super::DiskUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiskUsageResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct SystemServer<T> {
@@ -3609,6 +4898,49 @@ pub mod system_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InfoSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.System/DiskUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiskUsageSvc<T: System>(pub Arc<T>);
+                    impl<T: System> tonic::server::UnaryService<super::DiskUsageRequest>
+                    for DiskUsageSvc<T> {
+                        type Response = super::DiskUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiskUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as System>::disk_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiskUsageSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -5,9 +5,12 @@ use crate::api;
 use crate::model::attach::Frame;
 use crate::model::container::ContainerSpec;
 use crate::proto::k3c::v1 as wire;
+use crate::sys::tree::Unpack;
 use futures::StreamExt;
+use std::io;
 use tonic::{Request, Response, Status, Streaming};
 use wire::containers_server::Containers;
+use wire::copy_to_request::Part;
 
 #[tonic::async_trait]
 impl Containers for Service {
@@ -118,7 +121,10 @@ impl Containers for Service {
         request: Request<wire::InspectContainerRequest>,
     ) -> Result<Response<wire::InspectContainerResponse>, Status> {
         let request = request.into_inner();
-        let document = self.0.inspect(&request.container, request.size).await.map_err(refused)?;
+        let document = match request.cri {
+            true => self.0.inspect_cri(&request.container).await.map_err(refused)?,
+            false => self.0.inspect(&request.container, request.size).await.map_err(refused)?,
+        };
         Ok(Response::new(wire::InspectContainerResponse { document: document.to_string() }))
     }
 
@@ -165,4 +171,129 @@ impl Containers for Service {
         self.0.start_exec(&request.container, &request.exec).await.map_err(refused)?;
         Ok(Response::new(wire::StartExecResponse {}))
     }
+
+    async fn update(
+        &self,
+        request: Request<wire::UpdateContainerRequest>,
+    ) -> Result<Response<wire::UpdateContainerResponse>, Status> {
+        let request = request.into_inner();
+        let resources = request.resources.unwrap_or_default().try_into()?;
+        let restart = request.restart.map(TryInto::try_into).transpose()?;
+        let warnings = self.0.update(&request.container, resources, restart).await.map_err(refused)?;
+        Ok(Response::new(wire::UpdateContainerResponse { warnings }))
+    }
+
+    async fn top(
+        &self,
+        request: Request<wire::TopContainerRequest>,
+    ) -> Result<Response<wire::TopContainerResponse>, Status> {
+        let request = request.into_inner();
+        let processes = self.0.top(&request.container, &request.args).await.map_err(refused)?;
+        Ok(Response::new(processes.into()))
+    }
+
+    type StatsStream = Answers<wire::StatsResponse>;
+
+    async fn stats(
+        &self,
+        request: Request<wire::StatsRequest>,
+    ) -> Result<Response<Self::StatsStream>, Status> {
+        let request = request.into_inner();
+        let figures =
+            self.0.stats(&request.containers, request.all, request.stream).await.map_err(refused)?;
+        Ok(answers(figures))
+    }
+
+    async fn diff(
+        &self,
+        request: Request<wire::DiffContainerRequest>,
+    ) -> Result<Response<wire::DiffContainerResponse>, Status> {
+        let changes = self.0.diff(&request.into_inner().container).await.map_err(refused)?;
+        let changes = changes
+            .into_iter()
+            .map(|change| wire::diff_container_response::Change {
+                path: change.path.to_string_lossy().into_owned(),
+                kind: change.kind.to_string(),
+            })
+            .collect();
+        Ok(Response::new(wire::DiffContainerResponse { changes }))
+    }
+
+    type ExportStream = Answers<wire::Chunk>;
+
+    async fn export(
+        &self,
+        request: Request<wire::ExportContainerRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        let archive = self.0.export(&request.into_inner().container).await.map_err(refused)?;
+        Ok(answers(archive.map(|part| part.map(chunk))))
+    }
+
+    async fn commit(
+        &self,
+        request: Request<wire::CommitContainerRequest>,
+    ) -> Result<Response<wire::CommitContainerResponse>, Status> {
+        let (container, options) = api::commit_from(request.into_inner());
+        let id = self.0.commit_container(&container, options).await.map_err(refused)?;
+        Ok(Response::new(wire::CommitContainerResponse { id }))
+    }
+
+    async fn stat_path(
+        &self,
+        request: Request<wire::StatPathRequest>,
+    ) -> Result<Response<wire::StatPathResponse>, Status> {
+        let request = request.into_inner();
+        let stat = self.0.stat_path(&request.container, &request.path).await.map_err(refused)?;
+        Ok(Response::new(wire::StatPathResponse { stat: Some(stat.into()) }))
+    }
+
+    type CopyFromStream = Answers<wire::Chunk>;
+
+    async fn copy_from(
+        &self,
+        request: Request<wire::CopyFromRequest>,
+    ) -> Result<Response<Self::CopyFromStream>, Status> {
+        let request = request.into_inner();
+        let archive = self
+            .0
+            .copy_from(&request.container, &request.path, &request.name, request.follow_link)
+            .await
+            .map_err(refused)?;
+        Ok(answers(archive.map(|part| part.map(chunk))))
+    }
+
+    async fn copy_to(
+        &self,
+        request: Request<Streaming<wire::CopyToRequest>>,
+    ) -> Result<Response<wire::CopyToResponse>, Status> {
+        let mut parts = request.into_inner();
+        let Some(Part::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(api::Invalid::new("part", "the first message must hold the options").into());
+        };
+        let how = Unpack {
+            keep_owner: options.keep_owner,
+            no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+        };
+        // A client that goes away in the middle, or says something else, is an error and not an end.
+        let archive = parts.map(|part| match part {
+            Ok(wire::CopyToRequest { part: Some(Part::Data(data)) }) => Ok(bytes::Bytes::from(data)),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "the client broke the archive off")),
+            Err(status) => Err(io::Error::new(io::ErrorKind::InvalidInput, status.message().to_owned())),
+        });
+        let warnings =
+            self.0.copy_to(&options.container, &options.path, how, archive).await.map_err(refused)?;
+        Ok(Response::new(wire::CopyToResponse { warnings }))
+    }
+
+    async fn prune(
+        &self,
+        request: Request<wire::PruneRequest>,
+    ) -> Result<Response<wire::PruneResponse>, Status> {
+        let filters = api::filters_from(request.into_inner().filters);
+        Ok(Response::new(self.0.prune_containers(filters).await.map_err(refused)?.into()))
+    }
+}
+
+fn chunk(data: bytes::Bytes) -> wire::Chunk {
+    wire::Chunk { data: data.into() }
 }

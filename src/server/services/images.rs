@@ -49,6 +49,16 @@ impl Images for Service {
         Ok(Response::new(wire::RemoveImageResponse { lines: lines.into_iter().map(Into::into).collect() }))
     }
 
+    async fn prune(
+        &self,
+        request: Request<wire::PruneRequest>,
+    ) -> Result<Response<wire::PruneImagesResponse>, Status> {
+        let filters = api::filters_from(request.into_inner().filters);
+        let (lines, reclaimed) = self.0.prune_images(filters).await.map_err(refused)?;
+        let lines = lines.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::PruneImagesResponse { lines, reclaimed }))
+    }
+
     type LoadStream = Answers<wire::LoadImageResponse>;
 
     async fn load(

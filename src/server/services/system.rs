@@ -21,4 +21,11 @@ impl System for Service {
         let document = self.0.info().await.map_err(refused)?;
         Ok(Response::new(wire::InfoResponse { document: document.to_string() }))
     }
+
+    async fn disk_usage(
+        &self,
+        _: Request<wire::DiskUsageRequest>,
+    ) -> Result<Response<wire::DiskUsageResponse>, Status> {
+        Ok(Response::new(self.0.disk_usage().await.map_err(refused)?.into()))
+    }
 }

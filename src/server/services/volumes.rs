@@ -1,6 +1,7 @@
 //! `k3c.v1.Volumes`
 
 use super::{Service, refused};
+use crate::api;
 use crate::proto::k3c::v1 as wire;
 use tonic::{Request, Response, Status};
 use wire::volumes_server::Volumes;
@@ -19,9 +20,11 @@ impl Volumes for Service {
 
     async fn list(
         &self,
-        _: Request<wire::ListVolumesRequest>,
+        request: Request<wire::ListVolumesRequest>,
     ) -> Result<Response<wire::ListVolumesResponse>, Status> {
-        let rows = self.0.volumes().await.map_err(refused)?;
+        let request = request.into_inner();
+        let filters = api::filters_from(request.filters);
+        let rows = self.0.volumes(filters, request.size).await.map_err(refused)?;
         Ok(Response::new(wire::ListVolumesResponse { volumes: rows.into_iter().map(Into::into).collect() }))
     }
 
@@ -32,5 +35,13 @@ impl Volumes for Service {
         let request = request.into_inner();
         self.0.remove_volume(&request.name, request.force).await.map_err(refused)?;
         Ok(Response::new(wire::RemoveVolumeResponse {}))
+    }
+
+    async fn prune(
+        &self,
+        request: Request<wire::PruneRequest>,
+    ) -> Result<Response<wire::PruneResponse>, Status> {
+        let filters = api::filters_from(request.into_inner().filters);
+        Ok(Response::new(self.0.prune_volumes(filters).await.map_err(refused)?.into()))
     }
 }

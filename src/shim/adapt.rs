@@ -1,70 +1,22 @@
-//! The OCI runtime stage (`k3c-runtime`): called by the shim as if it were runc, it takes out of the container's
-//! specification what this host cannot apply, and becomes runc.
+//! Takes out of a container's OCI specification what this host cannot apply.
 
 use serde_json::Value;
-use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// The name under which the stage is executed.
-pub const NAME: &str = "k3c-runtime";
-/// The same, for who asks for runc by its name.
-const ALIAS: &str = "runc";
-/// The real one, beside us.
-const RUNC: &str = "k3c-runc";
+use std::path::Path;
 
 /// What the host can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
+pub(super) struct Host {
     /// Controllers enabled for containers.
-    pub controllers: Vec<String>,
+    pub(super) controllers: Vec<String>,
     /// The cgroup tree can be written.
-    pub cgroups: bool,
+    pub(super) cgroups: bool,
     /// In a user namespace.
-    pub rootless: bool,
+    pub(super) rootless: bool,
     /// CAP_SYS_RESOURCE, without which the score only rises (proc_pid_oom_score_adj(5)).
-    pub may_lower_oom_score: bool,
+    pub(super) may_lower_oom_score: bool,
     /// Our own `/proc/self/oom_score_adj`.
-    pub oom_score_adj: i64,
-}
-
-/// The stage. Returns only if runc cannot be executed.
-pub fn run(args: &[OsString]) -> i32 {
-    let outcome: io::Result<()> = edit(args).and_then(|()| {
-        let runc = std::env::current_exe()?.with_file_name(RUNC);
-        // Without --root runc would make a folder in the user's runtime directory.
-        Err(Command::new(runc).args(args).env_remove("XDG_RUNTIME_DIR").exec())
-    });
-    if let Err(e) = outcome {
-        let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("k3c-runtime: {e}\n"));
-    }
-    1
-}
-
-fn edit(args: &[OsString]) -> io::Result<()> {
-    let Some(bundle) = bundle_of(args) else { return Ok(()) };
-    let path = bundle.join("config.json");
-    let mut spec: Value = serde_json::from_slice(&fs::read(&path)?)?;
-    adapt(&mut spec, &probe());
-    fs::write(&path, serde_json::to_vec(&spec)?)
-}
-
-/// The bundle of `create` and `run`; nothing for other commands.
-fn bundle_of(args: &[OsString]) -> Option<PathBuf> {
-    let at = args.iter().position(|a| a == "create" || a == "run")?;
-    let mut rest = args[at + 1..].iter();
-    while let Some(arg) = rest.next() {
-        if arg == "--bundle" || arg == "-b" {
-            return rest.next().map(PathBuf::from);
-        }
-        if let Some(value) = arg.to_str().and_then(|a| a.strip_prefix("--bundle=")) {
-            return Some(value.into());
-        }
-    }
-    Some(".".into())
+    pub(super) oom_score_adj: i64,
 }
 
 pub(super) fn probe() -> Host {
@@ -88,18 +40,21 @@ pub(super) fn probe() -> Host {
 }
 
 /// Takes out what cannot be applied.
-pub fn adapt(spec: &mut Value, host: &Host) {
+pub(super) fn adapt(spec: &mut Value, host: &Host) {
     let has = |name: &str| host.cgroups && host.controllers.iter().any(|c| c == name);
     if let Some(resources) = spec.pointer_mut("/linux/resources").and_then(Value::as_object_mut) {
-        for (key, controller) in [
-            ("memory", "memory"),
-            ("pids", "pids"),
-            ("blockIO", "io"),
-            ("hugepageLimits", "hugetlb"),
-            ("unified", "none"),
-        ] {
+        for (key, controller) in
+            [("memory", "memory"), ("pids", "pids"), ("blockIO", "io"), ("hugepageLimits", "hugetlb")]
+        {
             if !has(controller) {
                 resources.remove(key);
+            }
+        }
+        // Its keys are files, called after their controllers.
+        if let Some(unified) = resources.get_mut("unified").and_then(Value::as_object_mut) {
+            unified.retain(|key, _| key.split('.').next().is_some_and(has));
+            if unified.is_empty() {
+                resources.remove("unified");
             }
         }
         if let Some(cpu) = resources.get_mut("cpu").and_then(Value::as_object_mut) {
@@ -118,6 +73,7 @@ pub fn adapt(spec: &mut Value, host: &Host) {
         raise_oom_score(spec, host);
     }
     if host.rootless {
+        inherit_instead(spec);
         bind_instead(spec);
     }
 }
@@ -130,6 +86,23 @@ fn raise_oom_score(spec: &mut Value, host: &Host) {
     }
 }
 
+/// A namespace that is ours already cannot be joined when our user namespace does not own it; it need not be, either.
+fn inherit_instead(spec: &mut Value) {
+    let Some(all) = spec.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut) else { return };
+    all.retain(|namespace| {
+        let own = match namespace["type"].as_str().unwrap_or_default() {
+            "network" => "net",
+            "mount" => "mnt",
+            kind => kind,
+        };
+        let path = namespace["path"].as_str().filter(|path| !path.is_empty());
+        let same = path.and_then(|path| {
+            Some(fs::read_link(path).ok()? == fs::read_link(format!("/proc/self/ns/{own}")).ok()?)
+        });
+        same != Some(true)
+    });
+}
+
 fn bind_instead(spec: &mut Value) {
     let namespaces: Vec<String> = spec
         .pointer("/linux/namespaces")
@@ -138,6 +111,8 @@ fn bind_instead(spec: &mut Value) {
         .unwrap_or_default();
     let own = |kind: &str| namespaces.iter().any(|n| n == kind);
     let Some(mounts) = spec.get_mut("mounts").and_then(Value::as_array_mut) else { return };
+    // A host may not have mounted one.
+    mounts.retain(|m| m["type"] != "mqueue" || own("ipc") || Path::new("/dev/mqueue").exists());
     for mount in mounts {
         let kind = mount["type"].as_str().unwrap_or_default();
         // The kernel mounts these only for a namespace that our user namespace owns.
@@ -158,37 +133,40 @@ fn bind_instead(spec: &mut Value) {
     }
 }
 
-/// Whether this process was executed as the stage.
-pub fn is_named(program: &OsStr) -> bool {
-    Path::new(program).file_name().is_some_and(|name| name == NAME || name == ALIAS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn finds_the_bundle() {
-        let args = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(bundle_of(&args("--root /r create --bundle /b --pid-file p id")), Some("/b".into()));
-        assert_eq!(bundle_of(&args("run --bundle=/b id")), Some("/b".into()));
-        assert_eq!(bundle_of(&args("kill id 9")), None);
-    }
-
-    #[test]
     fn limits_without_controllers_go_and_devices_stay() {
         let mut spec = json!({"linux": {"cgroupsPath": "/x", "resources": {
             "devices": [{"allow": false}], "memory": {"limit": 1}, "pids": {"limit": 1},
-            "cpu": {"shares": 2, "cpus": "0"}}}});
+            "cpu": {"shares": 2, "cpus": "0"}, "unified": {"pids.max": "5", "cpu.idle": "1"}}}});
         let host = Host { controllers: vec!["cpu".into()], cgroups: true, ..Host::default() };
         adapt(&mut spec, &host);
         assert_eq!(
             spec["linux"],
-            json!({"cgroupsPath": "/x", "resources": {"devices": [{"allow": false}], "cpu": {"shares": 2}}})
+            json!({"cgroupsPath": "/x", "resources": {
+                "devices": [{"allow": false}], "cpu": {"shares": 2}, "unified": {"cpu.idle": "1"}}})
         );
         adapt(&mut spec, &Host::default());
         assert_eq!(spec["linux"], json!({"resources": {"devices": [{"allow": false}]}}));
+    }
+
+    #[test]
+    fn our_own_namespaces_are_inherited() {
+        let mut spec = json!({"linux": {"namespaces": [
+            {"type": "pid", "path": "/proc/self/ns/pid"}, {"type": "ipc", "path": "/proc/self/ns/uts"},
+            {"type": "mount"}, {"type": "network", "path": "/no/such"}]}});
+        adapt(&mut spec, &Host { rootless: true, ..Host::default() });
+        let kinds: Vec<&str> = spec["linux"]["namespaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n["type"].as_str().unwrap())
+            .collect();
+        assert_eq!(kinds, ["ipc", "mount", "network"]);
     }
 
     #[test]

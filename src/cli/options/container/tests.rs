@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::cli::command;
-use crate::model::container::{Mount, MountKind};
+
+#[derive(Debug, clap::Args)]
+struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
 
 fn host() -> Host {
     Host {
@@ -14,7 +19,7 @@ fn host() -> Host {
 
 fn parsed(line: &str) -> Result<ContainerSpec, String> {
     let args = command::parse_as::<Args>(line).map_err(|e| e.to_string())?;
-    spec(&args, &[], &host()).map(|(spec, _)| spec)
+    args.flags.spec(&Files::default(), &host()).map(|(spec, _)| spec)
 }
 
 fn base() -> ContainerSpec {
@@ -72,9 +77,33 @@ fn flags_to_specification() {
                 cpu_shares: 512,
                 cpuset_cpus: "0-1".into(),
                 pids_limit: 10,
+                ..Resources::default()
             }),
         ),
         ("--pids-limit -1 alpine", base()),
+        (
+            "--tmpfs /t:size=1m --init --shm-size 1m --ulimit nofile=5 --ulimit nofile=6:7 --pid host alpine",
+            ContainerSpec {
+                mounts: vec![tmpfs_mount("/t", vec!["size=1m".into()])],
+                init: true,
+                shm_size: 1 << 20,
+                ulimits: vec![Ulimit { name: "nofile".into(), soft: 6, hard: 7 }],
+                pid: Sharing::Host,
+                ..base()
+            },
+        ),
+        (
+            "--health-cmd true --health-interval 5s --health-retries 2 alpine",
+            ContainerSpec {
+                health: Some(Healthcheck {
+                    test: vec!["CMD-SHELL".into(), "true".into()],
+                    interval: Some(Duration::from_secs(5)),
+                    retries: 2,
+                    ..Healthcheck::default()
+                }),
+                ..base()
+            },
+        ),
         (
             "--restart on-failure:3 alpine",
             ContainerSpec { restart: RestartPolicy::OnFailure { max: 3 }, ..base() },
@@ -87,10 +116,8 @@ fn flags_to_specification() {
             "-v ./x:/x:ro alpine",
             ContainerSpec {
                 mounts: vec![Mount {
-                    kind: MountKind::Bind { source: "/home/me/x".into(), create: true },
-                    target: "/x".into(),
                     read_only: true,
-                    propagation: String::new(),
+                    ..Mount::new(MountKind::Bind { source: "/home/me/x".into(), create: true }, "/x")
                 }],
                 ..base()
             },
@@ -121,41 +148,15 @@ fn refused_values() {
             "invalid argument \"foo\" for \"--mount\" flag: unexpected key 'foo' in 'foo'",
         ),
         ("-v /a:b alpine", "mount path must be absolute"),
+        ("-m 1m alpine", "Minimum memory limit allowed is 6MB"),
+        ("--memory-swap 1g alpine", "You should always set the Memory limit"),
+        ("--cpus 1 --cpu-quota 5 alpine", "Nano CPUs and CPU Quota cannot both be set"),
+        ("--pid mine alpine", "--pid: invalid PID mode"),
+        ("--uts host -h x alpine", "conflicting options: hostname and the UTS mode"),
+        ("--no-healthcheck --health-cmd x alpine", "--no-healthcheck conflicts with --health-* options"),
     ];
     for (line, part) in cases {
         let error = parsed(line).unwrap_err();
         assert!(error.contains(part), "{line}: {error}");
     }
-    assert!(pull_policy("x").unwrap_err().starts_with("invalid pull option: 'x'"));
-}
-
-#[test]
-fn exit_codes_by_words() {
-    let cases = [
-        ("exec: \"nope\": executable file not found in $PATH: unknown", 127),
-        ("exec /x: no such file or directory", 127),
-        ("exec: \"/etc/passwd\": permission denied", 126),
-        ("exec: \"/etc\": is a directory", 126),
-        ("Conflict. The container name is in use", 125),
-    ];
-    for (text, code) in cases {
-        assert_eq!(exit_code(Reason::Internal, text), code, "{text}");
-    }
-    assert_eq!(exit_code(Reason::CommandNotFound, ""), 127);
-    assert_eq!(exit_code(Reason::CommandNotExecutable, ""), 126);
-}
-
-#[test]
-fn an_id_file_is_never_overwritten() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("id");
-    drop(CidFile::new(&path).unwrap());
-    assert!(!path.exists(), "nothing was created, so nothing stays");
-    let id = ContainerId::from_bytes([1; 32]);
-    CidFile::new(&path).unwrap().write(&id).unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), id.as_str());
-    let error = CidFile::new(&path).err().unwrap();
-    assert!(
-        error.starts_with("container ID file found, make sure the other container isn't running or delete ")
-    );
 }

@@ -1,22 +1,55 @@
-//! The root filesystem's mounts, as containerd lists them.
+//! mount(2) as containerd lists mounts: a type, a source, and options as in mount(8).
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// mount(2) takes one page of data.
 const PAGE: usize = 4095;
 
-/// One mount, as in containerd's API: `options` as in mount(8).
+/// One mount, as in containerd's API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Layer {
-    pub(super) kind: String,
-    pub(super) source: String,
-    pub(super) options: Vec<String>,
+pub struct Layer {
+    /// File system, or `bind`.
+    pub kind: String,
+    /// A device or folder.
+    pub source: String,
+    /// As in mount(8).
+    pub options: Vec<String>,
 }
 
-/// Mounts `layers` on `target`, in order. Single-threaded: the working directory may change for a moment.
-pub(super) fn mount_all(layers: &[Layer], target: &Path) -> io::Result<()> {
+impl Layer {
+    /// A folder at another place.
+    pub fn bind(source: &Path, read_only: bool) -> Self {
+        let mut options = vec!["rbind".to_owned()];
+        options.extend(read_only.then(|| "ro".to_owned()));
+        Self { kind: "bind".to_owned(), source: source.display().to_string(), options }
+    }
+
+    /// The same files, without a way to change them, beside whoever has them mounted already: an overlay's upper folder
+    /// becomes its topmost lower one.
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        let value = |key: &str| self.options.iter().find_map(|o| o.strip_prefix(key));
+        let mut options: Vec<String> = self
+            .options
+            .iter()
+            .filter(|o| !["upperdir=", "workdir=", "lowerdir="].iter().any(|key| o.starts_with(key)))
+            .filter(|o| *o != "rw" && *o != "ro")
+            .cloned()
+            .collect();
+        if self.kind == "overlay" {
+            let lower = [value("upperdir="), value("lowerdir=")].into_iter().flatten().collect::<Vec<_>>();
+            options.push(format!("lowerdir={}", lower.join(":")));
+        }
+        options.push("ro".to_owned());
+        Self { kind: self.kind.clone(), source: self.source.clone(), options }
+    }
+}
+
+/// Mounts `layers` on `target`, in order. The error says what.
+pub fn mount_all(layers: &[Layer], target: &Path) -> io::Result<()> {
     for layer in layers {
         mount_one(layer, target).map_err(|error| {
             io::Error::new(
@@ -50,11 +83,21 @@ fn mount_one(layer: &Layer, target: &Path) -> io::Result<()> {
     let (folder, short) = shorten(&data).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, "the names of its layers are longer than a page")
     })?;
-    let before = std::env::current_dir()?;
-    std::env::set_current_dir(folder)?;
-    let answer = mount(source, target, Some(kind), flags, Some(short.as_str()));
-    std::env::set_current_dir(before)?;
-    Ok(answer?)
+    standing_in(&folder, || {
+        mount(source, target, Some(kind), flags, Some(short.as_str())).map_err(Into::into)
+    })
+}
+
+/// Does something in a thread whose working directory is its own.
+fn standing_in<T: Send>(folder: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_FS)?;
+            std::env::set_current_dir(folder)?;
+            work()
+        });
+        thread.join().map_err(|_| io::Error::other("a thread died"))?
+    })
 }
 
 /// Flags of mount(2), and the rest, which is the file system's.
@@ -107,7 +150,7 @@ fn shorten(data: &[String]) -> Option<(PathBuf, String)> {
 }
 
 /// Unmounts all that is mounted on `target`. It is no error when nothing is.
-pub(super) fn unmount(target: &Path) -> io::Result<()> {
+pub fn unmount(target: &Path) -> io::Result<()> {
     loop {
         match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}
@@ -116,6 +159,32 @@ pub(super) fn unmount(target: &Path) -> io::Result<()> {
             Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// A folder with mounts, which go with it.
+#[derive(Debug)]
+pub struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    /// Mounts `layers` on a new folder in `base`.
+    pub fn new(base: &Path, layers: &[Layer]) -> io::Result<Self> {
+        std::fs::create_dir_all(base)?;
+        let mounted = Self(tempfile::Builder::new().prefix("root-").tempdir_in(base)?);
+        mount_all(layers, mounted.path())?;
+        Ok(mounted)
+    }
+
+    /// Where.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Detached, with all that was mounted below: nothing else has a name for it.
+        while umount2(self.0.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
     }
 }
 
@@ -138,5 +207,22 @@ mod tests {
         let (flags, data) = flags(&options);
         assert!(flags.contains(MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC));
         assert_eq!(data, ["index=off"]);
+    }
+
+    #[test]
+    fn read_only_overlays_have_no_upper_folder() {
+        let layer = Layer {
+            kind: "overlay".into(),
+            source: "overlay".into(),
+            options: ["userxattr", "workdir=/w", "upperdir=/u", "lowerdir=/a:/b"].map(str::to_owned).into(),
+        };
+        assert_eq!(layer.read_only().options, ["userxattr", "lowerdir=/u:/a:/b", "ro"]);
+    }
+
+    #[test]
+    fn a_thread_stands_elsewhere_alone() {
+        let before = std::env::current_dir().unwrap();
+        let there = standing_in(Path::new("/"), std::env::current_dir).unwrap();
+        assert_eq!((there.as_path(), std::env::current_dir().unwrap()), (Path::new("/"), before));
     }
 }

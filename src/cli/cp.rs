@@ -1,0 +1,406 @@
+//! `cp`: files in and out of containers, as tar archives, by Docker's rules (those of cp(1), with a slash at the end of
+//! what must be a folder).
+
+use super::context::Context;
+use super::error::{CommandError, Outcome};
+use super::format::size;
+use crate::client::{Client, ClientError};
+use crate::model::container::PathStat;
+use crate::model::reason::Reason;
+use bytes::Bytes;
+use futures::StreamExt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+
+/// Copy files/folders between a container and the local filesystem
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(required = true, value_name = "CONTAINER:SRC_PATH|SRC_PATH|-")]
+    source: String,
+    #[arg(required = true, value_name = "CONTAINER:DEST_PATH|DEST_PATH|-")]
+    target: String,
+}
+
+/// Bytes of an archive in one message.
+const CHUNK: usize = 256 << 10;
+
+/// One side of a copy.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Local(String),
+    Container { name: String, path: String },
+}
+
+/// Docker's rule: absolute paths and those whose part before the colon begins with a dot are local.
+fn place(text: &str) -> Place {
+    let local = || Place::Local(text.to_owned());
+    if Path::new(text).is_absolute() {
+        return local();
+    }
+    match text.split_once(':') {
+        Some((name, path)) if !name.is_empty() && !name.starts_with('.') => {
+            Place::Container { name: name.to_owned(), path: path.to_owned() }
+        }
+        _ => local(),
+    }
+}
+
+/// One side is a container, the other is not.
+pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+    let (source, target) = (place(&args.source), place(&args.target));
+    let client = cx.client().await?;
+    let bytes = match (&source, &target) {
+        (Place::Container { name, path }, Place::Local(to)) => {
+            from_container(&args, name, path, to, client, cx).await?
+        }
+        (Place::Local(from), Place::Container { name, path }) => {
+            to_container(&args, from, name, path, client, cx).await?
+        }
+        (Place::Container { .. }, Place::Container { .. }) => {
+            return Err(CommandError::failed("copying between containers is not supported"));
+        }
+        (Place::Local(_), Place::Local(_)) => {
+            return Err(CommandError::failed("must specify at least one container source"));
+        }
+    };
+    if !args.quiet && cx.ui.terminals().stdout && args.target != "-" {
+        cx.ui.message(&format!("Successfully copied {} to {}", size::human(bytes), args.target));
+    }
+    Ok(())
+}
+
+/// Where something is unpacked, and under which name.
+#[derive(Debug, PartialEq, Eq)]
+struct Landing {
+    folder: String,
+    /// `.`: what is in it.
+    name: String,
+}
+
+/// What is known of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Missing,
+    Folder,
+    File,
+}
+
+/// Docker's rules. `contents`: the source ends with `/.`.
+fn landing(source: &str, folder: bool, target: &str, what: Target) -> Result<Landing, String> {
+    let contents = folder && (source.ends_with("/.") || source == ".");
+    let own = last(source);
+    match (what, folder) {
+        (Target::Folder, _) => Ok(Landing {
+            folder: target.to_owned(),
+            name: if contents || own.is_empty() { ".".to_owned() } else { own },
+        }),
+        (Target::File, true) => Err(format!("cannot copy directory {source} to the file {target}")),
+        (Target::File, false) if target.ends_with('/') => Err(format!("not a directory: {target}")),
+        (Target::Missing, false) if target.ends_with('/') => Err(format!("no such directory: {target}")),
+        (Target::File | Target::Missing, _) => {
+            let trimmed = target.trim_end_matches('/').trim_end_matches("/.");
+            let (above, name) = trimmed.rsplit_once('/').unwrap_or((".", trimmed));
+            let above = if above.is_empty() { "/" } else { above };
+            Ok(Landing { folder: above.to_owned(), name: name.to_owned() })
+        }
+    }
+}
+
+/// The last component; empty of the root.
+fn last(path: &str) -> String {
+    let path = path.trim_end_matches("/.").trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+const FOLDER: u32 = 0o040_000;
+const LINK: u32 = 0o120_000;
+const KIND: u32 = 0o170_000;
+
+async fn stat(client: &Client, container: &str, path: &str) -> Result<Option<PathStat>, ClientError> {
+    match client.stat_path(container, path).await {
+        Ok(stat) if stat.mode & KIND == LINK => {
+            // What it leads to counts.
+            match client.stat_path(container, &stat.link_target).await {
+                Ok(target) => Ok(Some(target)),
+                Err(error) if error.reason == Reason::NotFound => Ok(Some(stat)),
+                Err(error) => Err(error),
+            }
+        }
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.reason == Reason::NotFound && error.to_string().contains("the file") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn absolute(path: &str) -> String {
+    match (path.starts_with('/'), path.is_empty()) {
+        (true, _) => path.to_owned(),
+        (false, true) => "/".to_owned(),
+        (false, false) => format!("/{path}"),
+    }
+}
+
+async fn from_container(
+    args: &Args,
+    container: &str,
+    path: &str,
+    target: &str,
+    client: &Client,
+    cx: &Context,
+) -> Result<i64, CommandError> {
+    let path = absolute(path);
+    let through = args.follow_link || path.ends_with('/') || path.ends_with("/.");
+    if target == "-" {
+        if cx.ui.terminals().stdout {
+            return Err(CommandError::failed(
+                "cowardly refusing to copy to a terminal. Use a redirect or a path",
+            ));
+        }
+        let mut archive = client.copy_from(container, &path, "", through).await?;
+        while let Some(bytes) = archive.next().await {
+            cx.ui.data(&bytes?)?;
+        }
+        return Ok(0);
+    }
+    let own = client.stat_path(container, &path).await?;
+    let own = match own.mode & KIND == LINK && through {
+        true => client.stat_path(container, &own.link_target).await?,
+        false => own,
+    };
+    let what = match std::fs::metadata(target) {
+        Ok(meta) if meta.is_dir() => Target::Folder,
+        Ok(_) => Target::File,
+        Err(_) => Target::Missing,
+    };
+    let landing = landing(&path, own.mode & KIND == FOLDER, target, what).map_err(CommandError::failed)?;
+    if !Path::new(&landing.folder).is_dir() {
+        let text = format!("invalid output path: directory {:?} does not exist", landing.folder);
+        return Err(CommandError::failed(text));
+    }
+    let archive = client.copy_from(container, &path, &landing.name, through).await?;
+    let counted = Arc::new(AtomicU64::new(0));
+    let count = counted.clone();
+    let archive = archive.map(move |bytes| {
+        let bytes = bytes.map_err(io::Error::other)?;
+        count.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
+        Ok::<Bytes, io::Error>(bytes)
+    });
+    let reader = SyncIoBridge::new(StreamReader::new(archive));
+    let keep = args.archive;
+    let folder = PathBuf::from(&landing.folder);
+    tokio::task::spawn_blocking(move || {
+        let mut archive = tar::Archive::new(reader);
+        archive.set_preserve_permissions(true);
+        archive.set_preserve_ownerships(keep);
+        archive.unpack(folder)
+    })
+    .await
+    .map_err(|error| CommandError::failed(error.to_string()))??;
+    Ok(i64::try_from(counted.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
+}
+
+async fn to_container(
+    args: &Args,
+    source: &str,
+    container: &str,
+    path: &str,
+    client: &Client,
+    cx: &Context,
+) -> Result<i64, CommandError> {
+    let path = absolute(path);
+    let there = stat(client, container, &path).await?;
+    let what = match &there {
+        None => Target::Missing,
+        Some(stat) if stat.mode & KIND == FOLDER => Target::Folder,
+        Some(_) => Target::File,
+    };
+    let (landing, sent) = if source == "-" {
+        if what != Target::Folder {
+            return Err(CommandError::failed(format!(
+                "destination \"{container}:{path}\" must be a directory"
+            )));
+        }
+        let landing = Landing { folder: path.clone(), name: String::new() };
+        let stdin = ReaderStream::with_capacity(tokio::io::stdin(), CHUNK);
+        (landing, client.copy_to(container, &path, args.archive, stdin).await)
+    } else {
+        let through = args.follow_link || source.ends_with('/') || source.ends_with("/.");
+        let meta = match through {
+            true => std::fs::metadata(source),
+            false => std::fs::symlink_metadata(source),
+        };
+        let meta = meta.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                CommandError::failed(format!("lstat {source}: no such file or directory"))
+            }
+            _ => CommandError::failed(format!("lstat {source}: {error}")),
+        })?;
+        let landing = landing(&named(source), meta.is_dir(), &path, what).map_err(CommandError::failed)?;
+        if stat(client, container, &landing.folder).await?.is_none_or(|s| s.mode & KIND != FOLDER) {
+            return Err(CommandError::failed(format!(
+                "Error response from daemon: Could not find the file {} in container {container}",
+                landing.folder
+            )));
+        }
+        let counted = Arc::new(AtomicU64::new(0));
+        let (archive, problem) =
+            pack(PathBuf::from(source), landing.name.clone(), through, args.archive, counted.clone());
+        let answer = client.copy_to(container, &landing.folder, args.archive, archive).await;
+        // What went wrong here is the cause of what the daemon says.
+        if let Ok(mut problem) = problem.lock()
+            && let Some(error) = problem.take()
+        {
+            return Err(CommandError::failed(error));
+        }
+        for warning in answer? {
+            cx.ui.warning(&warning);
+        }
+        return Ok(i64::try_from(counted.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+    };
+    debug_assert!(landing.name.is_empty());
+    for warning in sent? {
+        cx.ui.warning(&warning);
+    }
+    Ok(0)
+}
+
+/// With the name that `.` and `..` stand for.
+fn named(source: &str) -> String {
+    let plain = source.trim_end_matches('/');
+    match plain {
+        _ if source.ends_with("/.") || source == "." => "./.".to_owned(),
+        "" => "/".to_owned(),
+        ".." => std::fs::canonicalize("..").map_or_else(|_| plain.to_owned(), |p| p.display().to_string()),
+        plain if plain.ends_with("/..") => {
+            std::fs::canonicalize(plain).map_or_else(|_| plain.to_owned(), |p| p.display().to_string())
+        }
+        plain => plain.to_owned(),
+    }
+}
+
+type Problem = Arc<std::sync::Mutex<Option<io::Error>>>;
+
+/// The archive of a local path, made while it is sent. An error ends it, and is kept.
+fn pack(
+    source: PathBuf,
+    name: String,
+    through: bool,
+    keep: bool,
+    counted: Arc<AtomicU64>,
+) -> (ReceiverStream<io::Result<Bytes>>, Problem) {
+    let (sender, receiver) = mpsc::channel(8);
+    let problem = Problem::default();
+    let kept = problem.clone();
+    tokio::task::spawn_blocking(move || {
+        let failed = sender.clone();
+        let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
+        archive.follow_symlinks(false);
+        if !keep {
+            archive.mode(tar::HeaderMode::Complete);
+        }
+        let outcome = append(&mut archive, &source, &name, through)
+            .and_then(|()| archive.into_inner())
+            .and_then(|mut sender| sender.send());
+        if let Err(error) = outcome
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            if let Ok(mut slot) = kept.lock() {
+                *slot = Some(error);
+            }
+            let _ = failed.blocking_send(Err(io::ErrorKind::Other.into()));
+        }
+    });
+    (ReceiverStream::new(receiver), problem)
+}
+
+fn append(archive: &mut tar::Builder<Sender>, source: &Path, name: &str, through: bool) -> io::Result<()> {
+    let meta = if through { std::fs::metadata(source)? } else { std::fs::symlink_metadata(source)? };
+    if meta.is_dir() {
+        return archive.append_dir_all(name, source);
+    }
+    if through && meta.is_file() {
+        return archive.append_file(name, &mut std::fs::File::open(source)?);
+    }
+    archive.append_path_with_name(source, name)
+}
+
+struct Sender {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+    counted: Arc<AtomicU64>,
+}
+
+impl Sender {
+    fn send(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.counted.fetch_add(u64::try_from(full.len()).unwrap_or(0), Ordering::Relaxed);
+        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl io::Write for Sender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(CHUNK - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        if self.buffer.len() == CHUNK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides() {
+        let container = |name: &str, path: &str| Place::Container { name: name.into(), path: path.into() };
+        assert_eq!(place("web:/etc"), container("web", "/etc"));
+        assert_eq!(place("web:etc"), container("web", "etc"));
+        for local in ["/tmp/a:b", "./a:b", "../a:b", "plain", "-", ":x"] {
+            assert_eq!(place(local), Place::Local(local.into()));
+        }
+    }
+
+    #[test]
+    fn where_it_lands() {
+        let lands = |source: &str, folder, target: &str, what| {
+            landing(source, folder, target, what).map(|l| format!("{} in {}", l.name, l.folder))
+        };
+        let ok = |text: &str| Ok(text.to_owned());
+        assert_eq!(lands("/a/f", false, "/t", Target::Folder), ok("f in /t"));
+        assert_eq!(lands("/a/f", false, "/t/new", Target::Missing), ok("new in /t"));
+        assert_eq!(lands("/a/f", false, "/t/old", Target::File), ok("old in /t"));
+        assert_eq!(lands("/a/d", true, "/t", Target::Folder), ok("d in /t"));
+        assert_eq!(lands("/a/d/.", true, "/t", Target::Folder), ok(". in /t"));
+        assert_eq!(lands("/a/d", true, "/t/new", Target::Missing), ok("new in /t"));
+        assert_eq!(lands("/a/d/.", true, "/t/new/", Target::Missing), ok("new in /t"));
+        assert_eq!(lands("/", true, "/t", Target::Folder), ok(". in /t"));
+        assert_eq!(lands("/f", false, "new", Target::Missing), ok("new in ."));
+        assert_eq!(lands("/f", false, "/new", Target::Missing), ok("new in /"));
+        assert!(lands("/a/f", false, "/t/new/", Target::Missing).unwrap_err().contains("no such directory"));
+        assert!(lands("/a/d", true, "/t/old", Target::File).unwrap_err().contains("cannot copy directory"));
+    }
+}

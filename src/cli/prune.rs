@@ -1,0 +1,265 @@
+//! `container prune`, `image prune`, `volume prune`, `system prune`, `builder prune`
+
+use super::context::Context;
+use super::error::{CommandError, Outcome};
+use super::format::{duration, moment, size};
+use super::options::value;
+use crate::build;
+use crate::model::image::Removed;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::time::Duration;
+
+/// Remove all stopped containers
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContainerArgs {
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Remove unused images
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImageArgs {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Remove unused local volumes
+#[derive(Debug, clap::Args)]
+pub(crate) struct VolumeArgs {
+    /// Remove all unused volumes, not just anonymous ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "label=<label>")
+    #[arg(long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Remove unused data
+#[derive(Debug, clap::Args)]
+pub(crate) struct SystemArgs {
+    /// Remove all unused images not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "label=<key>=<value>")
+    #[arg(long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Prune anonymous volumes
+    #[arg(long)]
+    volumes: bool,
+}
+
+/// Remove build cache
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuilderArgs {
+    /// Remove all unused build cache, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "until=24h")
+    #[arg(long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+type Filters = BTreeMap<String, Vec<String>>;
+
+/// What is said before anything goes.
+fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
+    if force {
+        return Ok(true);
+    }
+    cx.ui.data(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y"))
+}
+
+/// `until` as a point in time, whatever form it was given in.
+fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
+    let mut all = value::filters(pairs);
+    for text in all.get_mut("until").into_iter().flatten() {
+        *text = moment::parse(text, Timestamp::now(), &TimeZone::system())
+            .ok_or_else(|| CommandError::failed(format!("invalid value for \"until\": {text:?}")))?
+            .to_string();
+    }
+    Ok(all)
+}
+
+fn total(bytes: i64) -> String {
+    format!("Total reclaimed space: {}", size::reclaimed(bytes))
+}
+
+/// `container prune`
+pub(crate) async fn containers(args: ContainerArgs, cx: &Context) -> Outcome {
+    let filters = filters(&args.filter)?;
+    if !sure("WARNING! This will remove all stopped containers.", args.force, cx)? {
+        return Ok(());
+    }
+    let bytes = containers_now(filters, cx).await?;
+    cx.ui.line(&total(bytes))?;
+    Ok(())
+}
+
+async fn containers_now(filters: Filters, cx: &Context) -> Result<i64, CommandError> {
+    let pruned = cx.client().await?.prune_containers(filters).await?;
+    listed("Deleted Containers:", &pruned.deleted, cx)?;
+    Ok(pruned.reclaimed)
+}
+
+fn listed(title: &str, lines: &[String], cx: &Context) -> Outcome {
+    if !lines.is_empty() {
+        cx.ui.line(&format!("{title}\n{}\n", lines.join("\n")))?;
+    }
+    Ok(())
+}
+
+/// `image prune`
+pub(crate) async fn images(args: ImageArgs, cx: &Context) -> Outcome {
+    let filters = filters(&args.filter)?;
+    let warning = match args.all {
+        true => "WARNING! This will remove all images without at least one container associated to them.",
+        false => "WARNING! This will remove all dangling images.",
+    };
+    if !sure(warning, args.force, cx)? {
+        return Ok(());
+    }
+    let bytes = images_now(args.all, filters, cx).await?;
+    cx.ui.line(&total(bytes))?;
+    Ok(())
+}
+
+async fn images_now(all: bool, mut filters: Filters, cx: &Context) -> Result<i64, CommandError> {
+    if all {
+        filters.insert("dangling".to_owned(), vec!["false".to_owned()]);
+    }
+    let (removed, bytes) = cx.client().await?.prune_images(filters).await?;
+    let lines: Vec<String> = removed
+        .into_iter()
+        .map(|line| match line {
+            Removed::Untagged(name) => format!("untagged: {name}"),
+            Removed::Deleted(digest) => format!("deleted: {digest}"),
+        })
+        .collect();
+    listed("Deleted Images:", &lines, cx)?;
+    Ok(bytes)
+}
+
+/// `volume prune`
+pub(crate) async fn volumes(args: VolumeArgs, cx: &Context) -> Outcome {
+    let mut filters = filters(&args.filter)?;
+    if args.all && filters.contains_key("all") {
+        return Err(CommandError::failed(
+            "conflicting options: cannot specify both --all and --filter all=1",
+        ));
+    }
+    if args.all {
+        filters.insert("all".to_owned(), vec!["true".to_owned()]);
+    }
+    let warning = match args.all {
+        true => "WARNING! This will remove all local volumes not used by at least one container.",
+        false => "WARNING! This will remove anonymous local volumes not used by at least one container.",
+    };
+    if !sure(warning, args.force, cx)? {
+        return Ok(());
+    }
+    let bytes = volumes_now(filters, cx).await?;
+    cx.ui.line(&total(bytes))?;
+    Ok(())
+}
+
+async fn volumes_now(filters: Filters, cx: &Context) -> Result<i64, CommandError> {
+    let pruned = cx.client().await?.prune_volumes(filters).await?;
+    listed("Deleted Volumes:", &pruned.deleted, cx)?;
+    Ok(pruned.reclaimed)
+}
+
+/// `builder prune`
+pub(crate) async fn builder(args: BuilderArgs, cx: &Context) -> Outcome {
+    let mut unused_for = None;
+    for (key, text) in &args.filter {
+        match key.as_str() {
+            "until" | "unused-for" => unused_for = Some(age(text)?),
+            other => return Err(CommandError::failed(format!("invalid filter '{other}'"))),
+        }
+    }
+    let warning = match args.all {
+        true => "WARNING! This will remove all build cache.",
+        false => "WARNING! This will remove all dangling build cache.",
+    };
+    if !sure(warning, args.force, cx)? {
+        return Ok(());
+    }
+    let bytes = builder_now(args.all, unused_for, cx).await?;
+    cx.ui.line(&total(bytes))?;
+    Ok(())
+}
+
+fn age(text: &str) -> Result<Duration, CommandError> {
+    let nanos = duration::parse_go(text).and_then(|n| u64::try_from(n).ok());
+    let bad = || CommandError::failed(format!("invalid duration {text:?} in filter"));
+    nanos.map(Duration::from_nanos).ok_or_else(bad)
+}
+
+async fn builder_now(all: bool, age: Option<Duration>, cx: &Context) -> Result<i64, CommandError> {
+    let channel = cx.client().await?.channel();
+    let gone = build::prune(channel, all, age).await.map_err(CommandError::failed)?;
+    let ids: Vec<String> = gone.iter().map(|r| r.id.clone()).collect();
+    listed("Deleted build cache objects:", &ids, cx)?;
+    Ok(gone.iter().map(|r| r.size).sum())
+}
+
+/// `system prune`
+pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
+    let filters = filters(&args.filter)?;
+    if args.volumes && filters.contains_key("until") {
+        return Err(CommandError::failed("ERROR: The \"until\" filter is not supported with \"--volumes\""));
+    }
+    let mut warning = "WARNING! This will remove:\n  - all stopped containers\n".to_owned();
+    if args.volumes {
+        warning.push_str("  - all anonymous volumes not used by at least one container\n");
+    }
+    warning.push_str(match args.all {
+        true => "  - all images without at least one container associated to them\n  - all build cache\n",
+        false => "  - all dangling images\n  - unused build cache\n",
+    });
+    if !sure(&warning, args.force, cx)? {
+        return Ok(());
+    }
+    let mut bytes = containers_now(filters.clone(), cx).await?;
+    if args.volumes {
+        bytes += volumes_now(filters.clone(), cx).await?;
+    }
+    bytes += images_now(args.all, filters.clone(), cx).await?;
+    // What is labelled is not BuildKit's.
+    if !filters.contains_key("label") && !filters.contains_key("label!") {
+        let age = filters.get("until").and_then(|v| v.first()?.parse::<Timestamp>().ok());
+        let age = age.and_then(|t| Duration::try_from(Timestamp::now().duration_since(t)).ok());
+        match builder_now(args.all, age, cx).await {
+            Ok(more) => bytes += more,
+            Err(error) => cx.ui.warning(&error.to_string()),
+        }
+    }
+    cx.ui.line(&total(bytes))?;
+    Ok(())
+}

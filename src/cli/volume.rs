@@ -1,0 +1,177 @@
+//! `volume create`, `ls`, `inspect`, `rm`
+
+use super::context::{Context, daemon_text, is_missing};
+use super::error::{CommandError, Outcome};
+use super::format::listing::{self, Columns, Row};
+use super::format::size;
+use super::inspect::Printer;
+use super::options::value;
+use super::parallel;
+use crate::client::{Client, ClientError};
+use crate::model::volume::VolumeSummary;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Create a volume
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// Specify volume driver name
+    #[arg(short, long, value_name = "string", default_value = "local")]
+    driver: String,
+    /// Set metadata for a volume
+    #[arg(long, value_name = "list", value_parser = value::label)]
+    label: Vec<(String, String)>,
+    #[arg(value_name = "VOLUME")]
+    name: Option<String>,
+}
+
+/// Prints its name.
+pub(crate) async fn create(args: CreateArgs, cx: &Context) -> Outcome {
+    if args.driver != "local" {
+        return Err(CommandError::failed(format!(
+            "create {}: error looking up volume plugin {}: plugin {:?} not found: only the driver local exists",
+            args.name.unwrap_or_default(),
+            args.driver,
+            args.driver
+        )));
+    }
+    let labels = args.label.into_iter().collect();
+    let volume = cx.client().await?.create_volume(args.name, labels).await?;
+    cx.ui.line(&volume.volume.name)?;
+    Ok(())
+}
+
+/// List volumes
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Provide filter values (e.g. "dangling=true")
+    #[arg(short, long, value_name = "filter", value_parser = value::filter)]
+    filter: Vec<(String, String)>,
+    /// Format output: 'table', 'table TEMPLATE', 'json', or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Only display volume names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const TITLES: &[(&str, &str)] = &[
+    ("Driver", "DRIVER"),
+    ("Name", "VOLUME NAME"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Scope", "SCOPE"),
+    ("Labels", "LABELS"),
+    ("Links", "LINKS"),
+    ("Size", "SIZE"),
+];
+
+/// By name.
+pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
+    let size = args.format.as_deref().is_some_and(|f| f.contains(".Size"));
+    let volumes = cx.client().await?.volumes(value::filters(&args.filter), size).await?;
+    if args.quiet && args.format.is_none() {
+        for volume in &volumes {
+            cx.ui.line(&volume.volume.name)?;
+        }
+        return Ok(());
+    }
+    let rows = volumes.iter().map(row).collect();
+    let columns = Columns { titles: TITLES, shown: vec!["Driver", "Name"] };
+    let text = listing::render(&columns, args.format.as_deref(), rows).map_err(CommandError::failed)?;
+    cx.ui.data(text.as_bytes())?;
+    Ok(())
+}
+
+fn row(row: &VolumeSummary) -> Row {
+    let labels = labels(&row.volume);
+    let fields = json!({
+        "Driver": "local",
+        "Labels": listing::labels(&labels),
+        "Links": row.size.map_or_else(|| "N/A".to_owned(), |_| row.containers.to_string()),
+        "Mountpoint": row.mountpoint,
+        "Name": row.volume.name,
+        "Scope": "local",
+        "Size": row.size.map_or_else(|| "N/A".to_owned(), size::human),
+    });
+    Row { fields, labels: json!(labels) }
+}
+
+/// With the one by which Docker marks those without a name.
+fn labels(volume: &crate::model::volume::Volume) -> BTreeMap<String, String> {
+    let mut labels = volume.labels.clone();
+    if volume.anonymous {
+        labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+    }
+    labels
+}
+
+/// Display detailed information on one or more volumes
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
+/// What was found is printed even when something else was not.
+pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
+    let mut printer = Printer::new(args.format.as_deref())?;
+    let client = cx.client().await?;
+    let mut failures = Vec::new();
+    for name in &args.names {
+        match document(client, name).await? {
+            Some(document) => {
+                if let Err(error) = printer.add(document) {
+                    failures.push(error.to_string());
+                }
+            }
+            None => failures.push(format!("Error response from daemon: get {name}: no such volume")),
+        }
+    }
+    cx.ui.data(printer.finish().as_bytes())?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(CommandError::failed(failures.join("\n"))),
+    }
+}
+
+/// Docker's document of one volume.
+pub(crate) async fn document(client: &Client, name: &str) -> Result<Option<Value>, ClientError> {
+    let all = client.volumes(BTreeMap::new(), false).await?;
+    Ok(all.into_iter().find(|row| row.volume.name == name).map(|row| {
+        json!({
+            "CreatedAt": row.volume.created.to_string(),
+            "Driver": "local",
+            "Labels": labels(&row.volume),
+            "Mountpoint": row.mountpoint,
+            "Name": row.volume.name,
+            "Options": null,
+            "Scope": "local",
+        })
+    }))
+}
+
+/// Remove one or more volumes
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveArgs {
+    /// Force the removal of one or more volumes
+    #[arg(short, long)]
+    force: bool,
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
+/// All of them.
+pub(crate) async fn remove(args: RemoveArgs, cx: &Context) -> Outcome {
+    let client = cx.client().await?;
+    parallel::each(&cx.ui, &args.names, |name| async move {
+        match client.remove_volume(&name, args.force).await {
+            Ok(()) => Ok(Some(name)),
+            Err(error) if is_missing(&error) && args.force => Ok(Some(name)),
+            Err(error) => Err(CommandError::failed(daemon_text(&error))),
+        }
+    })
+    .await
+}

@@ -1,0 +1,250 @@
+//! What can be said against a container before anything of it is made.
+
+use super::security;
+use crate::engine::Inner;
+use crate::engine::error::EngineError;
+use crate::engine::images::architecture;
+use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
+use crate::model::reason::Reason;
+use nix::sys::resource::{Resource, getrlimit};
+use serde_json::Value;
+use std::os::unix::fs::FileTypeExt;
+
+/// Names under which our one runtime is known.
+const RUNTIMES: [&str; 4] = ["k3c", "runc", "io.containerd.k3c.v1", "io.containerd.runc.v2"];
+
+impl Inner {
+    /// Refuses what cannot be; answers what the user should know.
+    pub(super) fn check(&self, spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
+        let mut warnings = Vec::new();
+        if !spec.runtime.is_empty() && !RUNTIMES.contains(&spec.runtime.as_str()) {
+            return Err(EngineError::invalid(format!("unknown or invalid runtime name: {}", spec.runtime)));
+        }
+        check_log(spec)?;
+        let security = security::parse(&spec.security_opt)?;
+        if let security::Seccomp::Profile(profile) = &security.seccomp {
+            security::profile(profile, &spec.cap_add, &spec.cap_drop)?;
+        }
+        if !matches!(security.apparmor.as_str(), "" | "unconfined") && self.config.rootless {
+            return Err(EngineError::invalid(format!(
+                "AppArmor profile {:?} cannot be applied: an ordinary user cannot load or choose profiles",
+                security.apparmor
+            )));
+        }
+        self.check_ulimits(spec)?;
+        for device in &spec.devices {
+            self.check_device(&device.host)?;
+        }
+        for rate in &spec.resources.blkio_rates {
+            self.check_device(&rate.path)?;
+        }
+        for sharing in [&spec.pid, &spec.ipc] {
+            if let Sharing::Container(who) = sharing {
+                self.find(who)?;
+            }
+        }
+        if let Some(host) = spec.extra_hosts.iter().find(|h| h.ends_with(":host-gateway")) {
+            return Err(EngineError::refused(
+                Reason::Unsupported,
+                format!(
+                    "--add-host {host}: containers have no way to the host, so there is no gateway to name"
+                ),
+            ));
+        }
+        if spec.oom_kill_disable {
+            warnings
+                .push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned());
+        }
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj");
+        let own: i32 = own.ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+        if let Some(score) = spec.oom_score_adj.filter(|score| self.config.rootless && *score < own) {
+            warnings.push(format!(
+                "An ordinary user cannot lower the OOM score below {own}. --oom-score-adj {score} discarded."
+            ));
+        }
+        if !spec.cgroup_parent.is_empty() && self.config.controllers.is_empty() {
+            warnings.push(
+                "No cgroup controllers are delegated. --cgroup-parent has no limits to inherit.".to_owned(),
+            );
+        }
+        Ok(warnings)
+    }
+
+    /// Who may not raise hard limits cannot give them either (setrlimit(2)).
+    fn check_ulimits(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        if !self.config.rootless {
+            return Ok(());
+        }
+        for limit in &spec.ulimits {
+            let Some((_, hard)) = resource(&limit.name).and_then(|r| getrlimit(r).ok()) else { continue };
+            if u64::try_from(limit.hard).unwrap_or(u64::MAX) > hard {
+                return Err(EngineError::invalid(format!(
+                    "ulimit {}: the hard limit {} is above the {hard} that this user may use",
+                    limit.name, limit.hard
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_device(&self, path: &str) -> Result<(), EngineError> {
+        let failed = |why: &dyn std::fmt::Display| {
+            EngineError::invalid(format!(
+                "error gathering device information while adding custom device \"{path}\": {why}"
+            ))
+        };
+        let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => failed(&"no such file or directory"),
+            _ => failed(&e),
+        })?;
+        let kind = meta.file_type();
+        match kind.is_char_device() || kind.is_block_device() {
+            true => Ok(()),
+            false => Err(failed(&"not a device node")),
+        }
+    }
+
+    /// Adds the mounts of other containers (`--volumes-from`), as far as their targets are free.
+    pub(super) fn borrow_mounts(&self, from: &[String], mounts: &mut Vec<Mount>) -> Result<(), EngineError> {
+        for text in from {
+            let (who, mode) = text.split_once(':').unwrap_or((text, ""));
+            let read_only = match mode {
+                "" | "rw" | "z" | "Z" => false,
+                "ro" => true,
+                _ => {
+                    return Err(EngineError::invalid(format!("invalid mode for volumes-from: {mode}")));
+                }
+            };
+            for mount in self.find(who)?.resolved.mounts {
+                let wanted = matches!(mount.kind, MountKind::Bind { .. } | MountKind::Volume { .. });
+                // An anonymous volume of the image gives way.
+                let taken = |m: &Mount| {
+                    m.target == mount.target
+                        && !matches!(&m.kind, MountKind::Volume { name, .. } if name.is_empty())
+                };
+                if wanted && !mounts.iter().any(taken) {
+                    mounts.retain(|m| m.target != mount.target);
+                    mounts.push(Mount { read_only: mount.read_only || read_only, ..mount });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Images that are mounted must be there; they are kept by CRI's ID.
+    pub(super) async fn find_mounted_images(&self, mounts: &mut [Mount]) -> Result<(), EngineError> {
+        for mount in mounts {
+            if let MountKind::Image { reference } = &mut mount.kind {
+                let (_, facts) = self.open_image(reference).await?;
+                facts.config_digest.clone_into(reference);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
+    match spec.log.driver.as_str() {
+        "" | "json-file" => {}
+        "none" => {
+            return match spec.log.options.keys().next() {
+                Some(key) => {
+                    Err(EngineError::invalid(format!("unknown log opt '{key}' for none log driver")))
+                }
+                None => Ok(()),
+            };
+        }
+        other => {
+            return Err(EngineError::invalid(format!(
+                "logger: no log driver named '{other}' is registered: json-file and none are"
+            )));
+        }
+    }
+    crate::engine::logs::Rotation::parse(&spec.log.options).map(drop)
+}
+
+/// An image for another platform cannot be run.
+pub(super) fn check_platform(spec: &ContainerSpec, config: &Value) -> Result<(), EngineError> {
+    if spec.platform.is_empty() {
+        return Ok(());
+    }
+    let mut parts = spec.platform.split('/');
+    let first = parts.next().unwrap_or_default();
+    // An architecture alone is allowed, too.
+    let (os, arch) = match (first, parts.next()) {
+        ("linux", arch) => ("linux", arch),
+        (arch, None) if first != "windows" && first != "darwin" => ("linux", Some(arch)),
+        (os, arch) => (os, arch),
+    };
+    let arch = match arch {
+        Some("x86_64" | "x86-64") => "amd64",
+        Some("aarch64") => "arm64",
+        Some(arch) => arch,
+        None => architecture(),
+    };
+    let own = |key: &str, default: &str| config[key].as_str().unwrap_or(default).to_owned();
+    if own("os", "linux") == os && own("architecture", architecture()) == arch {
+        return Ok(());
+    }
+    Err(EngineError::refused(
+        Reason::NotFound,
+        format!(
+            "image with reference {} was found but does not provide the specified platform ({})",
+            spec.image, spec.platform
+        ),
+    ))
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "core" => Resource::RLIMIT_CORE,
+        "cpu" => Resource::RLIMIT_CPU,
+        "data" => Resource::RLIMIT_DATA,
+        "fsize" => Resource::RLIMIT_FSIZE,
+        "locks" => Resource::RLIMIT_LOCKS,
+        "memlock" => Resource::RLIMIT_MEMLOCK,
+        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
+        "nice" => Resource::RLIMIT_NICE,
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "nproc" => Resource::RLIMIT_NPROC,
+        "rss" => Resource::RLIMIT_RSS,
+        "rtprio" => Resource::RLIMIT_RTPRIO,
+        "rttime" => Resource::RLIMIT_RTTIME,
+        "sigpending" => Resource::RLIMIT_SIGPENDING,
+        "stack" => Resource::RLIMIT_STACK,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms() {
+        let config = serde_json::json!({"os": "linux", "architecture": architecture()});
+        let asked = |platform: &str| {
+            let spec = ContainerSpec { platform: platform.into(), ..ContainerSpec::default() };
+            check_platform(&spec, &config).is_ok()
+        };
+        assert!(asked("") && asked("linux") && asked(architecture()));
+        assert!(asked(&format!("linux/{}", architecture())));
+        assert!(!asked("linux/s390x") && !asked("windows/amd64"));
+    }
+
+    #[test]
+    fn log_drivers() {
+        let spec = |driver: &str, option: Option<(&str, &str)>| ContainerSpec {
+            log: crate::model::container::LogConfig {
+                driver: driver.into(),
+                options: option.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            },
+            ..ContainerSpec::default()
+        };
+        assert!(check_log(&spec("", None)).is_ok() && check_log(&spec("none", None)).is_ok());
+        assert!(check_log(&spec("json-file", Some(("max-size", "1m")))).is_ok());
+        assert!(check_log(&spec("json-file", Some(("max-size", "lots")))).is_err());
+        assert!(check_log(&spec("none", Some(("max-size", "1m")))).is_err());
+        assert!(check_log(&spec("gelf", None)).unwrap_err().to_string().contains("no log driver named"));
+    }
+}

@@ -1,0 +1,305 @@
+//! A container's files, seen from outside: `cp`, `diff`, `export`. Of one that runs, `cp` sees what it sees itself, with
+//! its mounts; of any other its snapshot is mounted for a moment, with its volumes where it would have them.
+
+use crate::engine::containerd::{patiently, request};
+use crate::engine::error::EngineError;
+use crate::engine::rootfs::layers;
+use crate::engine::{Engine, Inner, blocking};
+use crate::model::amendment::INIT;
+use crate::model::container::{MountKind, PathStat, Status};
+use crate::model::reason::Reason;
+use crate::store::Record;
+use crate::sys::mount::{Layer, Mounted, mount_all};
+use crate::sys::tree::{Change, Tree, Unpack};
+use bytes::Bytes;
+use containerd_client::services::v1::snapshots::MountsRequest;
+use futures::Stream;
+use jiff::Timestamp;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Bytes of an archive in one message.
+const CHUNK: usize = 256 << 10;
+/// What the runtime makes in every root filesystem, to mount on.
+const MOUNT_POINTS: [&str; 7] =
+    ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", INIT];
+
+/// An archive on its way.
+pub type Archive = ReceiverStream<Result<Bytes, EngineError>>;
+
+/// Where a container's files are.
+enum Root {
+    /// Of a process.
+    Live(PathBuf),
+    Stopped(Mounted),
+}
+
+impl Root {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Live(path) => path,
+            Self::Stopped(mounted) => mounted.path(),
+        }
+    }
+}
+
+impl Engine {
+    /// What its root filesystem has that its image has not.
+    pub async fn diff(&self, who: &str) -> Result<Vec<Change>, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        let image = inner.facts(&record.resolved.image_id).await?;
+        let now = inner.snapshot(&record, true).await?;
+        let targets: Vec<PathBuf> = record.resolved.mounts.iter().map(|m| PathBuf::from(&m.target)).collect();
+        let base = inner.config.run.clone();
+        inner
+            .with_rootfs(&image, move |before| {
+                let now = Mounted::new(&base, &now)?;
+                let mut changes = Tree::open(now.path())?.changes(&Tree::open(before)?)?;
+                changes.retain(|change| !is_mount_point(change, &targets));
+                // A folder above them may seem changed for nothing but them.
+                let all = changes.clone();
+                let at_all = |path: &Path| all.iter().any(|c| c.path != path && c.path.starts_with(path));
+                changes.retain(|c| {
+                    let above =
+                        MOUNT_POINTS.iter().map(Path::new).chain(targets.iter().map(PathBuf::as_path));
+                    let only =
+                        above.clone().any(|m| m != c.path && m.starts_with(&c.path)) && !at_all(&c.path);
+                    !only || c.kind == 'D'
+                });
+                Ok(changes)
+            })
+            .await
+    }
+
+    /// Its root filesystem as a tar archive, without what is mounted there.
+    pub async fn export(&self, who: &str) -> Result<Archive, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        let layers = inner.snapshot(&record, true).await?;
+        let base = inner.config.run.clone();
+        Ok(pack(move |archive| {
+            let root = Mounted::new(&base, &layers)?;
+            Tree::open(root.path())?.pack(Path::new("/"), Path::new(""), archive)
+        }))
+    }
+
+    /// What a path in it is.
+    pub async fn stat_path(&self, who: &str, path: &str) -> Result<PathStat, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        let root = inner.root(&record).await?;
+        let wanted = PathBuf::from(path);
+        let stat = blocking(move || stat(&Tree::open(root.path())?, &wanted)).await?;
+        stat.map_err(|error| in_words(&record, path, error))
+    }
+
+    /// A path in it as an archive whose root is called `name`; empty: as its last component.
+    pub async fn copy_from(
+        &self,
+        who: &str,
+        path: &str,
+        name: &str,
+        follow: bool,
+    ) -> Result<Archive, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        let root = inner.root(&record).await?;
+        let (asked, name) = (PathBuf::from(path), PathBuf::from(name));
+        let looked = blocking(move || {
+            let tree = Tree::open(root.path())?;
+            // A slash at the end asks for what a link leads to.
+            let through = follow || asked.as_os_str().to_string_lossy().ends_with('/');
+            let path = if through { tree.resolve(&asked) } else { asked };
+            tree.stat(&path)?;
+            Ok::<_, io::Error>((root, tree, path))
+        })
+        .await?;
+        let (root, tree, path) = looked.map_err(|error| in_words(&record, path, error))?;
+        Ok(pack(move |archive| {
+            let last = path.file_name().map_or_else(|| ".".into(), PathBuf::from);
+            let name = if name.as_os_str().is_empty() { last } else { name };
+            let name = if name == Path::new(".") { PathBuf::new() } else { name };
+            let answer = tree.pack(&path, &name, archive);
+            drop(root);
+            answer
+        }))
+    }
+
+    /// Unpacks an archive into a folder of it. Answers what the user should know.
+    pub async fn copy_to<S>(
+        &self,
+        who: &str,
+        path: &str,
+        how: Unpack,
+        archive: S,
+    ) -> Result<Vec<String>, EngineError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        if record.spec.read_only {
+            return Err(EngineError::refused(Reason::Conflict, "container rootfs is marked read-only"));
+        }
+        let root = inner.root(&record).await?;
+        let reader = tokio_util::io::StreamReader::new(Box::pin(archive));
+        let reader = tokio_util::io::SyncIoBridge::new(reader);
+        let target = PathBuf::from(path);
+        let unpacked = blocking(move || Tree::open(root.path())?.unpack(&target, reader, how)).await?;
+        let mut warnings = unpacked.map_err(|error| in_words(&record, path, error))?;
+        if record.used && record.status == Status::Exited {
+            warnings.push(format!(
+                "container {} has ended: its next start is fresh and will not have what was copied, except in volumes",
+                record.name
+            ));
+        }
+        Ok(warnings)
+    }
+}
+
+impl Inner {
+    /// The mounts of its snapshot.
+    pub(in crate::engine) async fn snapshot(
+        &self,
+        record: &Record,
+        read_only: bool,
+    ) -> Result<Vec<Layer>, EngineError> {
+        let answer = patiently(|| {
+            let mut snapshots = self.containerd.snapshots();
+            let message =
+                MountsRequest { snapshotter: self.config.snapshotter.clone(), key: record.container.clone() };
+            async move { snapshots.mounts(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot find the container's files"))?;
+        let layers = layers(answer.into_inner().mounts);
+        Ok(if read_only { layers.iter().map(Layer::read_only).collect() } else { layers })
+    }
+
+    /// Its files as it sees them, or would.
+    async fn root(&self, record: &Record) -> Result<Root, EngineError> {
+        if matches!(record.status, Status::Running | Status::Paused) && record.pid > 0 {
+            return Ok(Root::Live(format!("/proc/{}/root", record.pid).into()));
+        }
+        let layers = self.snapshot(record, false).await?;
+        let mut more: Vec<(String, Layer)> = Vec::new();
+        for mount in &record.resolved.mounts {
+            let source = match &mount.kind {
+                MountKind::Bind { source, .. } => self.host_path(source),
+                MountKind::Volume { name, .. } => self.volume_dir(name).join(&mount.subpath),
+                MountKind::Tmpfs { .. } | MountKind::Image { .. } => continue,
+            };
+            more.push((mount.target.clone(), Layer::bind(&source, mount.read_only)));
+        }
+        more.sort_by_key(|(target, _)| target.matches('/').count());
+        let base = self.config.run.clone();
+        let mounted = blocking(move || {
+            let mounted = Mounted::new(&base, &layers)?;
+            let tree = Tree::open(mounted.path())?;
+            for (target, layer) in more {
+                let inside = tree.resolve(Path::new(&target));
+                let there = mounted.path().join(inside.strip_prefix("/").unwrap_or(&inside));
+                // Where there is nothing to mount on, nothing was ever started there.
+                if std::fs::symlink_metadata(&there).is_ok_and(|m| !m.is_symlink()) {
+                    mount_all(&[layer], &there)?;
+                }
+            }
+            Ok::<_, io::Error>(mounted)
+        });
+        let mounted = mounted
+            .await?
+            .map_err(|e| EngineError::Broken(format!("cannot look at the container's files: {e}")))?;
+        Ok(Root::Stopped(mounted))
+    }
+}
+
+fn stat(tree: &Tree, path: &Path) -> io::Result<PathStat> {
+    let meta = tree.stat(path)?;
+    let target =
+        if meta.is_symlink() { tree.resolve(path).to_string_lossy().into_owned() } else { String::new() };
+    Ok(PathStat {
+        name: path.file_name().map_or_else(|| "/".to_owned(), |n| n.to_string_lossy().into_owned()),
+        size: i64::try_from(meta.len()).unwrap_or(i64::MAX),
+        mode: meta.mode(),
+        modified: Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0)).ok(),
+        link_target: target,
+    })
+}
+
+/// Docker's words for what is not there.
+fn in_words(record: &Record, path: &str, error: io::Error) -> EngineError {
+    match error.kind() {
+        io::ErrorKind::NotFound => EngineError::refused(
+            Reason::NotFound,
+            format!("Could not find the file {path} in container {}", record.name),
+        ),
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory => EngineError::invalid(error.to_string()),
+        _ => EngineError::Broken(format!("{path} in container {}: {error}", record.name)),
+    }
+}
+
+/// Was it made only to have something mounted on it?
+fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
+    let path = change.path.as_path();
+    change.kind != 'D'
+        && (MOUNT_POINTS.iter().any(|m| path == Path::new(m)) || targets.iter().any(|t| path == t))
+}
+
+/// Runs `work` beside the async threads; what it writes is the stream.
+fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<()> + Send + 'static) -> Archive {
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::task::spawn_blocking(move || {
+        let failed = sender.clone();
+        let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK) });
+        archive.follow_symlinks(false);
+        let outcome = work(&mut archive).and_then(|()| archive.into_inner()?.send());
+        if let Err(error) = outcome
+            // Nobody listens any more: nobody to tell.
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let error = EngineError::Broken(format!("cannot read the container's files: {error}"));
+            failed.blocking_send(Err(error)).ok();
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// Gathers what is written into messages.
+struct Sender {
+    sender: mpsc::Sender<Result<Bytes, EngineError>>,
+    buffer: Vec<u8>,
+}
+
+impl Sender {
+    fn send(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl io::Write for Sender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(CHUNK - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        if self.buffer.len() == CHUNK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,457 @@
+//! `commit`: a container's changes as one more layer, with its configuration. A lease keeps the pieces until the image's
+//! name holds them.
+
+use super::Facts;
+use crate::engine::containerd::{leased, request};
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner, events};
+use crate::model::container::{CommitOptions, Status};
+use crate::model::reference::Reference;
+use crate::store::{Change, Record};
+use crate::sys::mount::Layer;
+use containerd_client::services::v1 as api;
+use containerd_client::services::v1::snapshots as snapshot;
+use containerd_client::types::{Descriptor, Mount};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// On a compressed layer's content: the digest of what is in it.
+const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+
+impl Engine {
+    /// Makes an image of a container and answers its ID.
+    pub async fn commit_container(&self, who: &str, options: CommitOptions) -> Result<String, EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let record = inner.find(who)?;
+        let name = match options.reference.as_str() {
+            "" => None,
+            text => {
+                let reference = Reference::parse(text)?;
+                if reference.digest.is_some() {
+                    return Err(EngineError::invalid("refusing to create a tag with a digest reference"));
+                }
+                Some(reference)
+            }
+        };
+        let image = inner.facts(&record.resolved.image_id).await?;
+        let config = image_config(&record, &image, &options)?;
+        let wanted = record.status == Status::Running && !options.no_pause;
+        // Where it cannot be paused, it runs on.
+        let pause = wanted && inner.freeze(&record).await.is_ok();
+        let lease = format!("k3c-commit-{}", uuid::Uuid::new_v4());
+        let made = inner.commit_with(&record, &image, config, name.as_ref(), &lease).await;
+        if pause {
+            inner.thaw(&record).await.ok();
+        }
+        inner.drop_lease(&lease).await;
+        let id = made?;
+        let more = [("comment", options.comment.clone()), ("imageID", id.clone())];
+        let event = events::container(&record, "commit", Timestamp::now(), &more);
+        inner.commit(Change::new().event(event)).await?;
+        if let Some(name) = &name {
+            inner.image_event("tag", &id, &name.familiar()).await;
+        }
+        Ok(id)
+    }
+}
+
+impl Inner {
+    async fn commit_with(
+        &self,
+        record: &Record,
+        image: &Facts,
+        mut config: Value,
+        name: Option<&Reference>,
+        lease: &str,
+    ) -> Result<String, EngineError> {
+        let message = api::CreateRequest {
+            id: lease.to_owned(),
+            labels: HashMap::from([("containerd.io/gc.expire".to_owned(), in_an_hour())]),
+        };
+        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
+        leases.create(request(message)).await.map_err(EngineError::call("cannot begin a commit"))?;
+
+        let (layer, diff_id) = self.layer(record, image, lease).await?;
+        if let Some(ids) = config["rootfs"]["diff_ids"].as_array_mut() {
+            ids.push(json!(diff_id));
+        }
+        let parents = image.chain.last().cloned().unwrap_or_default();
+        let chain = match parents.as_str() {
+            "" => diff_id.clone(),
+            parent => digest(format!("{parent} {diff_id}").as_bytes()),
+        };
+        self.unpack_layer(&layer, &parents, &chain, lease).await?;
+
+        let bytes = config.to_string().into_bytes();
+        let config_digest = digest(&bytes);
+        let held = format!("containerd.io/gc.ref.snapshot.{}", self.config.snapshotter);
+        let size = bytes.len();
+        self.write_blob(bytes, HashMap::from([(held, chain)]), lease).await?;
+
+        let top: Value = self.manifest_of(&image.id).await?;
+        let mut layers = top["layers"].as_array().cloned().unwrap_or_default();
+        layers.push(json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size }));
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": { "mediaType": CONFIG, "digest": config_digest, "size": size },
+            "layers": layers,
+        });
+        let mut labels =
+            HashMap::from([("containerd.io/gc.ref.content.config".to_owned(), config_digest.clone())]);
+        for (index, layer) in layers.iter().enumerate() {
+            let digest = layer["digest"].as_str().unwrap_or_default().to_owned();
+            labels.insert(format!("containerd.io/gc.ref.content.l.{index}"), digest);
+        }
+        let bytes = manifest.to_string().into_bytes();
+        let (id, size) = (digest(&bytes), bytes.len());
+        self.write_blob(bytes, labels, lease).await?;
+        let target = Descriptor {
+            media_type: MANIFEST.to_owned(),
+            digest: id.clone(),
+            size: i64::try_from(size).unwrap_or(0),
+            ..Default::default()
+        };
+        let full = match name {
+            Some(name) => name.to_string(),
+            None => format!("{}@{id}", super::UNNAMED),
+        };
+        self.point_name(&full, target).await?;
+        self.await_cri(&[full]).await;
+        Ok(id)
+    }
+
+    /// What the container changed, as a compressed layer in the content store; and the digest of what is in it.
+    async fn layer(
+        &self,
+        record: &Record,
+        image: &Facts,
+        lease: &str,
+    ) -> Result<(Descriptor, String), EngineError> {
+        let key = format!("k3c-commit-{}", uuid::Uuid::new_v4());
+        let snapshotter = self.config.snapshotter.clone();
+        let message = snapshot::ViewSnapshotRequest {
+            snapshotter: snapshotter.clone(),
+            key: key.clone(),
+            parent: image.top().to_owned(),
+            labels: HashMap::default(),
+        };
+        let mut snapshots = self.containerd.snapshots();
+        let view = snapshots.view(request(message)).await;
+        let left = view.map_err(EngineError::call("cannot look into the image"))?.into_inner().mounts;
+        let right = self.snapshot(record, true).await?.into_iter().map(wire).collect();
+        let message = api::DiffRequest {
+            left,
+            right,
+            media_type: LAYER.to_owned(),
+            r#ref: key.clone(),
+            ..Default::default()
+        };
+        let mut diff = api::diff_client::DiffClient::new(self.containerd.channel());
+        let answer = diff.diff(leased(message, lease)).await;
+        snapshots.remove(request(snapshot::RemoveSnapshotRequest { snapshotter, key })).await.ok();
+        let layer = answer
+            .map_err(EngineError::call("cannot read the container's changes"))?
+            .into_inner()
+            .diff
+            .ok_or_else(|| EngineError::Broken("containerd made no layer".to_owned()))?;
+        let message = api::InfoRequest { digest: layer.digest.clone() };
+        let info = self.containerd.content().info(leased(message, lease)).await;
+        let info = info.map_err(EngineError::call("cannot find the new layer"))?.into_inner().info;
+        let diff_id = info.and_then(|i| i.labels.get(UNCOMPRESSED).cloned());
+        let diff_id = diff_id.ok_or_else(|| {
+            EngineError::Broken("containerd did not say what is in the new layer".to_owned())
+        })?;
+        Ok((layer, diff_id))
+    }
+
+    async fn unpack_layer(
+        &self,
+        layer: &Descriptor,
+        parent: &str,
+        chain: &str,
+        lease: &str,
+    ) -> Result<(), EngineError> {
+        let failed = |status| EngineError::call("cannot unpack the new layer")(status);
+        let snapshotter = self.config.snapshotter.clone();
+        let key = format!("k3c-commit-{}", uuid::Uuid::new_v4());
+        let mut snapshots = self.containerd.snapshots();
+        let message = snapshot::PrepareSnapshotRequest {
+            snapshotter: snapshotter.clone(),
+            key: key.clone(),
+            parent: parent.to_owned(),
+            labels: HashMap::default(),
+        };
+        let mounts = snapshots.prepare(leased(message, lease)).await.map_err(failed)?.into_inner().mounts;
+        let message = api::ApplyRequest { diff: Some(layer.clone()), mounts, ..Default::default() };
+        let mut diff = api::diff_client::DiffClient::new(self.containerd.channel());
+        let applied = diff.apply(leased(message, lease)).await;
+        let committed = match applied {
+            Ok(_) => {
+                let message = snapshot::CommitSnapshotRequest {
+                    snapshotter: snapshotter.clone(),
+                    name: chain.to_owned(),
+                    key: key.clone(),
+                    labels: HashMap::default(),
+                };
+                snapshots.commit(leased(message, lease)).await.map(drop)
+            }
+            Err(status) => Err(status),
+        };
+        match committed {
+            Ok(()) => Ok(()),
+            Err(status) => {
+                let message = snapshot::RemoveSnapshotRequest { snapshotter, key };
+                snapshots.remove(leased(message, lease)).await.ok();
+                // The same layer on the same parent is there already.
+                if status.code() == tonic::Code::AlreadyExists { Ok(()) } else { Err(failed(status)) }
+            }
+        }
+    }
+
+    async fn write_blob(
+        &self,
+        data: Vec<u8>,
+        labels: HashMap<String, String>,
+        lease: &str,
+    ) -> Result<(), EngineError> {
+        let digest = digest(&data);
+        let message = api::WriteContentRequest {
+            action: api::WriteAction::Commit.into(),
+            r#ref: format!("k3c-{digest}"),
+            total: i64::try_from(data.len()).unwrap_or(0),
+            expected: digest,
+            offset: 0,
+            data,
+            labels,
+        };
+        let call = leased(futures::stream::iter([message]), lease);
+        let answer = async { self.containerd.content().write(call).await?.into_inner().message().await };
+        match answer.await {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(()),
+            Err(status) => Err(EngineError::call("cannot write the image")(status)),
+        }
+    }
+
+    async fn drop_lease(&self, lease: &str) {
+        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
+        let message = api::DeleteRequest { id: lease.to_owned(), sync: false };
+        if let Err(status) = leases.delete(request(message)).await {
+            tracing::debug!(%status, "a lease stays until its time is over");
+        }
+    }
+}
+
+fn wire(layer: Layer) -> Mount {
+    Mount { r#type: layer.kind, source: layer.source, target: String::new(), options: layer.options }
+}
+
+fn in_an_hour() -> String {
+    let hour = jiff::SignedDuration::from_hours(1);
+    Timestamp::now().checked_add(hour).unwrap_or(Timestamp::MAX).to_string()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(bytes))
+}
+
+/// The image's configuration with the container's own, and what the instructions change.
+fn image_config(record: &Record, image: &Facts, options: &CommitOptions) -> Result<Value, EngineError> {
+    let resolved = &record.resolved;
+    let mut config = image.config.clone();
+    let now = Timestamp::now().to_string();
+    config["created"] = json!(now);
+    if !options.author.is_empty() {
+        config["author"] = json!(options.author);
+    }
+    let inner = &mut config["config"];
+    if !inner.is_object() {
+        *inner = json!({});
+    }
+    inner["Env"] = json!(resolved.env);
+    inner["Cmd"] = if resolved.command.is_empty() { Value::Null } else { json!(resolved.command) };
+    inner["Entrypoint"] =
+        if resolved.entrypoint.is_empty() { Value::Null } else { json!(resolved.entrypoint) };
+    inner["User"] = json!(resolved.user);
+    inner["WorkingDir"] = json!(resolved.working_dir);
+    inner["Labels"] = json!(resolved.labels);
+    if !record.spec.stop_signal.is_empty() {
+        inner["StopSignal"] = json!(record.spec.stop_signal);
+    }
+    for line in &options.changes {
+        change(inner, line)?;
+    }
+    if let Some(inner) = inner.as_object_mut() {
+        inner.retain(|_, value| !value.is_null() && *value != json!("") && *value != json!({}));
+    }
+    let command = [resolved.entrypoint.clone(), resolved.command.clone()].concat().join(" ");
+    let mut step = json!({ "created": now, "created_by": command });
+    for (key, value) in [("comment", &options.comment), ("author", &options.author)] {
+        if !value.is_empty() {
+            step[key] = json!(value);
+        }
+    }
+    match config["history"].as_array_mut() {
+        Some(history) => history.push(step),
+        None => config["history"] = json!([step]),
+    }
+    Ok(config)
+}
+
+/// One instruction of a Dockerfile, of those that change nothing but the configuration.
+fn change(config: &mut Value, line: &str) -> Result<(), EngineError> {
+    let line = line.trim();
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim();
+    let empty = || EngineError::invalid(format!("{} requires at least one argument", word.to_uppercase()));
+    if rest.is_empty() {
+        return Err(empty());
+    }
+    let list = || serde_json::from_str::<Vec<String>>(rest).ok();
+    let command = || json!(list().unwrap_or_else(|| ["/bin/sh", "-c", rest].map(str::to_owned).into()));
+    let pairs = || -> Vec<(String, String)> {
+        let words = words(rest);
+        match words.iter().all(|w| w.contains('=')) {
+            true => {
+                words.iter().filter_map(|w| w.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+            }
+            false => {
+                let (key, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                vec![(key.to_owned(), value.trim().to_owned())]
+            }
+        }
+    };
+    match word.to_ascii_uppercase().as_str() {
+        "CMD" => config["Cmd"] = command(),
+        "ENTRYPOINT" => config["Entrypoint"] = command(),
+        "USER" => config["User"] = json!(rest),
+        "STOPSIGNAL" => {
+            crate::model::signal::parse(rest)?;
+            config["StopSignal"] = json!(rest);
+        }
+        "WORKDIR" => {
+            let before = config["WorkingDir"].as_str().filter(|d| !d.is_empty()).unwrap_or("/");
+            config["WorkingDir"] = match rest.starts_with('/') {
+                true => json!(rest),
+                false => json!(format!("{}/{rest}", before.trim_end_matches('/'))),
+            };
+        }
+        "ENV" => {
+            let mut env: Vec<String> = config["Env"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|e| e.as_str().map(str::to_owned))
+                .collect();
+            for (key, value) in pairs() {
+                env.retain(|e| e.split('=').next() != Some(&key));
+                env.push(format!("{key}={value}"));
+            }
+            config["Env"] = json!(env);
+        }
+        "LABEL" => {
+            for (key, value) in pairs() {
+                config["Labels"][key] = json!(value);
+            }
+        }
+        "EXPOSE" => {
+            for port in rest.split_whitespace() {
+                let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+                config["ExposedPorts"][port] = json!({});
+            }
+        }
+        "VOLUME" => {
+            let folders = list().unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
+            for folder in folders {
+                config["Volumes"][folder] = json!({});
+            }
+        }
+        "ONBUILD" => match config["OnBuild"].as_array_mut() {
+            Some(all) => all.push(json!(rest)),
+            None => config["OnBuild"] = json!([rest]),
+        },
+        "HEALTHCHECK" => {
+            let test = match rest.split_once(char::is_whitespace) {
+                None if rest.eq_ignore_ascii_case("NONE") => json!(["NONE"]),
+                Some((kind, test)) if kind.eq_ignore_ascii_case("CMD") => {
+                    match serde_json::from_str::<Vec<String>>(test.trim()) {
+                        Ok(list) => json!([vec!["CMD".to_owned()], list].concat()),
+                        Err(_) => json!(["CMD-SHELL", test.trim()]),
+                    }
+                }
+                _ => return Err(EngineError::invalid(format!("unknown type in HEALTHCHECK: {rest}"))),
+            };
+            config["Healthcheck"] = json!({ "Test": test });
+        }
+        other => {
+            return Err(EngineError::invalid(format!("{other} is not a valid change command")));
+        }
+    }
+    Ok(())
+}
+
+/// Words, of which one in quotes may have spaces.
+fn words(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut quote = None;
+    for c in text.chars() {
+        let Some(last) = all.last_mut() else { break };
+        match (c, quote) {
+            (c, Some(q)) if c == q => quote = None,
+            ('"' | '\'', None) => quote = Some(c),
+            (c, None) if c.is_whitespace() => {
+                if !last.is_empty() {
+                    all.push(String::new());
+                }
+            }
+            (c, _) => last.push(c),
+        }
+    }
+    all.retain(|w| !w.is_empty());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions() {
+        let mut config = json!({"Env": ["A=1"], "WorkingDir": "/w"});
+        for line in [
+            "CMD [\"a\", \"b\"]",
+            "entrypoint run it",
+            "ENV A=2 B=\"x y\"",
+            "ENV C three words",
+            "LABEL k=v",
+            "EXPOSE 80 53/udp",
+            "WORKDIR sub",
+            "VOLUME /data",
+            "HEALTHCHECK CMD true",
+        ] {
+            change(&mut config, line).unwrap();
+        }
+        assert_eq!(
+            config,
+            json!({
+                "Env": ["A=2", "B=x y", "C=three words"],
+                "WorkingDir": "/w/sub",
+                "Cmd": ["a", "b"],
+                "Entrypoint": ["/bin/sh", "-c", "run it"],
+                "Labels": {"k": "v"},
+                "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
+                "Volumes": {"/data": {}},
+                "Healthcheck": {"Test": ["CMD-SHELL", "true"]},
+            })
+        );
+        assert!(change(&mut config, "RUN x").unwrap_err().to_string().contains("not a valid change command"));
+        assert!(change(&mut config, "CMD").is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! What a container is to have that CRI has no words for: written by the engine into an annotation of the pod or the
+//! container, applied to the OCI specification by the shim.
+
+use super::container::Ulimit;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The annotation; its value is an [`Amendment`] as JSON.
+pub const ANNOTATION: &str = "io.k3c.spec";
+/// Where the init of `--init` is in a container.
+pub const INIT: &str = "/sbin/docker-init";
+
+/// Changes to an OCI specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amendment {
+    /// NIS domain; of a pod.
+    pub domainname: String,
+    /// The host's host name; of a pod and its containers.
+    pub host_uts: bool,
+    /// The host's cgroup tree.
+    pub host_cgroupns: bool,
+    /// Namespaces of others, by their OCI names (`pid`, `ipc`): paths.
+    pub joins: BTreeMap<String, String>,
+    /// Bytes of /dev/shm; 0 leaves it.
+    pub shm_size: i64,
+    /// There is no /dev/shm.
+    pub no_shm: bool,
+    /// A folder in the place of the pod's /dev/shm; empty leaves it.
+    pub shm_source: String,
+    /// More mounts of memory: target, and options of tmpfs(5) and mount(8).
+    pub tmpfs: Vec<(String, Vec<String>)>,
+    /// Targets of bind mounts that leave out what is mounted below.
+    pub non_recursive: Vec<String>,
+    /// In the place of those of the same name.
+    pub ulimits: Vec<Ulimit>,
+    /// More annotations, for the OCI runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// A small init is the first process.
+    pub init: bool,
+}
+
+impl Amendment {
+    /// The annotation's value; `None` when nothing is to be changed.
+    pub fn value(&self) -> Option<String> {
+        if *self == Self::default() { None } else { serde_json::to_string(self).ok() }
+    }
+}
