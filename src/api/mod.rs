@@ -16,7 +16,6 @@ pub use attach::{attach_request, exec_request};
 pub use container::{
     commit_from, commit_to, condition_from, condition_to, list_from, list_to, logs_from, logs_to,
 };
-pub use spec::sharing_to;
 
 use crate::model::reason::Reason;
 use crate::proto::k3c::v1 as wire;

@@ -54,10 +54,10 @@ impl From<ContainerSpec> for wire::ContainerSpec {
                 .into_iter()
                 .map(|d| wire::Device { host: d.host, container: d.container, permissions: d.permissions })
                 .collect(),
-            pid_mode: sharing_to(spec.pid),
-            ipc_mode: sharing_to(spec.ipc),
-            uts_mode: sharing_to(spec.uts),
-            cgroupns_mode: sharing_to(spec.cgroupns),
+            pid_mode: spec.pid.to_string(),
+            ipc_mode: spec.ipc.to_string(),
+            uts_mode: spec.uts.to_string(),
+            cgroupns_mode: spec.cgroupns.to_string(),
             init: spec.init,
             health: spec.health.map(Into::into),
             log: Some(wire::LogConfig {
@@ -153,32 +153,8 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
     }
 }
 
-/// Docker's words for `--pid`, `--ipc`, `--uts` and `--cgroupns`.
-pub fn sharing_to(sharing: Sharing) -> String {
-    match sharing {
-        Sharing::Default => String::new(),
-        Sharing::Private => "private".to_owned(),
-        Sharing::Shareable => "shareable".to_owned(),
-        Sharing::None => "none".to_owned(),
-        Sharing::Host => "host".to_owned(),
-        Sharing::Container(who) => format!("container:{who}"),
-    }
-}
-
 fn sharing(field: &'static str, text: &str, allowed: &[&str]) -> Result<Sharing, Invalid> {
-    let (word, who) = text.split_once(':').map_or((text, None), |(word, who)| (word, Some(who)));
-    if !word.is_empty() && !allowed.contains(&word) {
-        return Err(Invalid::new(field, format_args!("unknown mode {text:?}")));
-    }
-    match (word, who) {
-        ("", None) => Ok(Sharing::Default),
-        ("private", None) => Ok(Sharing::Private),
-        ("shareable", None) => Ok(Sharing::Shareable),
-        ("none", None) => Ok(Sharing::None),
-        ("host", None) => Ok(Sharing::Host),
-        ("container", Some(who)) if !who.is_empty() => Ok(Sharing::Container(who.to_owned())),
-        _ => Err(Invalid::new(field, format_args!("unknown mode {text:?}"))),
-    }
+    Sharing::parse(text, allowed).ok_or_else(|| Invalid::new(field, format_args!("unknown mode {text:?}")))
 }
 
 impl From<Healthcheck> for wire::Healthcheck {

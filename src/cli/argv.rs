@@ -8,6 +8,7 @@
 //! switch; the last of several wins; flags of `run` and its like end at the first positional.
 
 use super::error::{CommandError, Kind};
+use super::options::flags;
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
@@ -241,7 +242,11 @@ impl Scan<'_> {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
         };
         let Some(arg) = self.command.get_arguments().find(named) else {
-            return Err(self.mistake(format!("unknown flag: --{name}")));
+            let known = if self.makes_containers() { flags::refusal(name) } else { None };
+            return Err(self.mistake(match known {
+                Some((name, why)) => format!("--{name} is not supported: {why}"),
+                None => format!("unknown flag: --{name}"),
+            }));
         };
         if arg.get_id() == "help" {
             return Ok(Found::Help);
@@ -268,7 +273,11 @@ impl Scan<'_> {
         while let Some(letter) = rest.chars().next() {
             let after = &rest[letter.len_utf8()..];
             let Some(arg) = self.command.get_arguments().find(|a| a.get_short() == Some(letter)) else {
-                return Err(self.mistake(format!("unknown shorthand flag: '{letter}' in -{rest}")));
+                let known = if self.makes_containers() { flags::refusal_of_letter(letter) } else { None };
+                return Err(self.mistake(match known {
+                    Some((name, why)) => format!("-{letter}, --{name} is not supported: {why}"),
+                    None => format!("unknown shorthand flag: '{letter}' in -{rest}"),
+                }));
             };
             if arg.get_id() == "help" {
                 return Ok(Found::Help);
@@ -290,6 +299,10 @@ impl Scan<'_> {
             return Ok(Found::Flag);
         }
         Ok(Found::Flag)
+    }
+
+    fn makes_containers(&self) -> bool {
+        matches!(self.command.get_name(), "run" | "create")
     }
 
     /// Go's `strconv.ParseBool`.
@@ -418,6 +431,14 @@ mod tests {
         let usage = "\n\nUsage:  k3c run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n";
         let run_hint = "Run 'k3c run --help' for more information";
         let cases = [
+            (
+                "run -p 80 x",
+                125,
+                format!(
+                    "-p, --publish is not supported: every container is on the one network of its daemon, without \
+                     published ports{usage}{run_hint}"
+                ),
+            ),
             ("run --foo x", 125, format!("unknown flag: --foo{usage}{run_hint}")),
             ("run -yt x", 125, format!("unknown shorthand flag: 'y' in -yt{usage}{run_hint}")),
             ("run -dz x", 125, format!("unknown shorthand flag: 'z' in -z{usage}{run_hint}")),

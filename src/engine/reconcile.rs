@@ -54,6 +54,7 @@ pub(super) async fn run(engine: Weak<Inner>) {
             first = false;
             let others = inner.clone();
             tokio::spawn(async move { images::import_all(&others, false).await });
+            inner.watch_all_health();
             inner.bring_back();
         }
         // CRI itself learns of exits from events, and may have been catching up.

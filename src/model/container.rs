@@ -4,6 +4,7 @@ use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// What the user asked for; stored in the record as it is.
@@ -151,6 +152,38 @@ pub enum Sharing {
     Host,
     /// Another container's: its name or ID.
     Container(String),
+}
+
+impl Sharing {
+    /// One of Docker's words, if it is among `allowed` (`container` stands for `container:<name|id>`); empty is the default.
+    pub fn parse(text: &str, allowed: &[&str]) -> Option<Self> {
+        let (word, who) = text.split_once(':').map_or((text, None), |(word, who)| (word, Some(who)));
+        if !word.is_empty() && !allowed.contains(&word) {
+            return None;
+        }
+        match (word, who) {
+            ("", None) => Some(Self::Default),
+            ("private", None) => Some(Self::Private),
+            ("shareable", None) => Some(Self::Shareable),
+            ("none", None) => Some(Self::None),
+            ("host", None) => Some(Self::Host),
+            ("container", Some(who)) if !who.is_empty() => Some(Self::Container(who.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => Ok(()),
+            Self::Private => f.write_str("private"),
+            Self::Shareable => f.write_str("shareable"),
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Container(who) => write!(f, "container:{who}"),
+        }
+    }
 }
 
 /// How it is found out whether a container is well.

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::adapt;
+use super::cgroup::counted;
 use super::container::{Container, ContainerError, Process, Stage};
 use super::publisher::timestamp;
 use super::reaper::Exit;
@@ -356,10 +357,11 @@ impl Task for Service {
 
     async fn stats(&self, _: &TtrpcContext, req: shim::StatsRequest) -> Result<shim::StatsResponse> {
         let container = self.container(&req.id)?;
-        let cgroup = container.cgroup().ok_or_else(|| {
-            refuse(Code::FAILED_PRECONDITION, "no cgroup is delegated to this user on this host")
-        })?;
-        let stats = any(&cgroup.metrics())?;
+        let metrics = match container.cgroup() {
+            Some(cgroup) => cgroup.metrics(),
+            None => counted(&container.pids()),
+        };
+        let stats = any(&metrics)?;
         Ok(shim::StatsResponse { stats: Some(stats).into(), ..Default::default() })
     }
 

@@ -332,11 +332,11 @@ impl Flags {
             shm_size: self.shm_size.unwrap_or(0),
             security_opt: self.security(files)?,
             devices: self.device.clone(),
-            pid: kinds::sharing(&self.pid, &["host", "container"]).ok_or("--pid: invalid PID mode")?,
-            ipc: kinds::sharing(&self.ipc, &["private", "shareable", "none", "host", "container"])
+            pid: Sharing::parse(&self.pid, &["host", "container"]).ok_or("--pid: invalid PID mode")?,
+            ipc: Sharing::parse(&self.ipc, &["private", "shareable", "none", "host", "container"])
                 .ok_or_else(|| format!("invalid IPC mode: {}", self.ipc))?,
-            uts: kinds::sharing(&self.uts, &["host"]).ok_or("--uts: invalid UTS mode")?,
-            cgroupns: kinds::sharing(&self.cgroupns, &["private", "host"])
+            uts: Sharing::parse(&self.uts, &["host"]).ok_or("--uts: invalid UTS mode")?,
+            cgroupns: Sharing::parse(&self.cgroupns, &["private", "host"])
                 .ok_or("--cgroupns: invalid CGROUP mode")?,
             init: self.init,
             health: self.health()?,

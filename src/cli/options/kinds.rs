@@ -2,7 +2,7 @@
 
 use super::{container, value};
 use crate::cli::format::duration;
-use crate::model::container::{Device, DeviceRate, Mount, Sharing, Ulimit};
+use crate::model::container::{Device, DeviceRate, Mount, Ulimit};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -238,26 +238,10 @@ pub(crate) fn oom_score(text: &str) -> Result<i32, String> {
         .ok_or_else(|| format!("Invalid value {number}, range for oom score adj is [-1000, 1000]"))
 }
 
-/// A mode of `--pid`, `--ipc`, `--uts` or `--cgroupns`, if it is one of `allowed`.
-pub(crate) fn sharing(text: &str, allowed: &[&str]) -> Option<Sharing> {
-    let (word, who) = text.split_once(':').map_or((text, None), |(word, who)| (word, Some(who)));
-    if !word.is_empty() && !allowed.contains(&word) {
-        return None;
-    }
-    match (word, who) {
-        ("", None) => Some(Sharing::Default),
-        ("private", None) => Some(Sharing::Private),
-        ("shareable", None) => Some(Sharing::Shareable),
-        ("none", None) => Some(Sharing::None),
-        ("host", None) => Some(Sharing::Host),
-        ("container", Some(who)) if !who.is_empty() => Some(Sharing::Container(who.to_owned())),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::container::Sharing;
 
     #[test]
     fn hosts_and_names() {
@@ -304,8 +288,8 @@ mod tests {
         assert!(super::duration("-1s").is_err() && super::duration("1us").is_err());
         assert!(tmpfs("/t:size=1m,mode=1770,noexec").is_ok());
         assert!(tmpfs("t").is_err() && tmpfs("/t:foo").is_err());
-        assert_eq!(sharing("container:x", &["container"]), Some(Sharing::Container("x".into())));
-        assert_eq!(sharing("host", &["private"]), None);
-        assert_eq!(sharing("container:", &["container"]), None);
+        assert_eq!(Sharing::parse("container:x", &["container"]), Some(Sharing::Container("x".into())));
+        assert_eq!(Sharing::parse("host", &["private"]), None);
+        assert_eq!(Sharing::parse("container:", &["container"]), None);
     }
 }

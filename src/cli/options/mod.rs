@@ -2,6 +2,7 @@
 
 pub(crate) mod container;
 pub(crate) mod env;
+pub(crate) mod flags;
 pub(crate) mod kinds;
 pub(crate) mod mount;
 pub(crate) mod mount_flag;

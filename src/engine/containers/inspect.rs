@@ -3,7 +3,7 @@
 use super::list::state;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::container::{Mount, MountKind, RestartPolicy, Status};
+use crate::model::container::{Mount, MountKind, RestartPolicy, Sharing, Status};
 use crate::store::Record;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -134,34 +134,70 @@ impl Inner {
         // What was dropped is not in force, and so not shown as if it were.
         let limit = |name: &str, value: i64| if dropped(name) { 0 } else { value };
         let binds: Vec<String> = spec.mounts.iter().filter_map(bind).collect();
-        json!({
-            "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
-            "ContainerIDFile": "",
-            "LogConfig": { "Type": "json-file", "Config": {} },
-            "NetworkMode": "bridge",
-            "PortBindings": {},
-            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
-            "AutoRemove": spec.auto_remove,
-            "VolumeDriver": "",
-            "VolumesFrom": null,
-            "CapAdd": or_null(&spec.cap_add),
-            "CapDrop": or_null(&spec.cap_drop),
-            "CgroupnsMode": "private",
-            "Dns": self.config.dns,
-            "IpcMode": "private",
-            "PidMode": "",
-            "Privileged": spec.privileged,
-            "PublishAllPorts": false,
-            "ReadonlyRootfs": spec.read_only,
-            "SecurityOpt": null,
-            "Runtime": if self.config.runtime_handler.is_empty() { "runc" } else { &self.config.runtime_handler },
+        let limits = json!({
+            "BlkioWeight": limit("BlkioWeight", resources.blkio_weight),
+            "CpuPeriod": limit("CpuPeriod", resources.cpu_period),
+            "CpuQuota": limit("CpuQuota", resources.cpu_quota),
+            "CpusetMems": if dropped("CpusetMems") { "" } else { &resources.cpuset_mems },
+            "MemoryReservation": limit("MemoryReservation", resources.memory_reservation),
+            "OomScoreAdj": spec.oom_score_adj.unwrap_or(0),
+            "OomKillDisable": false,
             "CpuShares": limit("CpuShares", resources.cpu_shares),
             "Memory": limit("Memory", resources.memory),
             "NanoCpus": limit("NanoCpus", resources.nano_cpus),
             "CpusetCpus": if dropped("CpusetCpus") { "" } else { &resources.cpuset_cpus },
             "MemorySwap": limit("MemorySwap", resources.memory_swap),
             "PidsLimit": limit("PidsLimit", resources.pids_limit),
-        })
+        });
+        let mut document = json!({
+            "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
+            "ContainerIDFile": "",
+            "LogConfig": {
+                "Type": if spec.log.driver.is_empty() { "json-file" } else { &spec.log.driver }, "Config": spec.log.options,
+            },
+            "NetworkMode": "bridge",
+            "PortBindings": {},
+            "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
+            "AutoRemove": spec.auto_remove,
+            "VolumeDriver": "",
+            "VolumesFrom": or_null(&spec.volumes_from),
+            "CapAdd": or_null(&spec.cap_add),
+            "CapDrop": or_null(&spec.cap_drop),
+            "Annotations": spec.annotations,
+            "CgroupParent": spec.cgroup_parent,
+            "CgroupnsMode": mode(&spec.cgroupns, "private"),
+            "Devices": spec.devices.iter().map(|d| json!({
+                "PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.permissions,
+            })).collect::<Vec<_>>(),
+            "Dns": if spec.dns.servers.is_empty() { &self.config.dns } else { &spec.dns.servers },
+            "DnsOptions": spec.dns.options,
+            "DnsSearch": spec.dns.searches,
+            "ExtraHosts": or_null(&spec.extra_hosts),
+            "GroupAdd": or_null(&spec.group_add),
+            "Init": spec.init,
+            "IpcMode": mode(&spec.ipc, "private"),
+            "PidMode": mode(&spec.pid, ""),
+            "ShmSize": if spec.shm_size == 0 { 64 << 20 } else { spec.shm_size },
+            "Sysctls": spec.sysctls,
+            "Tmpfs": spec.mounts.iter().filter_map(|m| match &m.kind {
+                MountKind::Tmpfs { options } => Some((m.target.clone(), json!(options.join(",")))),
+                _ => None,
+            }).collect::<Map<_, _>>(),
+            "Ulimits": spec.ulimits.iter().map(|u| json!({
+                "Name": u.name, "Soft": u.soft, "Hard": u.hard,
+            })).collect::<Vec<_>>(),
+            "UTSMode": mode(&spec.uts, ""),
+            "UsernsMode": "",
+            "Privileged": spec.privileged,
+            "PublishAllPorts": false,
+            "ReadonlyRootfs": spec.read_only,
+            "SecurityOpt": or_null(&spec.security_opt),
+            "Runtime": if self.config.runtime_handler.is_empty() { "runc" } else { &self.config.runtime_handler },
+        });
+        if let (Some(document), Value::Object(limits)) = (document.as_object_mut(), limits) {
+            document.extend(limits);
+        }
+        document
     }
 
     fn mounts_of(&self, record: &Record) -> Vec<Value> {
@@ -194,7 +230,7 @@ impl Inner {
 fn state_of(record: &Record) -> Value {
     let state = state(record);
     let is = |status: Status| state.status == status;
-    json!({
+    let mut document = json!({
         "Status": state.status.as_str(),
         "Running": matches!(state.status, Status::Running | Status::Paused | Status::Restarting),
         "Paused": is(Status::Paused),
@@ -206,7 +242,11 @@ fn state_of(record: &Record) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
-    })
+    });
+    if let Some(health) = super::health::document(record) {
+        document["Health"] = health;
+    }
+    document
 }
 
 fn config_of(record: &Record) -> Value {
@@ -227,7 +267,7 @@ fn config_of(record: &Record) -> Value {
         .collect();
     let mut config = json!({
         "Hostname": resolved.hostname,
-        "Domainname": "",
+        "Domainname": spec.domainname,
         "User": resolved.user,
         "AttachStdin": spec.stdin_once,
         "AttachStdout": true,
@@ -247,6 +287,19 @@ fn config_of(record: &Record) -> Value {
     });
     if !resolved.exposed.is_empty() {
         config["ExposedPorts"] = set(&resolved.exposed);
+    }
+    if let Some(check) = &resolved.health {
+        let nanos = |time: Option<std::time::Duration>| {
+            time.and_then(|t| u64::try_from(t.as_nanos()).ok()).unwrap_or(0)
+        };
+        config["Healthcheck"] = json!({
+            "Test": check.test,
+            "Interval": nanos(check.interval),
+            "Timeout": nanos(check.timeout),
+            "StartPeriod": nanos(check.start_period),
+            "StartInterval": nanos(check.start_interval),
+            "Retries": check.retries,
+        });
     }
     if let Some(timeout) = spec.stop_timeout {
         config["StopTimeout"] = json!(timeout);
@@ -290,6 +343,12 @@ fn bind(mount: &Mount) -> Option<String> {
     }
     let suffix = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
     Some(format!("{source}:{}{suffix}", mount.target))
+}
+
+/// Docker's word, with the default's in the place of none.
+fn mode(sharing: &Sharing, default: &str) -> String {
+    let word = sharing.to_string();
+    if word.is_empty() { default.to_owned() } else { word }
 }
 
 fn or_null(list: &[String]) -> Value {

@@ -10,6 +10,7 @@ mod exit;
 mod figures;
 mod files;
 mod foreign;
+mod health;
 mod inspect;
 mod limits;
 mod list;

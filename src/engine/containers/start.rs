@@ -1,5 +1,6 @@
 //! `start`: the first start takes the attempt that `create` made, every later one a fresh attempt.
 
+use super::health;
 use crate::engine::error::{EngineError, start_code};
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::Status;
@@ -85,11 +86,13 @@ impl Inner {
         record.exit.code = 0;
         record.exit.error = String::new();
         record.exit.oom_killed = false;
+        record.health = health::fresh(&record);
         record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
         if starter == Starter::Policy {
             record.restart_count += 1;
         }
         self.commit(Change::new().put(&record).event(events::container(&record, "start", now, &[]))).await?;
+        self.watch_health(&record);
         Ok(record.resolved.warnings)
     }
 

@@ -1,0 +1,225 @@
+//! What became of each flag of Docker's `run` and `create` (v29). `FLAGS.md` beside the command line is made from this
+//! table, and the tests compare it with what is parsed.
+
+use Fate::{Done, Ignored, Refused, Warned};
+
+/// What became of a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// As in Docker.
+    Done,
+    /// Applied where the host can; else a warning, and `inspect` shows that it was dropped.
+    Warned(&'static str),
+    /// Taken, and without meaning here.
+    Ignored(&'static str),
+    /// An error that says why.
+    Refused(&'static str),
+}
+
+const CONTROLLER: &str = "needs its cgroup controller delegated to the user";
+const WINDOWS: &str = "it is for Windows containers";
+const NETWORK: &str = "every container is on the one network of its daemon, without published ports";
+const OLD_KERNEL: &str = "cgroup v2 has no such setting";
+
+/// Flags by name, and by letter where they have one.
+const FLAGS: &[(&str, Option<char>, Fate)] = &[
+    ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
+    ("annotation", None, Done),
+    ("attach", Some('a'), Done),
+    ("blkio-weight", None, Warned(CONTROLLER)),
+    ("blkio-weight-device", None, Warned(CONTROLLER)),
+    ("cap-add", None, Done),
+    ("cap-drop", None, Done),
+    ("cgroup-parent", None, Warned("below the cgroup that is delegated to the daemon")),
+    ("cgroupns", None, Done),
+    ("cidfile", None, Done),
+    ("cpu-count", None, Refused(WINDOWS)),
+    ("cpu-percent", None, Refused(WINDOWS)),
+    ("cpu-period", None, Warned(CONTROLLER)),
+    ("cpu-quota", None, Warned(CONTROLLER)),
+    ("cpu-rt-period", None, Refused(OLD_KERNEL)),
+    ("cpu-rt-runtime", None, Refused(OLD_KERNEL)),
+    ("cpu-shares", Some('c'), Warned(CONTROLLER)),
+    ("cpus", None, Warned(CONTROLLER)),
+    ("cpuset-cpus", None, Warned(CONTROLLER)),
+    ("cpuset-mems", None, Warned(CONTROLLER)),
+    ("detach", Some('d'), Done),
+    ("detach-keys", None, Done),
+    ("device", None, Warned("rootless, the device is bound: its permissions on the host stay in force")),
+    ("device-cgroup-rule", None, Refused("an ordinary user cannot load the program that would enforce it")),
+    ("device-read-bps", None, Warned(CONTROLLER)),
+    ("device-read-iops", None, Warned(CONTROLLER)),
+    ("device-write-bps", None, Warned(CONTROLLER)),
+    ("device-write-iops", None, Warned(CONTROLLER)),
+    ("disable-content-trust", None, Refused("there is no content trust to disable")),
+    ("dns", None, Done),
+    ("dns-option", None, Done),
+    ("dns-search", None, Done),
+    ("domainname", None, Done),
+    ("entrypoint", None, Done),
+    ("env", Some('e'), Done),
+    ("env-file", None, Done),
+    ("expose", None, Refused(NETWORK)),
+    ("gpus", None, Refused("no driver for graphics cards is known: give their device files with --device")),
+    ("group-add", None, Done),
+    ("health-cmd", None, Done),
+    ("health-interval", None, Done),
+    ("health-retries", None, Done),
+    ("health-start-interval", None, Done),
+    ("health-start-period", None, Done),
+    ("health-timeout", None, Done),
+    ("hostname", Some('h'), Done),
+    ("init", None, Done),
+    ("interactive", Some('i'), Done),
+    ("io-maxbandwidth", None, Refused(WINDOWS)),
+    ("io-maxiops", None, Refused(WINDOWS)),
+    ("ip", None, Refused(NETWORK)),
+    ("ip6", None, Refused(NETWORK)),
+    ("ipc", None, Done),
+    ("isolation", None, Refused(WINDOWS)),
+    ("kernel-memory", None, Refused(OLD_KERNEL)),
+    ("label", Some('l'), Done),
+    ("label-file", None, Done),
+    ("link", None, Refused(NETWORK)),
+    ("link-local-ip", None, Refused(NETWORK)),
+    ("log-driver", None, Warned("json-file and none; others are refused")),
+    ("log-opt", None, Warned("max-size and max-file (10m and 5 unless given); others are refused")),
+    ("mac-address", None, Refused(NETWORK)),
+    ("memory", Some('m'), Warned(CONTROLLER)),
+    ("memory-reservation", None, Warned(CONTROLLER)),
+    ("memory-swap", None, Warned(CONTROLLER)),
+    ("memory-swappiness", None, Refused(OLD_KERNEL)),
+    ("mount", None, Warned("bind, volume, tmpfs and image; no options of volume drivers")),
+    ("name", None, Done),
+    ("network", None, Refused(NETWORK)),
+    ("net", None, Refused(NETWORK)),
+    ("network-alias", None, Refused(NETWORK)),
+    ("net-alias", None, Refused(NETWORK)),
+    ("no-healthcheck", None, Done),
+    ("oom-kill-disable", None, Warned(OLD_KERNEL)),
+    ("oom-score-adj", None, Warned("an ordinary user can only raise it")),
+    ("pid", None, Done),
+    ("pids-limit", None, Warned(CONTROLLER)),
+    ("platform", None, Warned("only the host's; another one is refused")),
+    ("privileged", None, Warned("rootless, all that the user himself may do")),
+    ("publish", Some('p'), Refused(NETWORK)),
+    ("publish-all", Some('P'), Refused(NETWORK)),
+    ("pull", None, Done),
+    ("quiet", Some('q'), Done),
+    ("read-only", None, Done),
+    ("restart", None, Done),
+    ("rm", None, Done),
+    (
+        "runtime",
+        None,
+        Ignored("k3c's own shim and runc serve under all names of theirs; other names are refused"),
+    ),
+    (
+        "security-opt",
+        None,
+        Warned("seccomp, no-new-privileges, systempaths, as root apparmor; no SELinux labels"),
+    ),
+    ("shm-size", None, Done),
+    ("sig-proxy", None, Done),
+    ("stop-signal", None, Done),
+    ("stop-timeout", None, Done),
+    ("storage-opt", None, Refused("the snapshotter has no quota")),
+    ("sysctl", None, Done),
+    ("tmpfs", None, Done),
+    ("tty", Some('t'), Done),
+    ("ulimit", None, Warned("rootless, no hard limit above the user's own: it is refused")),
+    ("use-api-socket", None, Refused("mount the socket with -v; whoever has it is the user")),
+    ("user", Some('u'), Done),
+    ("userns", None, Refused("all containers of a user share the daemon's user namespace")),
+    ("uts", None, Done),
+    ("volume", Some('v'), Done),
+    ("volume-driver", None, Refused("volumes are folders of the daemon: there are no other drivers")),
+    ("volumes-from", None, Done),
+    ("workdir", Some('w'), Done),
+];
+
+/// Why a flag of Docker's is not there: its name and the reason.
+pub(crate) fn refusal(name: &str) -> Option<(&'static str, &'static str)> {
+    FLAGS.iter().find(|(flag, ..)| *flag == name).and_then(why)
+}
+
+/// The same, by its letter.
+pub(crate) fn refusal_of_letter(letter: char) -> Option<(&'static str, &'static str)> {
+    FLAGS.iter().find(|(_, short, _)| *short == Some(letter)).and_then(why)
+}
+
+fn why((name, _, fate): &(&'static str, Option<char>, Fate)) -> Option<(&'static str, &'static str)> {
+    match fate {
+        Refused(why) => Some((name, why)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command;
+
+    fn document() -> String {
+        let mut text = "# Flags of `run` and `create`\n\n\
+            What became of each of Docker's. Made by a test from `options/flags.rs`; do not edit.\n\n\
+            | Flag | | Notes |\n|---|---|---|\n"
+            .to_owned();
+        for (name, short, fate) in FLAGS {
+            let short = short.map_or_else(String::new, |letter| format!("`-{letter}`, "));
+            let (word, note) = match fate {
+                Done => ("done", ""),
+                Warned(note) => ("done, within limits", *note),
+                Ignored(note) => ("accepted", *note),
+                Refused(note) => ("refused", *note),
+            };
+            text.push_str(&format!("| {short}`--{name}` | {word} | {note} |\n"));
+        }
+        text
+    }
+
+    #[test]
+    fn every_flag_has_its_row() {
+        let tree = command::tree();
+        for verb in ["run", "create"] {
+            let command = tree.find_subcommand(verb).unwrap();
+            let parsed: Vec<(&str, Option<char>)> = command
+                .get_opts()
+                .filter_map(|arg| Some((arg.get_long()?, arg.get_short())))
+                .filter(|(long, _)| *long != "help")
+                .collect();
+            for (long, short) in &parsed {
+                let row = FLAGS.iter().find(|(name, ..)| name == long);
+                let (_, letter, fate) =
+                    row.unwrap_or_else(|| panic!("--{long} of {verb} is not in the table"));
+                assert!(!matches!(fate, Refused(_)), "--{long} is parsed, and said to be refused");
+                assert_eq!(letter, short, "--{long}");
+            }
+            if verb == "run" {
+                for (name, _, fate) in FLAGS.iter().filter(|(_, _, fate)| !matches!(fate, Refused(_))) {
+                    assert!(
+                        parsed.iter().any(|(long, _)| long == name),
+                        "--{name} is {fate:?}, and not parsed"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/FLAGS.md");
+        if std::env::var_os("K3C_FLAGS_WRITE").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let there = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(there, document(), "K3C_FLAGS_WRITE=1 cargo test --lib flags writes it anew");
+    }
+
+    #[test]
+    fn reasons() {
+        assert!(refusal("gpus").is_some_and(|(_, why)| why.contains("--device")));
+        assert_eq!(refusal_of_letter('p').map(|(name, _)| name), Some("publish"));
+        assert_eq!((refusal("name"), refusal("no-such"), refusal_of_letter('v')), (None, None, None));
+    }
+}
