@@ -336,9 +336,10 @@ impl Tree {
         Ok(None)
     }
 
-    fn make_folders(&self, path: &Path) -> io::Result<()> {
+    /// Makes the folders of a path that are not there.
+    pub fn make_folders(&self, path: &Path) -> io::Result<()> {
         let mut above = PathBuf::new();
-        for part in path.components() {
+        for part in relative(path).components() {
             let next = above.join(part);
             if let Err(error) = self.folder(&next) {
                 if error.kind() != io::ErrorKind::NotFound {

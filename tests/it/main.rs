@@ -3,6 +3,7 @@
 //! `make test` runs them against the release binary (`K3C_TEST_BIN`). What a host lacks skips a test with a reason;
 //! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH` measures instead.
 
+mod behaviour;
 mod bench;
 mod binary;
 mod build;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         proxy::cases(),
         preflight::cases(),
         streams::cases(),
+        behaviour::cases(),
         faults::cases(),
     ]
     .into_iter()

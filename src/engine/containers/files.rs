@@ -208,7 +208,10 @@ impl Inner {
             for (target, layer) in more {
                 let inside = tree.resolve(Path::new(&target));
                 let there = mounted.path().join(inside.strip_prefix("/").unwrap_or(&inside));
-                // Where there is nothing to mount on, nothing was ever started there.
+                // As the runtime does when it starts.
+                if !there.exists() && Path::new(&layer.source).is_dir() {
+                    tree.make_folders(&inside)?;
+                }
                 if std::fs::symlink_metadata(&there).is_ok_and(|m| !m.is_symlink()) {
                     mount_all(&[layer], &there)?;
                 }
