@@ -8,9 +8,9 @@ TOOLCHAIN := if [ -f "$$HOME/.cargo/env" ]; then . "$$HOME/.cargo/env"; fi; PATH
 STATIC := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static"
 LIBTESTS := cargo test --locked --lib --test proto
 
-.PHONY: help deps bundle build demo test lint check-cross proto bench install clean
+.PHONY: help deps bundle build demo test lint check-cross proto bench compare-docker install clean
 help:        ## this list
-	@sed -n 's/^\([a-z-]*\): .*## /  \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /  \1\t/p' Makefile | expand -t 18
 deps:        ## install what a build, a run and the tests need
 	@packaging/deps.sh
 bundle: deps ## build containerd, buildkit, runc, CNI plugins and the images inside the binary
@@ -30,6 +30,8 @@ proto: deps  ## regenerate src/proto/generated
 	$(TOOLCHAIN) K3C_PROTO_WRITE=1 cargo test --locked --test proto
 bench: build ## time, memory and processes, beside podman's where it is at hand
 	$(TOOLCHAIN) K3C_BENCH=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
+compare-docker: build ## run the tests' tables against Docker and print what differs
+	$(TOOLCHAIN) K3C_COMPARE=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
 install:     ## copy the binary, the user unit and shell completions below PREFIX (/usr/local)
 	@packaging/install.sh $(BIN) $(DESTDIR)$(PREFIX)
 clean:       ## remove what was built

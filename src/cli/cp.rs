@@ -236,18 +236,20 @@ async fn to_container(
         }
         let landing = Landing { folder: path.clone(), name: String::new() };
         let stdin = ReaderStream::with_capacity(tokio::io::stdin(), CHUNK);
-        (landing, client.copy_to(container, &path, args.archive, stdin).await)
+        (landing, client.copy_to(container, &path, true, stdin).await)
     } else {
         let through = args.follow_link || source.ends_with('/') || source.ends_with("/.");
         let meta = match through {
             true => std::fs::metadata(source),
             false => std::fs::symlink_metadata(source),
         };
-        let meta = meta.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                CommandError::failed(format!("lstat {source}: no such file or directory"))
-            }
-            _ => CommandError::failed(format!("lstat {source}: {error}")),
+        let meta = meta.map_err(|error| {
+            let whole = std::path::absolute(source).unwrap_or_else(|_| PathBuf::from(source));
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                _ => error.to_string(),
+            };
+            CommandError::failed(format!("lstat {}: {why}", whole.display()))
         })?;
         let landing = landing(&named(source), meta.is_dir(), &path, what).map_err(CommandError::failed)?;
         if stat(client, container, &landing.folder).await?.is_none_or(|s| s.mode & KIND != FOLDER) {
@@ -257,9 +259,8 @@ async fn to_container(
             )));
         }
         let counted = Arc::new(AtomicU64::new(0));
-        let (archive, problem) =
-            pack(PathBuf::from(source), landing.name.clone(), through, args.archive, counted.clone());
-        let answer = client.copy_to(container, &landing.folder, args.archive, archive).await;
+        let (archive, problem) = pack(PathBuf::from(source), landing.name.clone(), through, counted.clone());
+        let answer = client.copy_to(container, &landing.folder, true, archive).await;
         // What went wrong here is the cause of what the daemon says.
         if let Ok(mut problem) = problem.lock()
             && let Some(error) = problem.take()
@@ -299,7 +300,6 @@ fn pack(
     source: PathBuf,
     name: String,
     through: bool,
-    keep: bool,
     counted: Arc<AtomicU64>,
 ) -> (ReceiverStream<io::Result<Bytes>>, Problem) {
     let (sender, receiver) = mpsc::channel(8);
@@ -309,9 +309,6 @@ fn pack(
         let failed = sender.clone();
         let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
         archive.follow_symlinks(false);
-        if !keep {
-            archive.mode(tar::HeaderMode::Complete);
-        }
         let outcome = append(&mut archive, &source, &name, through)
             .and_then(|()| archive.into_inner())
             .and_then(|mut sender| sender.send());

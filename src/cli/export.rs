@@ -32,6 +32,11 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     };
     let failed = |error: std::io::Error| CommandError::failed(format!("open {}: {error}", path.display()));
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    if !folder.is_dir() {
+        return Err(CommandError::failed(format!(
+            "failed to export container: invalid output path: directory {folder:?} does not exist"
+        )));
+    }
     let part = tempfile::Builder::new().prefix(".k3c-export-").tempfile_in(folder).map_err(failed)?;
     let mut file = tokio::fs::File::from_std(part.reopen().map_err(failed)?);
     while let Some(bytes) = archive.next().await {

@@ -100,7 +100,9 @@ fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
     let mut all = value::filters(pairs);
     for text in all.get_mut("until").into_iter().flatten() {
         *text = moment::parse(text, Timestamp::now(), &TimeZone::system())
-            .ok_or_else(|| CommandError::failed(format!("invalid value for \"until\": {text:?}")))?
+            .ok_or_else(|| {
+                CommandError::failed(format!("failed to parse value as time or duration: {text:?}"))
+            })?
             .to_string();
     }
     Ok(all)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -19,6 +19,8 @@ use tonic::Streaming;
 const WINDOW: u64 = 256 << 10;
 /// How long an engine may be away.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the other side may take to hang up at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Which streams of which process.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +129,14 @@ enum Left {
     /// The engine went away.
     Lost,
     Done,
+}
+
+impl Connection {
+    /// Waits until the other side has taken what was said and hung up: it would be lost with the connection.
+    async fn farewell(&mut self) {
+        let drained = async { while let Ok(Some(_)) = self.from.message().await {} };
+        let _ = timeout(FAREWELL, drained).await;
+    }
 }
 
 impl Session {
@@ -255,6 +265,7 @@ impl Session {
                 said = outgoing.recv(), if *typing && room => match said {
                     Some(said) => {
                         if let Some(left) = self.say(said, connection).await {
+                            connection.farewell().await;
                             return Ok(left);
                         }
                     }
@@ -269,7 +280,7 @@ impl Session {
     async fn hear(
         &mut self,
         frame: Frame,
-        connection: &Connection,
+        connection: &mut Connection,
         incoming: &mpsc::Sender<Result<Incoming, ClientError>>,
     ) -> Result<Option<Left>, ClientError> {
         match frame {
@@ -294,6 +305,7 @@ impl Session {
                 if let Some(bye) = api::attach_request(Frame::Bye) {
                     let _ = connection.to.send(bye).await;
                 }
+                connection.farewell().await;
                 let _ = incoming.send(Ok(Incoming::Exit(status))).await;
                 return Ok(Some(Left::Done));
             }

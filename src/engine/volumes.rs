@@ -108,6 +108,11 @@ fn matches(row: &VolumeSummary, key: &str, values: &[String]) -> bool {
 fn new_volume(name: &str) -> Result<Volume, EngineError> {
     let anonymous = name.is_empty();
     let name = if anonymous { ContainerId::from_bytes(rand::random()).to_string() } else { name.to_owned() };
+    if name.len() < 2 {
+        return Err(EngineError::invalid(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
+    }
     if !name::is_valid(&name) {
         return Err(InvalidName { what: "volume", name }.into());
     }

@@ -325,7 +325,12 @@ impl Tree {
                 false => Ok(0),
             }
         };
-        lchown(&path, Some(owner(entry.header().uid())?), Some(owner(entry.header().gid())?))?;
+        let (uid, gid) = (owner(entry.header().uid())?, owner(entry.header().gid())?);
+        match lchown(&path, Some(uid), Some(gid)) {
+            // Somebody who does not exist in this user namespace.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => lchown(&path, Some(0), Some(0))?,
+            other => other?,
+        }
         if what != tar::EntryType::Symlink {
             // After the owner, because changing that drops set-user-ID.
             rustix::fs::chmodat(&folder.0, last, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?;

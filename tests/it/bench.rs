@@ -149,15 +149,20 @@ impl Drop for Shell {
 }
 
 /// podman 5 in the peers' root, with our demonstration image loaded.
-fn podman() -> Result<Shell> {
+/// The folder of the peers' scripts, when `program` is in their root; the root is made when it is not there.
+pub(crate) fn peers(program: &str) -> Result<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/peers");
-    let script = peers.join("peer.sh");
-    ensure!(script.exists(), "the peers' root ({}) is not here", peers.display());
+    ensure!(peers.join("peer.sh").exists(), "the peers' root ({}) is not here", peers.display());
     // Making it over again where it is already fails.
     let root = std::env::var_os("TRIXIE").map_or_else(|| "/var/lib/k3c-peers/trixie".into(), PathBuf::from);
-    if !root.join("usr/bin/podman").exists() {
+    if !root.join(program).exists() {
         run(Command::new("bash").arg(peers.join("trixie-root.sh")).arg(&root)).context("the peers' root")?;
     }
+    Ok(peers)
+}
+
+fn podman() -> Result<Shell> {
+    let script = peers("usr/bin/podman")?.join("peer.sh");
     let mut command = Command::new("bash");
     command.arg(script).arg("bash");
     let mut shell = Shell::start(command)?;
@@ -171,7 +176,7 @@ fn podman() -> Result<Shell> {
 }
 
 /// The demonstration image's archive, as `make bundle` left it.
-fn demo_archive() -> Result<PathBuf> {
+pub(crate) fn demo_archive() -> Result<PathBuf> {
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/out");
     let text = run(Command::new("find").arg(&out).args(["-name", "demo*.tar"]))?;
     text.lines()

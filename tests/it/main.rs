@@ -7,6 +7,7 @@ mod behaviour;
 mod bench;
 mod binary;
 mod build;
+mod compare;
 mod containers;
 mod debian;
 mod env;
@@ -16,6 +17,7 @@ mod preflight;
 mod proxy;
 mod rooms;
 mod shared;
+mod storms;
 mod streams;
 mod user;
 
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         preflight::cases(),
         streams::cases(),
         behaviour::cases(),
+        storms::cases(),
         faults::cases(),
     ]
     .into_iter()
@@ -93,8 +96,13 @@ fn main() -> ExitCode {
         report(&format!("cannot prepare the host for the tests: {error:#}"));
         return ExitCode::FAILURE;
     }
-    if std::env::var_os("K3C_BENCH").is_some() {
-        let done = if root { bench::all() } else { Err(anyhow::anyhow!("needs root: it makes a user")) };
+    let special: Option<fn() -> anyhow::Result<()>> = match () {
+        () if std::env::var_os("K3C_BENCH").is_some() => Some(bench::all),
+        () if std::env::var_os("K3C_COMPARE").is_some() => Some(compare::all),
+        () => None,
+    };
+    if let Some(special) = special {
+        let done = if root { special() } else { Err(anyhow::anyhow!("needs root: it makes a user")) };
         let tidied = if root { tidy() } else { Ok(()) };
         return match done.and(tidied) {
             Ok(()) => ExitCode::SUCCESS,

@@ -292,7 +292,14 @@ impl Inner {
         for group in &record.spec.group_add {
             all.push(match group.parse::<i64>() {
                 Ok(gid) => gid,
-                Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| no_group(group))?,
+                Err(_) => {
+                    let found = self.group_of_image(image, group).await?;
+                    found.ok_or_else(|| {
+                        EngineError::invalid(format!(
+                            "Unable to find group {group}: no matching entries in group file"
+                        ))
+                    })?
+                }
             });
         }
         Ok(all)
@@ -316,7 +323,11 @@ impl Inner {
             if other.status != Status::Running {
                 return Err(EngineError::refused(
                     Reason::Conflict,
-                    format!("cannot join {} of a non running container: {}", kind.to_uppercase(), other.id),
+                    format!(
+                        "failed to join {} namespace: container {} is not running",
+                        kind.to_uppercase(),
+                        other.id
+                    ),
                 ));
             }
             amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.pid));

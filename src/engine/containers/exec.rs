@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use prost_types::Any;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::Mutex as AsyncMutex;
 
 /// The type of an OCI process description, as containerd's `typeurl` has it.
 const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -23,6 +24,8 @@ const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process
 pub(in crate::engine) struct Exec {
     container: ContainerId,
     command: String,
+    /// Held while it starts: containerd looks at it once more after its start, and must find it.
+    starting: Arc<AsyncMutex<()>>,
 }
 
 impl Engine {
@@ -38,7 +41,7 @@ impl Engine {
         let process = inner.exec_process(&record, &spec).await?;
         let id = ContainerId::from_bytes(rand::random()).to_string();
         let command = spec.command.join(" ");
-        let exec = Exec { container: record.id.clone(), command: command.clone() };
+        let exec = Exec { container: record.id.clone(), command: command.clone(), starting: Arc::default() };
         if let Ok(mut execs) = inner.execs.lock() {
             execs.insert(id.clone(), exec);
         }
@@ -68,7 +71,10 @@ impl Engine {
         refuse_unless_running(&record, who)?;
         let message = api::StartRequest { container_id: record.container.clone(), exec_id: id.to_owned() };
         let mut tasks = inner.containerd.tasks();
-        if let Err(status) = tasks.start(request(message)).await {
+        let starting = exec.starting.lock().await;
+        let answer = tasks.start(request(message)).await;
+        drop(starting);
+        if let Err(status) = answer {
             inner.delete_exec(&record.container, id).await;
             let text = status.message().to_owned();
             return Err(EngineError::Start { code: start_code(&text), text });
@@ -108,6 +114,7 @@ impl Inner {
     /// A process that was added has ended.
     pub(in crate::engine) async fn on_exec_exit(self: &Arc<Self>, container: &str, id: &str, code: u32) {
         if let (Some(exec), Some(record)) = (self.exec_of(id), self.record_of(container)) {
+            drop(exec.starting.lock().await);
             self.delete_exec(container, id).await;
             self.exec_event(&record, "exec_die", id, &exec.command, Some(code)).await;
         }

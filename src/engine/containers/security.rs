@@ -34,7 +34,7 @@ pub(super) fn parse(options: &[String]) -> Result<Security, EngineError> {
             Some(at) => (&option[..at], Some(&option[at + 1..])),
             None => (option.as_str(), None),
         };
-        let invalid = || EngineError::invalid(format!("invalid --security-opt 2: {option:?}"));
+        let invalid = || EngineError::invalid(format!("Invalid --security-opt: {option:?}"));
         match (name, value) {
             ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
             ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(all.seccomp, Seccomp::Unconfined);
         assert!(all.no_new_privileges && all.unmasked);
         assert!(options(&["seccomp={"]).unwrap_err().contains("decoding seccomp profile failed"));
-        assert!(options(&["foo"]).unwrap_err().contains("invalid --security-opt"));
+        assert!(options(&["foo"]).unwrap_err().contains("Invalid --security-opt"));
         assert!(options(&["label=type:x"]).unwrap_err().contains("SELinux"));
     }
 
