@@ -13,6 +13,87 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Something that is timed: `PROGRAM` and `IMAGE` stand for each side's.
+struct Bench {
+    title: &'static str,
+    /// Once, before.
+    first: &'static str,
+    /// Before each.
+    before: &'static str,
+    timed: &'static str,
+    /// After each.
+    after: &'static str,
+    /// Once, at the end.
+    last: &'static str,
+    /// At most so many.
+    rounds: usize,
+}
+
+const NOTHING: Bench = Bench {
+    title: "",
+    first: "true",
+    before: "true",
+    timed: "true",
+    after: "true",
+    last: "true",
+    rounds: 30,
+};
+const FIFTY: &str = "for i in $(seq 50); do PROGRAM run -d --name many$i IMAGE sleep 1000; done";
+const NO_FIFTY: &str = "PROGRAM rm -f $(seq -f many%g 50)";
+
+const BENCHES: &[Bench] = &[
+    Bench { title: "run --rm", timed: "PROGRAM run --rm IMAGE true", ..NOTHING },
+    Bench {
+        title: "run -d to running",
+        timed: "PROGRAM run -d --name bb IMAGE sleep 300",
+        after: "PROGRAM rm -f bb",
+        ..NOTHING
+    },
+    Bench {
+        title: "run -it",
+        timed: "script -qec 'PROGRAM run --rm -it IMAGE true' /dev/null < /dev/null",
+        ..NOTHING
+    },
+    Bench {
+        title: "exec",
+        first: "PROGRAM run -d --name bx IMAGE sleep 1000",
+        timed: "PROGRAM exec bx true",
+        last: "PROGRAM rm -f bx",
+        ..NOTHING
+    },
+    Bench {
+        title: "20 starts in parallel",
+        timed: "for i in $(seq 20); do PROGRAM run -d --name par$i IMAGE sleep 300 & done; wait",
+        after: "PROGRAM rm -f $(seq -f par%g 20)",
+        rounds: 3,
+        ..NOTHING
+    },
+    Bench { title: "ps with 50 up", first: FIFTY, timed: "PROGRAM ps", last: NO_FIFTY, ..NOTHING },
+    Bench { title: "rm -f of 50", before: FIFTY, timed: NO_FIFTY, rounds: 1, ..NOTHING },
+];
+
+/// Memory that a pod takes for itself: its shim and its pause process.
+fn per_pod(env: &TestEnv) -> Result<()> {
+    let mut pods = 0;
+    let mut sum = 0;
+    for (pid, line) in env.processes() {
+        let name = line.split(' ').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        if !name.starts_with("containerd-shim") && name != "pause" {
+            continue;
+        }
+        pods += u64::from(name != "pause");
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        sum += text
+            .lines()
+            .filter(|l| l.starts_with("Private_"))
+            .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    ensure!(pods > 0, "no pods");
+    report(&format!("private memory per pod  {} KiB (of {pods})", sum / pods));
+    Ok(())
+}
+
 /// Runs all of it.
 pub(crate) fn all() -> Result<()> {
     let rounds: usize = std::env::var("K3C_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
@@ -29,31 +110,36 @@ pub(crate) fn all() -> Result<()> {
             None
         }
     };
-    for (title, args, after) in [
-        ("run --rm", "run --rm IMAGE true", ""),
-        ("run --rm --net=none", "run --rm --network=none IMAGE true", ""),
-        ("run -d to running", "run -d --name bb IMAGE sleep 300", "rm -f bb"),
-    ] {
-        if title.contains("none") && !env.ok(&["run", "--help"])?.contains("--network") {
-            continue;
-        }
+    for bench in BENCHES {
+        let rounds = bench.rounds.min(rounds);
         let (mut k3cs, mut podmans) = (Vec::new(), Vec::new());
-        for round in 0..rounds + 2 {
-            let measure = |shell: &mut Shell, program: &str, image: &str| -> Result<Duration> {
-                let time = shell.time(&format!("{program} {}", args.replace("IMAGE", image)))?;
-                if !after.is_empty() {
-                    shell.time(&format!("{program} {after}"))?;
-                }
-                Ok(time)
-            };
-            let time = measure(&mut ours, &k3c, DEMO)?;
-            let other = peer.as_mut().map(|peer| measure(peer, "podman", "k3c.local/demo")).transpose()?;
-            // The first two warm up.
-            if round >= 2 {
+        let line =
+            |text: &str, program: &str, image: &str| text.replace("PROGRAM", program).replace("IMAGE", image);
+        let mut each = |text: &str, peer: &mut Option<Shell>| -> Result<(Duration, Option<Duration>)> {
+            let time = ours.time(&line(text, &k3c, DEMO))?;
+            let other = peer
+                .as_mut()
+                .map(|p| p.time(&line(&text.replace("rm -f", "rm -f -t 0"), "podman", "k3c.local/demo")))
+                .transpose()?;
+            Ok((time, other))
+        };
+        each(bench.first, &mut peer)?;
+        // The first one or two warm up. (podman's rm -f waits for a stop unless told not to.)
+        let warm = if bench.rounds > 10 { 2 } else { 1 };
+        for round in 0..rounds + warm {
+            each(bench.before, &mut peer)?;
+            let (time, other) = each(bench.timed, &mut peer)?;
+            each(bench.after, &mut peer)?;
+            if round >= warm {
                 k3cs.push(time);
                 podmans.extend(other);
             }
         }
+        if bench.title.starts_with("ps") {
+            per_pod(&env)?;
+        }
+        each(bench.last, &mut peer)?;
+        let title = bench.title;
         match (median(&mut k3cs), median(&mut podmans)) {
             (k3c, Some(podman)) => {
                 let ratio = k3c.unwrap_or_default().as_secs_f64() / podman.as_secs_f64();
@@ -125,7 +211,7 @@ impl Shell {
 
     fn time(&mut self, command: &str) -> Result<Duration> {
         let since = Instant::now();
-        writeln!(self.stdin, "{command} >/dev/null; echo $?")?;
+        writeln!(self.stdin, "{{ {command}\n }} >/dev/null; echo $?")?;
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         let time = since.elapsed();
@@ -172,6 +258,8 @@ fn podman() -> Result<Shell> {
     shell.time("podman load -q -i /tmp/k3cpeer/demo.tar")?;
     fs::remove_file(copy)?;
     shell.time("podman tag $(podman images -q | head -n1) k3c.local/demo")?;
+    // What a run that was broken off left.
+    shell.time("podman rm -fa || podman rm -fa || true")?;
     Ok(shell)
 }
 
