@@ -19,6 +19,10 @@
 //! frames between them and the API (`model::attach` has the protocol). So a session goes on when the engine or
 //! containerd is replaced, and who starts a container attaches first and sees it from the first byte.
 //!
+//! What a container is asked to be and CRI has words for goes to CRI; the rest goes to the shim in an annotation
+//! (`model::amendment`), which changes the OCI specification by it. Files of containers are reached from outside through
+//! descriptors only (`sys::tree`): no link in a container leads out of it.
+//!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
 //! namespace and no slirp4netns; the rest is the same.

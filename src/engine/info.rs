@@ -40,7 +40,7 @@ impl Engine {
             names.as_ref().map(|n| f(n).to_string_lossy().into_owned()).unwrap_or_default()
         };
         let mut document = json!({
-            "ID": "",
+            "ID": inner.instance,
             "Containers": records.len(),
             "ContainersRunning": running,
             "ContainersPaused": paused,

@@ -92,9 +92,14 @@ struct Book {
     volumes: BTreeMap<String, Volume>,
 }
 
+/// Where the instance's ID is among the store's texts.
+const INSTANCE: &str = "instance";
+
 #[derive(Debug)]
 struct Inner {
     config: EngineConfig,
+    /// Says which data directory this is, for as long as there is one.
+    instance: String,
     store: Store,
     cri: Cri,
     containerd: Containerd,
@@ -143,9 +148,18 @@ impl Engine {
         let store = blocking(move || Store::open(&path)).await??;
         let records = store.records()?.into_iter().map(|r| (r.id.clone(), r)).collect();
         let volumes = store.volumes()?;
+        let instance = match store.text(INSTANCE)? {
+            Some(instance) => instance,
+            None => {
+                let instance = uuid::Uuid::new_v4().to_string();
+                store.apply(Change::new().text(INSTANCE, &instance))?;
+                instance
+            }
+        };
         let channel = channel(&config.containerd_socket);
         let inner = Arc::new(Inner {
             config,
+            instance,
             store,
             cri: Cri::new(channel.clone()),
             containerd: Containerd::new(channel),

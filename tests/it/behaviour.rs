@@ -215,6 +215,12 @@ const CREATE_AND_START: &[Line] = &[
     ("k3c update --restart on-failure:3 made", 0, &["made"]),
     ("k3c inspect -f '{{.HostConfig.RestartPolicy.MaximumRetryCount}}' made", 0, &["3"]),
     ("k3c inspect --cri made | grep -c CONTAINER_EXITED", 0, &["1"]),
+    (
+        "k3c events --since 5m --until 0s --filter container=made --format '{{.Action}}' | head -4 | xargs",
+        0,
+        &["create attach start die"],
+    ),
+    ("k3c inspect -f '{{.ResolvConfPath}} {{.HostnamePath}}' made", 0, &["/resolv.conf ", "/hostname"]),
     ("k3c port made", 0, &[]),
     ("k3c port made 80", 1, &["no public port '80' published for made"]),
     ("k3c container rm made", 0, &["made"]),
@@ -359,6 +365,7 @@ const PRUNING: &[Line] = &[
     ("echo y | k3c volume prune -a --filter label=prune=me", 0, &["Deleted Volumes:\nnamed"]),
     ("k3c rm other", 0, &[]),
     ("k3c system df", 0, &["TYPE            TOTAL", "Local Volumes", "Build Cache"]),
+    ("k3c info -f '{{len .ID}}'", 0, &["36"]),
     ("k3c system df -v", 0, &["Images space usage:", "CONTAINER ID"]),
     (
         "printf 'FROM $DEMO\\nLABEL prune=me\\n' | sed s,.DEMO,$DEMO, | k3c build -q -t prune:1 -",

@@ -3,15 +3,17 @@
 //! Whoever starts a container attaches first, so that its shim has somebody to give the first byte to.
 
 use crate::engine::error::EngineError;
-use crate::engine::{Engine, Inner};
+use crate::engine::{Engine, Inner, events};
 use crate::model::attach::{Codec, Frame, Hello, LONGEST, socket_name};
 use crate::model::container::Status;
 use crate::model::reason::Reason;
-use crate::store::Record;
+use crate::store::{Change, Record};
 use futures::SinkExt;
 use futures::stream::{BoxStream, Stream, StreamExt};
+use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -43,8 +45,27 @@ impl Engine {
         // An exec has what it was made with; a container's first process only what it asked for.
         let input = if hello.exec.is_empty() { record.spec.open_stdin } else { true };
         let input_ends = if hello.exec.is_empty() { record.spec.stdin_once } else { true };
+        let main = hello.exec.is_empty();
+        if first {
+            inner.session_event(&record, "attach").await;
+        }
         let hello = Hello { container: record.container.clone(), ..hello };
-        Ok(carry(stream, hello, frames.boxed(), input, input_ends))
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = ended.clone();
+        // Who says goodbye before the end has detached.
+        let frames = frames.inspect(move |frame| {
+            if *frame == Frame::Bye && main && !ended.load(Ordering::Relaxed) {
+                let (inner, record) = (inner.clone(), record.clone());
+                tokio::spawn(async move { inner.session_event(&record, "detach").await });
+            }
+        });
+        let answers = carry(stream, hello, frames.boxed(), input, input_ends);
+        let note = move |answer: &Result<Frame, EngineError>| {
+            if matches!(answer, Ok(Frame::Exit { .. })) {
+                seen.store(true, Ordering::Relaxed);
+            }
+        };
+        Ok(answers.inspect(note).boxed())
     }
 }
 
@@ -60,6 +81,13 @@ fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
 }
 
 impl Inner {
+    async fn session_event(&self, record: &Record, action: &str) {
+        let event = events::container(record, action, Timestamp::now(), &[]);
+        if let Err(error) = self.commit(Change::new().event(event)).await {
+            tracing::warn!(%error, container = record.name, "cannot record an event");
+        }
+    }
+
     /// Makes the attempt that the next start will use, so that one can attach to it before.
     async fn prepare(self: &Arc<Self>, record: &Record) -> Result<(Record, UnixStream), EngineError> {
         let _one = self.lock(&record.id).await;

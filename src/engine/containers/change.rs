@@ -60,15 +60,10 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let id = inner.find(who)?.id;
-        let _one = inner.lock(&id).await;
-        let mut record = inner.record(&id)?;
-        if record.status != Status::Paused {
-            return Err(EngineError::refused(Reason::Conflict, format!("Container {id} is not paused")));
+        match inner.resume(&id).await? {
+            true => Ok(()),
+            false => Err(EngineError::refused(Reason::Conflict, format!("Container {id} is not paused"))),
         }
-        inner.thaw(&record).await?;
-        record.status = Status::Running;
-        let event = events::container(&record, "unpause", Timestamp::now(), &[]);
-        inner.commit(Change::new().put(&record).event(event)).await
     }
 
     /// Stops it, if it runs, and starts it afresh.
@@ -106,7 +101,21 @@ impl Inner {
         .map_err(EngineError::call("cannot pause container"))
     }
 
-    /// Lets a frozen container's processes run, so that they can hear a signal.
+    /// Lets a paused container go on; false when it was not paused.
+    pub(super) async fn resume(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let _one = self.lock(id).await;
+        let mut record = self.record(id)?;
+        if record.status != Status::Paused {
+            return Ok(false);
+        }
+        self.thaw(&record).await?;
+        record.status = Status::Running;
+        let event = events::container(&record, "unpause", Timestamp::now(), &[]);
+        self.commit(Change::new().put(&record).event(event)).await?;
+        Ok(true)
+    }
+
+    /// Lets a frozen container's processes run.
     pub(in crate::engine) async fn thaw(&self, record: &Record) -> Result<(), EngineError> {
         patiently(|| {
             let mut tasks = self.containerd.tasks();

@@ -18,6 +18,15 @@ impl Engine {
             Err(error) => return inner.inspect_foreign(who, error).await,
         };
         let mut document = inner.document(&record);
+        // CRI's files of the pod.
+        if let Ok(spec) = inner.containerd.spec(&record.container).await {
+            let mounts = spec["mounts"].as_array().cloned().unwrap_or_default();
+            for (key, target) in [("ResolvConfPath", "/etc/resolv.conf"), ("HostnamePath", "/etc/hostname")] {
+                if let Some(mount) = mounts.iter().find(|m| m["destination"] == target) {
+                    document[key] = mount["source"].clone();
+                }
+            }
+        }
         if size {
             let own = inner.containerd.usage(&inner.config.snapshotter, &record.container).await.unwrap_or(0);
             let below = match inner.facts(&record.resolved.image_id).await {

@@ -68,8 +68,10 @@ impl Engine {
             inner.give_up(&record.id, "kill").await?;
         }
         match inner.containerd.kill(&record.container, number).await {
-            // Who is frozen hears nothing.
-            Ok(()) if record.status == Status::Paused => inner.thaw(&record).await?,
+            // Who is frozen hears nothing but the last.
+            Ok(()) if number != SIGKILL && number == stop_signal(&record) => {
+                inner.resume(&record.id).await?;
+            }
             Ok(()) => {}
             Err(error) if is_over(&error) => return Err(refused(&record)),
             Err(error) => return Err(error),
@@ -148,8 +150,9 @@ impl Inner {
             }
             match self.containerd.kill(container, signal).await {
                 Ok(()) => {
-                    if record.status == Status::Paused {
-                        self.thaw(record).await?;
+                    if !last {
+                        // Who is frozen hears nothing but the last.
+                        self.resume(&record.id).await?;
                     }
                     let number = ("signal", signal.to_string());
                     let event = events::container(record, "kill", Timestamp::now(), &[number]);
