@@ -122,11 +122,12 @@ impl Inner {
                 tokio::spawn(async move { inner.on_exit(&exit.container_id, code, time).await });
             }
             "/tasks/oom" => {
-                if let Ok(oom) = TaskOom::decode(event.value.as_slice())
-                    && let Ok(mut ooms) = self.ooms.lock()
-                {
-                    ooms.insert(oom.container_id);
+                let Ok(oom) = TaskOom::decode(event.value.as_slice()) else { return };
+                if let Ok(mut ooms) = self.ooms.lock() {
+                    ooms.insert(oom.container_id.clone());
                 }
+                let inner = self.clone();
+                tokio::spawn(async move { inner.on_oom(&oom.container_id).await });
             }
             _ => {}
         }
@@ -181,6 +182,7 @@ impl Inner {
                 let status = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status);
                 let status = status.unwrap_or_default();
                 if status.reason == "OOMKilled"
+                    && !record.exit.oom_killed
                     && let Ok(mut ooms) = self.ooms.lock()
                 {
                     ooms.insert(record.container.clone());

@@ -5,10 +5,37 @@ use containerd_shim_protos::cgroups_v2::metrics::{
 };
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 const ROOT: &str = "/sys/fs/cgroup";
+
+/// `memory.events`, which is ready for priority reading whenever it has changed (kernel's cgroup-v2.rst).
+#[derive(Debug)]
+pub(super) struct OomWatch {
+    file: AsyncFd<fs::File>,
+    kills: u64,
+}
+
+impl OomWatch {
+    /// Waits for the next kill; how many there were. An error once the cgroup is gone.
+    pub(super) async fn next(&mut self) -> io::Result<u64> {
+        loop {
+            // Reading it is what makes the kernel tell of the next change.
+            let mut text = [0; 512];
+            let length = self.file.get_ref().read_at(&mut text, 0)?;
+            let kills = value(&String::from_utf8_lossy(&text[..length]), "oom_kill");
+            if kills > self.kills {
+                self.kills = kills;
+                return Ok(kills);
+            }
+            self.file.ready(Interest::PRIORITY).await?.clear_ready();
+        }
+    }
+}
 
 /// A folder below the cgroup tree that is the container's alone.
 #[derive(Clone, Debug)]
@@ -56,6 +83,17 @@ impl Cgroup {
     /// How many of its processes the kernel killed for their memory.
     pub(super) fn oom_kills(&self) -> u64 {
         value(&self.read("memory.events"), "oom_kill")
+    }
+
+    /// Tells of each time that the kernel kills one of its processes for its memory.
+    pub(super) fn watch_oom(&self) -> io::Result<OomWatch> {
+        let file = fs::File::open(self.0.join("memory.events"))?;
+        #[expect(
+            deprecated,
+            reason = "the sound way is an unsafe call; an owned descriptor in here cannot be closed early"
+        )]
+        let file = AsyncFd::with_interest(file, Interest::PRIORITY)?;
+        Ok(OomWatch { file, kills: 0 })
     }
 
     /// Ends everybody in it and removes it.

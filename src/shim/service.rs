@@ -59,14 +59,37 @@ impl Service {
 
     /// Follows a process to its end.
     fn follow(&self, container: &Arc<Container>, process: &Arc<Process>) {
-        let ended = self.shared.reaper.watch(process.pid());
+        let mut ended = self.shared.reaper.watch(process.pid());
         let (shared, container, process) = (self.shared.clone(), container.clone(), process.clone());
         tokio::spawn(async move {
-            let exit = ended.await.unwrap_or(Exit { status: 255, time: SystemTime::now() });
-            let _started = process.gate.lock().await;
-            if process.exec.is_empty() && container.cgroup().is_some_and(|c| c.oom_kills() > 0) {
+            let first = process.exec.is_empty();
+            let mut watch = container.cgroup().filter(|_| first).and_then(|c| c.watch_oom().ok());
+            let mut told = 0;
+            let oom = || {
                 let event = events::TaskOOM { container_id: container.id.clone(), ..Default::default() };
                 shared.publisher.publish("/tasks/oom", &event);
+            };
+            let exit = loop {
+                let kill = async {
+                    match &mut watch {
+                        Some(watch) => watch.next().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    exit = &mut ended => break exit.unwrap_or(Exit { status: 255, time: SystemTime::now() }),
+                    kills = kill => match kills {
+                        Ok(kills) => {
+                            told = kills;
+                            oom();
+                        }
+                        Err(_) => watch = None,
+                    },
+                }
+            };
+            let _started = process.gate.lock().await;
+            if first && container.cgroup().is_some_and(|c| c.oom_kills() > told) {
+                oom();
             }
             process.has_ended(exit);
             let id = if process.exec.is_empty() { &container.id } else { &process.exec };

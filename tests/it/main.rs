@@ -12,6 +12,7 @@ mod containers;
 mod debian;
 mod env;
 mod faults;
+mod guest;
 mod host;
 mod preflight;
 mod proxy;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         behaviour::cases(),
         storms::cases(),
         faults::cases(),
+        guest::cases(),
     ]
     .into_iter()
     .flatten()

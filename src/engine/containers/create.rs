@@ -2,7 +2,7 @@
 //! that carry our label and belong to no record: the reconciler removes them.
 
 use super::check::check_platform;
-use super::limits::limits;
+use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, events};
@@ -62,6 +62,8 @@ impl Inner {
         if spec.auto_remove && spec.restart != RestartPolicy::No {
             return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
         }
+        let spec = ContainerSpec { resources: complete(spec.resources), ..spec };
+        in_range(&spec.resources, &self.config.controllers).map_err(EngineError::invalid)?;
         let mut warnings = self.check(&spec)?;
         let id = ContainerId::from_bytes(rand::random());
         let reservation = self.reserve(&id, name.filter(|n| !n.is_empty()))?;

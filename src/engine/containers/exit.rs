@@ -31,6 +31,27 @@ impl Inner {
         Box::pin(self.record_exit(container, code, time))
     }
 
+    /// The kernel killed a process of a container for its memory; the container may live on.
+    pub(in crate::engine) async fn on_oom(&self, container: &str) {
+        let Some(id) = self.record_of(container).map(|r| r.id) else { return };
+        let _one = self.lock(&id).await;
+        let Ok(mut record) = self.record(&id) else { return };
+        let lives = matches!(record.status, Status::Running | Status::Paused);
+        if record.container != container || !lives || !self.oom_untold(container) {
+            return;
+        }
+        record.exit.oom_killed = true;
+        let event = events::container(&record, "oom", Timestamp::now(), &[]);
+        if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+            tracing::error!(%error, container = record.name, "cannot record that memory ran out");
+        }
+    }
+
+    /// Whoever comes first, the kill or the exit that it led to, tells of it.
+    fn oom_untold(&self, container: &str) -> bool {
+        self.ooms.lock().is_ok_and(|mut ooms| ooms.remove(container))
+    }
+
     async fn record_exit(self: &Arc<Self>, container: &str, code: i32, time: Timestamp) {
         let Some(id) = self.record_of(container).map(|r| r.id) else { return };
         let lock = self.lock(&id).await;
@@ -40,11 +61,11 @@ impl Inner {
         }
         // We note a start when CRI has answered, which for a quick one is after its end.
         let time = record.exit.started.map_or(time, |started| time.max(started));
-        let oom = self.ooms.lock().is_ok_and(|mut o| o.remove(container));
+        let oom = self.oom_untold(container);
         let ran = record.exit.started.map_or(Duration::ZERO, |s| time.duration_since(s).unsigned_abs());
         record.exit.code = code;
         record.exit.finished = Some(time);
-        record.exit.oom_killed = oom;
+        record.exit.oom_killed |= oom;
         record.pid = 0;
         let again = !self.draining.load(Ordering::SeqCst) && wants_restart(&record);
         record.status = if again { Status::Restarting } else { Status::Exited };

@@ -2,7 +2,9 @@
 
 use crate::model::container::Resources;
 use crate::proto::cri::LinuxContainerResources;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What became of the limits that were asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -23,6 +25,70 @@ fn discarded(what: &str) -> String {
     format!("Your kernel does not support {what} or the cgroup is not mounted.")
 }
 
+/// As Docker completes them: with memory limited and nothing said of swap, there may be as much of it again.
+pub(super) fn complete(mut asked: Resources) -> Resources {
+    if asked.memory > 0 && asked.memory_swap == 0 {
+        asked.memory_swap = asked.memory.saturating_mul(2);
+    }
+    asked
+}
+
+/// What is out of this machine's range, in Docker's words.
+pub(super) fn in_range(asked: &Resources, controllers: &[String]) -> Result<(), String> {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if asked.nano_cpus > i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000) {
+        return Err(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
+    for (what, list, file) in [
+        ("CPUs", &asked.cpuset_cpus, "cpuset.cpus.effective"),
+        ("memory nodes", &asked.cpuset_mems, "cpuset.mems.effective"),
+    ] {
+        let kind = what.strip_suffix(" nodes").map_or("cpus", |_| "mems");
+        let wanted = numbers(list).ok_or_else(|| format!("Invalid value {list} for cpuset {kind}"))?;
+        if !controllers.iter().any(|c| c == "cpuset") {
+            continue;
+        }
+        let have = std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).unwrap_or_default();
+        let have = have.trim();
+        if let Some(all) = numbers(have).filter(|all| !all.is_empty())
+            && !wanted.is_subset(&all)
+        {
+            return Err(format!("Requested {what} are not available - requested {list}, available: {have}"));
+        }
+    }
+    Ok(())
+}
+
+/// The list format of `cpuset(7)`: `0-2,5`. `None` where it is none.
+fn numbers(list: &str) -> Option<BTreeSet<u32>> {
+    let mut all = BTreeSet::new();
+    for part in list.split(',').filter(|_| !list.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse::<u32>().ok()?, last.trim().parse::<u32>().ok()?);
+        if first > last || last > 8192 {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
+}
+
+/// The kernel's file for shares of a disk: which one there is depends on its schedulers.
+fn weight_file() -> Option<&'static str> {
+    // The root has none; we are below it.
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    let own = Path::new("/sys/fs/cgroup").join(own.trim_start_matches('/'));
+    ["io.bfq.weight", "io.weight"].into_iter().find(|file| own.join(file).exists())
+}
+
+/// Docker's 10..1000 on the scale of the file, as runc has it: `io.weight` is 1..10000.
+fn weight(file: &str, docker: u64) -> u64 {
+    if file == "io.weight" { 1 + docker.saturating_sub(10) * 9_999 / 990 } else { docker }
+}
+
 pub(super) fn limits(asked: &Resources, controllers: &[String]) -> Limits {
     let has = |name: &str| controllers.iter().any(|c| c == name);
     let mut result = Limits::default();
@@ -39,7 +105,9 @@ pub(super) fn limits(asked: &Resources, controllers: &[String]) -> Limits {
         cri.memory_limit_in_bytes = asked.memory;
     }
     let swap = "Memory limited without swap.";
-    if wanted(asked.memory_swap != 0, "memory", "MemorySwap", "swap limit capabilities", swap) {
+    // Without the controller the first warning says it all.
+    let said = asked.memory > 0 && !has("memory");
+    if wanted(asked.memory_swap != 0 && !said, "memory", "MemorySwap", "swap limit capabilities", swap) {
         cri.memory_swap_limit_in_bytes = asked.memory_swap;
     }
     let what = "memory soft limit capabilities";
@@ -69,17 +137,26 @@ pub(super) fn limits(asked: &Resources, controllers: &[String]) -> Limits {
     if wanted(asked.pids_limit > 0, "pids", "PidsLimit", what, "PIDs limit discarded.") {
         cri.unified.insert("pids.max".to_owned(), asked.pids_limit.to_string());
     }
-    if wanted(asked.blkio_weight != 0, "io", "BlkioWeight", "Block I/O weight", "Weight discarded.") {
-        cri.unified.insert("io.bfq.weight".to_owned(), asked.blkio_weight.to_string());
+    let weights = weight_file();
+    let weighs = if weights.is_some() { "io" } else { "" };
+    let shares = u64::try_from(asked.blkio_weight).unwrap_or(0);
+    if wanted(shares != 0, weighs, "BlkioWeight", "Block I/O weight", "Weight discarded.")
+        && let Some(file) = weights
+    {
+        cri.unified.insert(file.to_owned(), weight(file, shares).to_string());
     }
     for rate in &asked.blkio_rates {
         let (name, what) = rate_name(&rate.kind);
-        if !wanted(true, "io", name, what, &format!("{name} discarded.")) {
+        let controller = if rate.kind == "weight" { weighs } else { "io" };
+        if !wanted(true, controller, name, what, &format!("{name} discarded.")) {
             continue;
         }
         let Some(number) = device_number(&rate.path) else { continue };
         let (file, value) = match rate.kind.as_str() {
-            "weight" => ("io.bfq.weight", format!("{number} {}", rate.rate)),
+            "weight" => {
+                let Some(file) = weights else { continue };
+                (file, format!("{number} {}", weight(file, u64::try_from(rate.rate).unwrap_or(0))))
+            }
             kind => ("io.max", format!("{number} {kind}={}", rate.rate)),
         };
         let lines = cri.unified.entry(file.to_owned()).or_default();
@@ -87,6 +164,9 @@ pub(super) fn limits(asked: &Resources, controllers: &[String]) -> Limits {
             lines.push('\n');
         }
         lines.push_str(&value);
+    }
+    if said && asked.memory_swap != 0 {
+        result.dropped.push("MemorySwap".to_owned());
     }
     result.dropped.dedup();
     result.warnings.dedup();
@@ -129,5 +209,31 @@ mod tests {
         assert_eq!(none.resources, None);
         assert_eq!(none.dropped, ["Memory", "NanoCpus", "PidsLimit"]);
         assert!(none.warnings[0].starts_with("Your kernel does not support memory limit"));
+        let swap = limits(&complete(Resources { memory: 64 << 20, ..Default::default() }), &[]);
+        assert_eq!(
+            (swap.dropped.as_slice(), swap.warnings.len()),
+            (["Memory", "MemorySwap"].map(str::to_owned).as_slice(), 1)
+        );
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(numbers("0-2,5"), Some(BTreeSet::from([0, 1, 2, 5])));
+        assert_eq!(numbers(""), Some(BTreeSet::new()));
+        for wrong in ["a", "2-1", "1,", "-", "0-99999999"] {
+            assert_eq!(numbers(wrong), None, "{wrong}");
+        }
+        let asked = Resources { nano_cpus: i64::MAX, ..Default::default() };
+        assert!(in_range(&asked, &[]).unwrap_err().starts_with("range of CPUs is from 0.01 to "));
+        let asked = Resources { cpuset_cpus: "x".into(), ..Default::default() };
+        assert_eq!(in_range(&asked, &[]).unwrap_err(), "Invalid value x for cpuset cpus");
+    }
+
+    #[test]
+    fn shares_of_a_disk() {
+        assert_eq!(
+            ["io.weight", "io.bfq.weight"].map(|f| [weight(f, 10), weight(f, 1000)]),
+            [[1, 10_000], [10, 1000]]
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! `update`: limits of a container that may be running, and its restart policy.
 
-use super::limits::limits;
+use super::limits::{complete, in_range, limits};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, events};
 use crate::model::container::{Resources, RestartPolicy, Status};
@@ -39,10 +39,12 @@ impl Engine {
             }
             record.spec.restart = restart;
         }
-        let merged = merge(record.spec.resources.clone(), resources);
+        let merged = complete(merge(record.spec.resources.clone(), resources));
         let mut warnings = Vec::new();
         if merged != record.spec.resources {
             check(&merged)
+                .map_err(str::to_owned)
+                .and_then(|()| in_range(&merged, &inner.config.controllers))
                 .map_err(|why| EngineError::invalid(format!("Cannot update container {id}: {why}")))?;
             let before = limits(&record.spec.resources, &inner.config.controllers);
             let now = limits(&merged, &inner.config.controllers);
