@@ -10,6 +10,7 @@ use crate::rootless::{cgroup, mounts};
 use crate::server::{self, Backends};
 use crate::supervise::{Keeper, Order, Probe, Service, Spec};
 use crate::sys::inherit;
+use futures::future::BoxFuture;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -122,7 +123,12 @@ async fn serve(
         engine.clone(),
     ));
     let shutdown = CancellationToken::new();
-    let backends = Backends { containerd: socket, buildkit: buildkit.clone() };
+    let ready = engine.clone();
+    let pods = Arc::new(move || {
+        let engine = ready.clone();
+        Box::pin(async move { engine.ready().await }) as BoxFuture<'static, ()>
+    });
+    let backends = Backends { containerd: socket, buildkit: buildkit.clone(), pods };
     let api = tokio::spawn(server::serve(listener, engine.clone(), backends, shutdown.clone()));
     keeper.tell(&ToKeeper::Ready);
     tracing::info!("the API answers on {}", instance.dirs.socket().display());

@@ -138,6 +138,11 @@ impl Engine {
         images::import_all(&self.0, false).await;
     }
 
+    /// Waits until the records were compared with what runs and the pause image is there, but not for ever.
+    pub async fn ready(&self) {
+        self.0.ready().await;
+    }
+
     /// Opens the records and begins to compare them with what runs. Returns before that is done; calls wait for it.
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         for dir in ["logs", "volumes", "containers"] {

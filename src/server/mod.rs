@@ -52,6 +52,8 @@ pub struct Backends {
     pub containerd: PathBuf,
     /// Started when first needed.
     pub buildkit: Arc<dyn Buildkit>,
+    /// Waits until pods can be made: containerd has the pause image, which nobody can pull.
+    pub pods: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
 /// Whoever runs buildkitd.
@@ -181,7 +183,12 @@ impl Router {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
-            Route::Backend(backend) => self.proxy.forward(backend, request).await,
+            Route::Backend(backend) => {
+                if request.uri().path() == "/runtime.v1.RuntimeService/RunPodSandbox" {
+                    self.proxy.pods().await;
+                }
+                self.proxy.forward(backend, request).await
+            }
         }
     }
 }

@@ -37,6 +37,11 @@ impl Proxy {
         Self { backends, containerd: Upstream::default(), buildkit: Upstream::default() }
     }
 
+    /// See `Backends::pods`.
+    pub(super) async fn pods(&self) {
+        (self.backends.pods)().await;
+    }
+
     /// The backend's answer, or ours that there is none.
     pub(super) async fn forward(&self, backend: Backend, request: Request<Incoming>) -> Response<Body> {
         let outcome = match self.target(backend).await {

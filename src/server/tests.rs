@@ -176,8 +176,11 @@ impl Bench {
             running: false,
             leases: Arc::clone(&leases),
         };
-        let backends =
-            Backends { containerd: folder.path().join("containerd.sock"), buildkit: Arc::new(buildkit) };
+        let backends = Backends {
+            containerd: folder.path().join("containerd.sock"),
+            buildkit: Arc::new(buildkit),
+            pods: Arc::new(|| Box::pin(async {})),
+        };
         let mut ours = tonic::service::RoutesBuilder::default();
         ours.add_service(crate::proto::grpc::health::v1::health_server::HealthServer::new(health::Checks));
         let served = tokio::spawn(serve_routes(listener, ours.routes(), backends, shutdown.clone()));

@@ -1,11 +1,12 @@
 //! One socket: unmodified `ctr` and `buildctl`, and a CRI client, on `k3c.sock`.
 
-use crate::containers::DEMO;
+use crate::containers::{DEMO, within};
 use crate::env::{Ran, TestEnv};
 use crate::host::{Need, tool};
 use crate::{Case, DAEMON, shared};
 use anyhow::{Context, Result, ensure};
 use k3c::proto;
+use std::time::Duration;
 
 const WITH_TOOLS: &[Need] = &[
     Need::Root,
@@ -21,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("proxy::ctr", WITH_TOOLS, ctr),
         Case::new("proxy::buildctl", WITH_TOOLS, buildctl),
         Case::new("proxy::cri", DAEMON, cri),
+        Case::new("proxy::containers_of_others", DAEMON, containers_of_others),
         Case::new("proxy::http1_is_answered_in_words", DAEMON, http1_is_answered_in_words),
         Case::new("proxy::health", DAEMON, health),
         Case::new("proxy::rootlesskits_client_finds_the_namespaces", DAEMON, rootlesskit),
@@ -181,6 +183,81 @@ fn cri() -> Result<()> {
         Ok(())
     })?;
     env.ok(&["rm", "-f", "for-cri"]).map(drop)
+}
+
+/// What a kubelet would do: a pod with one container, which our verbs then see.
+fn containers_of_others() -> Result<()> {
+    use proto::cri;
+    use proto::cri::runtime_service_client::RuntimeServiceClient;
+    let env = shared::env()?;
+    // Ours bring the demonstration image along; others pull.
+    env.ok(&["run", "--rm", DEMO, "true"])?;
+    let logs = env.home.join("pod-logs");
+    env.user.dir(&logs, 0o755)?;
+    let sandbox = cri::PodSandboxConfig {
+        metadata: Some(cri::PodSandboxMetadata {
+            name: "theirs".into(),
+            uid: "u-1".into(),
+            namespace: "kube".into(),
+            attempt: 0,
+        }),
+        log_directory: logs.display().to_string(),
+        linux: Some(cri::LinuxPodSandboxConfig::default()),
+        ..Default::default()
+    };
+    let words = ["sh", "-c", "echo to out; echo to err >&2; trap 'exit 7' TERM; while :; do sleep 0.1; done"];
+    let container = cri::ContainerConfig {
+        metadata: Some(cri::ContainerMetadata { name: "web".into(), attempt: 0 }),
+        image: Some(cri::ImageSpec { image: DEMO.into(), ..Default::default() }),
+        command: words.map(str::to_owned).into(),
+        log_path: "web.log".into(),
+        linux: Some(cri::LinuxContainerConfig::default()),
+        ..Default::default()
+    };
+    let made = std::sync::Mutex::new((String::new(), String::new()));
+    with_channel(&env, |channel| async {
+        let mut runtime = RuntimeServiceClient::new(channel);
+        let request =
+            cri::RunPodSandboxRequest { config: Some(sandbox.clone()), runtime_handler: String::new() };
+        let pod = runtime.run_pod_sandbox(request).await?.into_inner().pod_sandbox_id;
+        let request = cri::CreateContainerRequest {
+            pod_sandbox_id: pod.clone(),
+            config: Some(container.clone()),
+            sandbox_config: Some(sandbox.clone()),
+        };
+        let id = runtime.create_container(request).await?.into_inner().container_id;
+        runtime.start_container(cri::StartContainerRequest { container_id: id.clone() }).await?;
+        *made.lock().expect("made") = (pod, id);
+        Ok(())
+    })?;
+    let (pod, id) = made.into_inner().expect("made");
+    let name = "theirs/web";
+    let row = env.ok(&["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.State}}"])?;
+    ensure!(row.lines().any(|l| l == format!("{id} {name} k3c.local/demo:latest running")), "{row}");
+    within(Duration::from_secs(10), "logs of theirs", || {
+        let ran = env.k3c(&["logs", name])?;
+        Ok(ran.stdout == "to out\n" && ran.stderr == "to err\n")
+    })?;
+    for who in [name, &id, &id[..12]] {
+        ensure!(env.ok(&["inspect", "-f", "{{.Name}} {{.State.Status}}", who])? == "/theirs/web running");
+    }
+    let cri = env.ok(&["inspect", "--cri", "-f", "{{.status.metadata.name}}", name])?;
+    ensure!(cri == "web", "{cri}");
+    env.k3c(&["rm", name])?.fails(1, "it was not made by k3c")?;
+    env.k3c(&["rm", "-f", &id[..12]])?.ok()?;
+    ensure!(env.ok(&["stop", name])? == name);
+    ensure!(env.ok(&["wait", name])? == "7");
+    env.ok(&["container", "prune", "-f"])?;
+    let row = env.ok(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"])?;
+    ensure!(row.lines().any(|l| l.starts_with("theirs/web Exited (7) ")), "pruned or untrue: {row}");
+    env.ok(&["rm", "-f", name])?;
+    ensure!(!env.ok(&["ps", "-a"])?.contains("theirs"), "rm -f of its exact name left it");
+    with_channel(&env, |channel| async {
+        let mut runtime = RuntimeServiceClient::new(channel);
+        runtime.stop_pod_sandbox(cri::StopPodSandboxRequest { pod_sandbox_id: pod.clone() }).await?;
+        runtime.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id: pod.clone() }).await?;
+        Ok(())
+    })
 }
 
 fn health() -> Result<()> {
