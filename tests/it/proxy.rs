@@ -239,6 +239,7 @@ fn containers_of_others() -> Result<()> {
         Ok(ran.stdout == "to out\n" && ran.stderr == "to err\n")
     })?;
     for who in [name, &id, &id[..12]] {
+        ensure!(env.ok(&["exec", who, "echo", "in there"])? == "in there", "exec in {who}");
         ensure!(env.ok(&["inspect", "-f", "{{.Name}} {{.State.Status}}", who])? == "/theirs/web running");
     }
     let cri = env.ok(&["inspect", "--cri", "-f", "{{.status.metadata.name}}", name])?;

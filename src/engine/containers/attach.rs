@@ -32,7 +32,7 @@ impl Engine {
     ) -> Result<Frames, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find(&hello.container)?;
+        let record = inner.find_any(&hello.container).await?;
         let first = hello.exec.is_empty() && hello.from.is_none();
         let (record, stream) = match (first, hello.starter) {
             (true, true) => inner.prepare(&record).await?,

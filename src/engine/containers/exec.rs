@@ -22,7 +22,8 @@ const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process
 /// One that was made here. Forgotten when it ends; what the shim keeps is enough for its clients.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Exec {
-    container: ContainerId,
+    /// Its container's when it was made; that may be somebody else's, of whom nothing is stored.
+    record: Arc<Record>,
     command: String,
     /// Held while it starts: containerd looks at it once more after its start, and must find it.
     starting: Arc<AsyncMutex<()>>,
@@ -33,7 +34,7 @@ impl Engine {
     pub async fn create_exec(&self, who: &str, spec: ExecSpec) -> Result<String, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.find_any(who).await?;
         refuse_unless_running(&record, who)?;
         if spec.command.is_empty() {
             return Err(EngineError::invalid("No exec command specified"));
@@ -41,7 +42,8 @@ impl Engine {
         let process = inner.exec_process(&record, &spec).await?;
         let id = ContainerId::from_bytes(rand::random()).to_string();
         let command = spec.command.join(" ");
-        let exec = Exec { container: record.id.clone(), command: command.clone(), starting: Arc::default() };
+        let shared = Arc::new(record.clone());
+        let exec = Exec { record: shared, command: command.clone(), starting: Arc::default() };
         if let Ok(mut execs) = inner.execs.lock() {
             execs.insert(id.clone(), exec);
         }
@@ -64,7 +66,7 @@ impl Engine {
     pub async fn start_exec(&self, who: &str, id: &str) -> Result<(), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.find_any(who).await?;
         let exec = inner
             .exec_of(id)
             .ok_or_else(|| EngineError::refused(Reason::NotFound, format!("No such exec instance: {id}")))?;
@@ -108,14 +110,16 @@ impl Inner {
     /// IDs of the processes that were added to a container and have not ended.
     pub(super) fn execs_of(&self, container: &ContainerId) -> Vec<String> {
         let Ok(execs) = self.execs.lock() else { return Vec::new() };
-        execs.iter().filter(|(_, exec)| exec.container == *container).map(|(id, _)| id.clone()).collect()
+        execs.iter().filter(|(_, exec)| exec.record.id == *container).map(|(id, _)| id.clone()).collect()
     }
 
     /// A process that was added has ended.
     pub(in crate::engine) async fn on_exec_exit(self: &Arc<Self>, container: &str, id: &str, code: u32) {
-        if let (Some(exec), Some(record)) = (self.exec_of(id), self.record_of(container)) {
+        if let Some(exec) = self.exec_of(id) {
             drop(exec.starting.lock().await);
             self.delete_exec(container, id).await;
+            // It may have another name by now.
+            let record = self.record_of(container).unwrap_or_else(|| (*exec.record).clone());
             self.exec_event(&record, "exec_die", id, &exec.command, Some(code)).await;
         }
     }

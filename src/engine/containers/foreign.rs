@@ -3,11 +3,12 @@
 use crate::engine::Inner;
 use crate::engine::cri::LABEL_ID;
 use crate::engine::error::EngineError;
-use crate::model::container::{ContainerState, ContainerSummary, ExitStatus, Status};
+use crate::model::container::{ContainerSpec, ContainerState, ContainerSummary, ExitStatus, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::model::reference;
 use crate::proto::cri;
+use crate::store::{Desired, Exit, HealthLog, Record, Resolved};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -73,6 +74,39 @@ impl Inner {
             }
         });
         found.ok_or(missing)
+    }
+
+    /// Ours, or somebody else's as if it were: for what only needs to know where it runs. Never stored.
+    pub(super) async fn find_any(&self, who: &str) -> Result<Record, EngineError> {
+        let missing = match self.find(who) {
+            Ok(record) => return Ok(record),
+            Err(error) => error,
+        };
+        let Foreign { container, name } = self.find_foreign(who, true, missing).await?;
+        let status = self.cri.status(&container.id, false).await?.status.unwrap_or_default();
+        let state = state(&status);
+        let image = container.image.map(|i| i.image).unwrap_or_default();
+        Ok(Record {
+            id: ContainerId::try_from(container.id.clone())
+                .map_err(|e| EngineError::Broken(format!("CRI's ID {}: {e}", container.id)))?,
+            name,
+            spec: ContainerSpec { image, ..ContainerSpec::default() },
+            created: nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
+            resolved: Resolved { labels: container.labels.into_iter().collect(), ..Resolved::default() },
+            desired: Desired::default(),
+            stopped_by_user: false,
+            status: state.status,
+            attempt: state.attempt,
+            used: true,
+            pod: container.pod_sandbox_id,
+            container: container.id,
+            address: String::new(),
+            pid: 0,
+            exit: Exit::default(),
+            restart_count: 0,
+            backoff_ms: 0,
+            health: HealthLog::default(),
+        })
     }
 
     pub(super) async fn stop_foreign(
