@@ -2,8 +2,8 @@
 
 use super::{Invalid, count, filters_from, filters_to, number, time};
 use crate::model::container::{
-    CommitOptions, ContainerState, ContainerSummary, ExitStatus, Health, ListFilter, LogEntry, LogsOptions,
-    PathStat, Processes, Pruned, Stats, Status, Stream, WaitCondition,
+    CommitOptions, ContainerState, ContainerSummary, ExitStatus, Health, ListFilter, LogEntry, LogPosition,
+    LogsOptions, PathStat, Processes, Pruned, Stats, Status, Stream, WaitCondition,
 };
 use crate::model::id::ContainerId;
 use crate::proto::k3c::v1 as wire;
@@ -172,7 +172,16 @@ pub fn logs_to(container: &str, options: LogsOptions) -> wire::LogsRequest {
         stdout: options.stdout,
         stderr: options.stderr,
         current_attempt: options.current_attempt,
+        after: options.after.map(position_to),
     }
+}
+
+fn position_to(position: LogPosition) -> wire::LogPosition {
+    wire::LogPosition { file: position.file, offset: position.offset }
+}
+
+fn position_from(position: wire::LogPosition) -> LogPosition {
+    LogPosition { file: position.file, offset: position.offset }
 }
 
 /// From the wire: of which container, and what.
@@ -186,6 +195,7 @@ pub fn logs_from(request: wire::LogsRequest) -> Result<(String, LogsOptions), In
         stdout: request.stdout,
         stderr: request.stderr,
         current_attempt: request.current_attempt,
+        after: request.after.map(position_from),
     };
     Ok((request.container, options))
 }
@@ -201,6 +211,7 @@ impl From<LogEntry> for wire::LogEntry {
             time: Some(time::to(entry.time)),
             data: entry.data,
             partial: entry.partial,
+            position: Some(position_to(entry.position)),
         }
     }
 }
@@ -217,7 +228,8 @@ impl TryFrom<wire::LogEntry> for LogEntry {
             }
         };
         let time = time::required("time", entry.time)?;
-        Ok(Self { stream, time, data: entry.data, partial: entry.partial })
+        let position = position_from(entry.position.unwrap_or_default());
+        Ok(Self { stream, time, data: entry.data, partial: entry.partial, position })
     }
 }
 

@@ -38,6 +38,7 @@ impl From<EventFilter> for wire::SubscribeEventsRequest {
             since: filter.since.map(time::to),
             until: filter.until.map(time::to),
             filters: filters_to(filter.filters),
+            after: filter.after.unwrap_or(0),
         }
     }
 }
@@ -50,6 +51,7 @@ impl TryFrom<wire::SubscribeEventsRequest> for EventFilter {
             since: time::from("since", request.since)?,
             until: time::from("until", request.until)?,
             filters: filters_from(request.filters),
+            after: Some(request.after).filter(|after| *after > 0),
         })
     }
 }

@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         since: time(&args.since)?,
         until: time(&args.until)?,
         filters: value::filters(&args.filter),
+        after: None,
     };
     let template = match args.format.as_deref() {
         None | Some("" | "json") => None,

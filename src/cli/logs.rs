@@ -63,6 +63,7 @@ fn options(args: &Args, now: Timestamp, zone: &TimeZone) -> Result<LogsOptions, 
         stdout: true,
         stderr: true,
         current_attempt: false,
+        after: None,
     })
 }
 
@@ -139,7 +140,12 @@ mod tests {
         ];
         for (stream, text, partial) in entries {
             let time = Timestamp::from_second(0).unwrap();
-            writer.write(&ui, &LogEntry { stream, time, data: text.into(), partial }).unwrap();
+            writer
+                .write(
+                    &ui,
+                    &LogEntry { stream, time, data: text.into(), partial, position: LogPosition::default() },
+                )
+                .unwrap();
         }
         let stamp = "1970-01-01T00:00:00.000000000Z";
         assert_eq!(out.text(), format!("{stamp} one line\n{stamp} two\n"));

@@ -3,7 +3,8 @@
 use super::{Client, ClientError, Version, retry};
 use crate::api;
 use crate::model::container::{
-    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogsOptions, Pruned, WaitCondition,
+    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogPosition, LogsOptions, Pruned,
+    WaitCondition,
 };
 use crate::model::event::{Event, EventFilter};
 use crate::model::id::ContainerId;
@@ -13,7 +14,8 @@ use crate::model::volume::VolumeSummary;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -198,8 +200,13 @@ impl Client {
 
     /// Entries in order.
     pub async fn logs(&self, container: &str, options: LogsOptions) -> Answers<LogEntry> {
-        let request = api::logs_to(container, options);
-        retry::safe(async || self.answers(self.containers().logs(request.clone()).await)).await
+        let (client, container) = (self.clone(), container.to_owned());
+        let open = move |seen: Option<LogPosition>| {
+            let options = LogsOptions { after: seen.or(options.after), ..options };
+            let (client, request) = (client.clone(), api::logs_to(&container, options));
+            async move { client.answers(client.containers().logs(request).await) }.boxed()
+        };
+        retry::resumed(open, |entry: &LogEntry| entry.position).await
     }
 
     /// Rows of `images`.
@@ -335,9 +342,20 @@ impl Client {
 
     /// What happens, until `until`.
     pub async fn events(&self, filter: EventFilter) -> Answers<Event> {
-        let request = wire::SubscribeEventsRequest::from(filter);
-        retry::safe(async || self.answers(EventsClient::new(self.channel()).subscribe(request.clone()).await))
-            .await
+        let client = self.clone();
+        let begun = Timestamp::now();
+        let mut again = false;
+        let open = move |seen: Option<u64>| {
+            let mut filter = EventFilter { after: seen.or(filter.after), ..filter.clone() };
+            // What happened while it was away is the past by now.
+            if std::mem::replace(&mut again, true) && filter.after.is_none() {
+                filter.since = filter.since.or(Some(begun));
+            }
+            let (client, request) = (client.clone(), wire::SubscribeEventsRequest::from(filter));
+            async move { client.answers(EventsClient::new(client.channel()).subscribe(request).await) }
+                .boxed()
+        };
+        retry::resumed(open, |event: &Event| event.sequence).await
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::EngineError;
 use super::{Engine, Inner};
 use crate::model::event::{Event, EventFilter};
 use crate::model::reference;
-use crate::store::{Change, Record};
+use crate::store::{Change, Record, Store};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tokio::sync::broadcast::error::RecvError;
@@ -65,25 +65,26 @@ impl Engine {
         // Listening begins before the past is read: nothing falls between.
         let mut live = self.inner().events.subscribe();
         let store = self.inner().store.clone();
-        let past = filter.since.is_some() || filter.until.is_some_and(|u| u <= Timestamp::now());
-        let read = if past { super::blocking(move || store.events(0)).await } else { Ok(Ok(Vec::new())) };
+        let after = filter.after.unwrap_or(0);
+        let past = after > 0 || filter.since.is_some() || filter.until.is_some_and(|u| u <= Timestamp::now());
+        let read = if past { kept(&store, after).await } else { Ok(Vec::new()) };
         tokio::spawn(async move {
-            let mut last = 0;
-            let known = match read {
-                Ok(Ok(known)) => known,
-                Ok(Err(error)) => return drop(sender.send(Err(error.into())).await),
-                Err(error) => return drop(sender.send(Err(error)).await),
-            };
-            for event in known {
-                last = event.sequence;
-                if in_time(&filter, &event)
-                    && matches(&filter, &event)
-                    && sender.send(Ok(event)).await.is_err()
-                {
-                    return;
-                }
-            }
+            let mut last = after;
+            let mut known = read;
             loop {
+                let past = match std::mem::replace(&mut known, Ok(Vec::new())) {
+                    Ok(past) => past,
+                    Err(error) => return drop(sender.send(Err(error)).await),
+                };
+                for event in past {
+                    last = event.sequence;
+                    if in_time(&filter, &event)
+                        && matches(&filter, &event)
+                        && sender.send(Ok(event)).await.is_err()
+                    {
+                        return;
+                    }
+                }
                 let end = filter.until.map(|until| {
                     let left = until.duration_since(Timestamp::now());
                     if left.is_negative() { std::time::Duration::ZERO } else { left.unsigned_abs() }
@@ -102,11 +103,14 @@ impl Engine {
                 match event {
                     Ok(event) if event.sequence <= last => {}
                     Ok(event) => {
+                        last = event.sequence;
                         if matches(&filter, &event) && sender.send(Ok(event)).await.is_err() {
                             return;
                         }
                     }
                     Err(RecvError::Closed) => return,
+                    // More came than wait here: they are in the store.
+                    Err(RecvError::Lagged(_)) if last > 0 => known = kept(&store, last).await,
                     Err(RecvError::Lagged(count)) => {
                         let text = format!("events were lost: {count} came faster than they were read");
                         return drop(sender.send(Err(EngineError::Broken(text))).await);
@@ -116,6 +120,11 @@ impl Engine {
         });
         ReceiverStream::new(receiver)
     }
+}
+
+async fn kept(store: &Store, after: u64) -> Result<Vec<Event>, EngineError> {
+    let store = store.clone();
+    Ok(super::blocking(move || store.events(after)).await??)
 }
 
 fn in_time(filter: &EventFilter, event: &Event) -> bool {

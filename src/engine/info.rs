@@ -48,7 +48,7 @@ impl Engine {
             "Images": images,
             "Driver": config.snapshotter,
             "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
-            "Plugins": { "Volume": ["local"], "Network": ["bridge"], "Authorization": null, "Log": ["json-file"] },
+            "Plugins": { "Volume": ["local"], "Network": ["bridge"], "Authorization": null, "Log": ["json-file", "journald", "none"] },
             "MemoryLimit": has("memory"),
             "SwapLimit": has("memory"),
             "CpuCfsPeriod": has("cpu"),

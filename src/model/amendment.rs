@@ -38,6 +38,8 @@ pub struct Amendment {
     pub annotations: BTreeMap<String, String>,
     /// A small init is the first process.
     pub init: bool,
+    /// Output goes to systemd's journal, too, with these fields; empty: it does not.
+    pub journal: BTreeMap<String, String>,
 }
 
 impl Amendment {

@@ -231,7 +231,7 @@ impl Health {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogConfig {
-    /// Empty is `json-file`; or `none`.
+    /// Empty is `json-file`; or `journald`, `none`.
     pub driver: String,
     /// `max-size`, `max-file`.
     pub options: BTreeMap<String, String>,
@@ -519,6 +519,17 @@ pub struct LogsOptions {
     pub stderr: bool,
     /// Only the attempt that is created or running now, from its first byte; waits for its start.
     pub current_attempt: bool,
+    /// Goes on behind an entry that was seen, instead of `tail`.
+    pub after: Option<LogPosition>,
+}
+
+/// Where an entry of a log ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Names a file of the log.
+    pub file: u64,
+    /// In bytes.
+    pub offset: u64,
 }
 
 /// Which of a container's outputs.
@@ -541,6 +552,8 @@ pub struct LogEntry {
     pub data: Vec<u8>,
     /// The line goes on in the next entry of this stream.
     pub partial: bool,
+    /// Where it ends.
+    pub position: LogPosition,
 }
 
 /// Time that a container has to stop when nothing else was said.

@@ -28,6 +28,8 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// The stream ends there.
     pub until: Option<Timestamp>,
+    /// The sequence of the last one that was seen: all behind it, also of the past.
+    pub after: Option<u64>,
     /// By `type`, `event`, `container`, `image`, `label`.
     pub filters: BTreeMap<String, Vec<String>>,
 }

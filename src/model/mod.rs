@@ -7,6 +7,7 @@ pub mod event;
 pub mod holder;
 pub mod id;
 pub mod image;
+pub mod journal;
 pub mod name;
 pub mod reason;
 pub mod reference;

@@ -6,9 +6,9 @@ use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Changes the specification as its annotation says. `init` is the program of `--init` on the host.
-pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<(), ContainerError> {
-    let Some(text) = spec["annotations"][ANNOTATION].as_str() else { return Ok(()) };
+/// Changes the specification as its annotation says, which it answers. `init` is the program of `--init` on the host.
+pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<Amendment, ContainerError> {
+    let Some(text) = spec["annotations"][ANNOTATION].as_str() else { return Ok(Amendment::default()) };
     let amendment: Amendment =
         serde_json::from_str(text).map_err(|source| ContainerError::Amendment { source })?;
     apply(spec, &amendment, init);
@@ -18,7 +18,7 @@ pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<(), ContainerError>
     {
         resize(source, amendment.shm_size)?;
     }
-    Ok(())
+    Ok(amendment)
 }
 
 const SHM: &str = "/dev/shm";

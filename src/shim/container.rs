@@ -5,6 +5,7 @@ use super::amend;
 use super::cgroup::Cgroup;
 use super::console::Console;
 use super::hub::Hub;
+use super::journal;
 use super::reaper::Exit;
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
@@ -182,7 +183,7 @@ impl Container {
         let mut spec: Value = std::fs::read(&config)
             .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
             .map_err(file("read", &config))?;
-        amend::amend(&mut spec, &shared.runc.init())?;
+        let amendment = amend::amend(&mut spec, &shared.runc.init())?;
         adapt::adapt(&mut spec, &adapt::probe());
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
         let root = bundle.join("rootfs");
@@ -205,6 +206,10 @@ impl Container {
         if let Err(error) = container.launch(shared, "create", &init, args).await {
             container.clean(shared).await;
             return Err(error);
+        }
+        if !amendment.journal.is_empty() {
+            // Before anything of it was read: we are one thread, and have not waited since it was connected.
+            journal::follow(&init.hub, &amendment.journal);
         }
         container.cgroup = Cgroup::of(init.pid());
         Ok(container)

@@ -24,6 +24,7 @@ mod cgroup;
 mod console;
 mod container;
 mod hub;
+mod journal;
 mod publisher;
 mod reaper;
 mod runc;

@@ -41,7 +41,13 @@ fn requests_come_back() {
         assert_eq!(condition_from(condition_to(condition)), Ok(condition));
     }
     for stream in [Stream::Stdout, Stream::Stderr] {
-        let entry = LogEntry { stream, time: Timestamp::UNIX_EPOCH, data: vec![0xff, b'\n'], partial: true };
+        let entry = LogEntry {
+            stream,
+            time: Timestamp::UNIX_EPOCH,
+            data: vec![0xff, b'\n'],
+            partial: true,
+            position: Default::default(),
+        };
         assert_eq!(wire::LogEntry::from(entry.clone()).try_into(), Ok(entry));
     }
 }

@@ -135,10 +135,10 @@ pub(crate) struct Flags {
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "list")]
     label_file: Vec<String>,
-    /// Logging driver for the container (json-file|none)
+    /// Logging driver for the container (json-file|journald|none)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     log_driver: String,
-    /// Log driver options (max-size, max-file)
+    /// Log driver options (max-size, max-file; of journald: tag, labels, env)
     #[arg(long, value_name = "list", value_parser = value::label)]
     log_opt: Vec<(String, String)>,
     /// Memory limit

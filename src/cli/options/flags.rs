@@ -82,7 +82,11 @@ const FLAGS: &[(&str, Option<char>, Fate)] = &[
     ("label-file", None, Done),
     ("link", None, Refused(NETWORK)),
     ("link-local-ip", None, Refused(NETWORK)),
-    ("log-driver", None, Warned("json-file and none; others are refused")),
+    (
+        "log-driver",
+        None,
+        Warned("json-file, journald and none; others are refused. `logs` reads what went to journald, too"),
+    ),
     ("log-opt", None, Warned("max-size and max-file (10m and 5 unless given); others are refused")),
     ("mac-address", None, Refused(NETWORK)),
     ("memory", Some('m'), Warned(CONTROLLER)),

@@ -8,13 +8,14 @@ use crate::engine::images::Facts;
 use crate::engine::{Inner, blocking};
 use crate::model::amendment::{ANNOTATION, Amendment};
 use crate::model::container::{ContainerSpec, Device, Dns, Mount, MountKind, Sharing, Status};
+use crate::model::journal;
 use crate::model::name;
 use crate::model::reason::Reason;
 use crate::model::signal;
 use crate::proto::cri;
 use crate::store::Record;
 use cri::security_profile::ProfileType;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -460,8 +461,26 @@ fn container_amendment(record: &Record) -> Amendment {
         ulimits: spec.ulimits.clone(),
         annotations: spec.annotations.clone(),
         init: spec.init,
+        journal: journal_fields(record),
         ..Amendment::default()
     }
+}
+
+fn journal_fields(record: &Record) -> BTreeMap<String, String> {
+    let (spec, resolved) = (&record.spec, &record.resolved);
+    if spec.log.driver != "journald" {
+        return BTreeMap::new();
+    }
+    let writer = journal::Writer {
+        id: record.id.as_str(),
+        name: &record.name,
+        image: &spec.image,
+        image_id: &resolved.image_id,
+        labels: &resolved.labels,
+        env: &resolved.env,
+    };
+    // What is wrong with them was said when it was created.
+    journal::fields(&spec.log.options, &writer).unwrap_or_default()
 }
 
 fn annotation(amendment: &Amendment) -> HashMap<String, String> {

@@ -5,6 +5,7 @@ use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::engine::images::architecture;
 use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
+use crate::model::journal;
 use crate::model::reason::Reason;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::Value;
@@ -154,9 +155,20 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
                 None => Ok(()),
             };
         }
+        "journald" => {
+            journal::check(spec).map_err(EngineError::invalid)?;
+            // Anybody may write there; where it is not, there is no systemd-journald.
+            return match std::path::Path::new(journal::SOCKET).exists() {
+                true => Ok(()),
+                false => Err(EngineError::invalid(format!(
+                    "failed to initialize logging driver: journald is not enabled on this host: {} is not there",
+                    journal::SOCKET
+                ))),
+            };
+        }
         other => {
             return Err(EngineError::invalid(format!(
-                "logger: no log driver named '{other}' is registered: json-file and none are"
+                "logger: no log driver named '{other}' is registered: json-file, journald and none are"
             )));
         }
     }
@@ -245,6 +257,7 @@ mod tests {
         assert!(check_log(&spec("json-file", Some(("max-size", "1m")))).is_ok());
         assert!(check_log(&spec("json-file", Some(("max-size", "lots")))).is_err());
         assert!(check_log(&spec("none", Some(("max-size", "1m")))).is_err());
+        assert!(check_log(&spec("journald", Some(("max-size", "1m")))).is_err());
         assert!(check_log(&spec("gelf", None)).unwrap_err().to_string().contains("no log driver named"));
     }
 }

@@ -9,7 +9,7 @@ pub(super) use rotation::{Rotation, run as rotate};
 
 use super::error::EngineError;
 use super::{Engine, Inner, blocking};
-use crate::model::container::{LogEntry, LogsOptions, Status, Stream};
+use crate::model::container::{LogEntry, LogPosition, LogsOptions, Status, Stream};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::Record;
@@ -181,12 +181,13 @@ impl Inner {
         options: &LogsOptions,
         sender: &Entries,
     ) -> io::Result<()> {
-        let starts = match options.tail {
-            Some(wanted) => {
+        let starts = match (options.after, options.tail) {
+            (Some(after), _) => behind(&files, after)?,
+            (None, Some(wanted)) => {
                 let handles: Vec<File> = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
                 blocking(move || starts(&handles, wanted)).await.map_err(io::Error::other)??
             }
-            None => vec![Some(0); files.len()],
+            (None, None) => vec![Some(0); files.len()],
         };
         let count = files.len();
         let mut watch = watch;
@@ -236,7 +237,7 @@ impl Inner {
             };
             // Closed and read to its end: there may be a younger one.
             if (closed || over) && reader.offset == before {
-                let (place, inode) = (place.clone(), reader.inode().await?);
+                let (place, inode) = (place.clone(), reader.inode);
                 let next = blocking(move || place.next(inode)).await.map_err(io::Error::other)??;
                 match next {
                     Some((file, fresh)) => {
@@ -312,6 +313,20 @@ fn end_of(record: &Record, attempt: u32) -> End {
     }
 }
 
+/// Where each file's part behind a position begins; `None`: nothing of it. A file that is gone is older than all others.
+fn behind(files: &[File], after: LogPosition) -> io::Result<Vec<Option<u64>>> {
+    let inodes: Vec<u64> = files.iter().map(inode).collect::<io::Result<_>>()?;
+    let Some(at) = inodes.iter().position(|inode| *inode == after.file) else {
+        return Ok(vec![Some(0); files.len()]);
+    };
+    let start = |index: usize| match index.cmp(&at) {
+        std::cmp::Ordering::Less => None,
+        std::cmp::Ordering::Equal => Some(after.offset),
+        std::cmp::Ordering::Greater => Some(0),
+    };
+    Ok((0..files.len()).map(start).collect())
+}
+
 /// Where each file's part of the last `wanted` lines begins; `None`: nothing of it.
 fn starts(files: &[File], wanted: u64) -> io::Result<Vec<Option<u64>>> {
     let mut left = wanted;
@@ -332,20 +347,19 @@ fn starts(files: &[File], wanted: u64) -> io::Result<Vec<Option<u64>>> {
 #[derive(Debug)]
 struct Reader {
     file: tokio::fs::File,
+    inode: u64,
+    /// Up to where it was read.
     offset: u64,
     rest: Vec<u8>,
 }
 
 impl Reader {
     async fn new(file: File, offset: u64) -> io::Result<Self> {
+        let inode = inode(&file)?;
         let mut file = tokio::fs::File::from_std(file);
         file.seek(SeekFrom::Start(offset)).await?;
         file.set_max_buf_size(BLOCK);
-        Ok(Self { file, offset, rest: Vec::new() })
-    }
-
-    async fn inode(&self) -> io::Result<u64> {
-        Ok(self.file.metadata().await?.ino())
+        Ok(Self { file, inode, offset, rest: Vec::new() })
     }
 
     /// Sends what is there; false when nobody wants more.
@@ -362,7 +376,9 @@ impl Reader {
             while let Some(length) = self.rest[begin..].iter().position(|b| *b == b'\n') {
                 let line = &self.rest[begin..begin + length];
                 begin += length + 1;
-                let Some(entry) = parse::parse(line) else { continue };
+                let Some(mut entry) = parse::parse(line) else { continue };
+                let left = u64::try_from(self.rest.len() - begin).unwrap_or(0);
+                entry.position = LogPosition { file: self.inode, offset: self.offset - left };
                 if options.until.is_some_and(|until| entry.time > until) {
                     return Ok(false);
                 }

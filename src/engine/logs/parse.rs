@@ -1,8 +1,8 @@
 //! CRI's log format: `TIME stdout|stderr F|P TEXT` and a line end. `P` says that the line goes on in the next entry.
 
-use crate::model::container::{LogEntry, Stream};
+use crate::model::container::{LogEntry, LogPosition, Stream};
 
-/// One line, without its line end; `None` for what is no log line (a torn one after a crash).
+/// One line, without its line end, of no position yet; `None` for what is no log line (a torn one after a crash).
 pub(super) fn parse(line: &[u8]) -> Option<LogEntry> {
     let mut parts = line.splitn(4, |b| *b == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
@@ -16,7 +16,7 @@ pub(super) fn parse(line: &[u8]) -> Option<LogEntry> {
     if !partial {
         data.push(b'\n');
     }
-    Some(LogEntry { stream, time, data, partial })
+    Some(LogEntry { stream, time, data, partial, position: LogPosition::default() })
 }
 
 /// Does the line end an entry of the container's (rather than going on)?

@@ -859,6 +859,15 @@ pub struct LogsRequest {
     pub stderr: bool,
     #[prost(bool, tag = "8")]
     pub current_attempt: bool,
+    #[prost(message, optional, tag = "9")]
+    pub after: ::core::option::Option<LogPosition>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogPosition {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogEntry {
@@ -870,6 +879,8 @@ pub struct LogEntry {
     pub data: ::prost::alloc::vec::Vec<u8>,
     #[prost(bool, tag = "4")]
     pub partial: bool,
+    #[prost(message, optional, tag = "5")]
+    pub position: ::core::option::Option<LogPosition>,
 }
 /// Nested message and enum types in `LogEntry`.
 pub mod log_entry {
@@ -1199,6 +1210,8 @@ pub struct SubscribeEventsRequest {
     pub until: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(map = "string, message", tag = "3")]
     pub filters: ::std::collections::HashMap<::prost::alloc::string::String, Strings>,
+    #[prost(uint64, tag = "4")]
+    pub after: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {

@@ -1,0 +1,102 @@
+//! Sends a container's output to systemd's journal, a message a line, in the journal's own protocol (systemd,
+//! `JOURNAL_NATIVE_PROTOCOL.md`). The journal is one more reader of the hub: it may be away for 4 MiB of output.
+
+use super::hub::{Found, Hub, Kind, ReaderId};
+use crate::model::journal::{LONGEST_MESSAGE, PRIORITIES, SOCKET, message};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::UnixDatagram;
+
+/// Between two tries to reach it.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Who writes there, and as what.
+#[derive(Debug)]
+struct Journal {
+    socket: Option<UnixDatagram>,
+    fields: BTreeMap<String, String>,
+}
+
+/// Follows both streams of a process from here on. `fields` are those of every message.
+pub(super) fn follow(hub: &Arc<Hub>, fields: &BTreeMap<String, String>) {
+    for stream in 0..2 {
+        let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
+        let journal = Journal { socket: None, fields: fields.clone() };
+        tokio::spawn(send(hub.clone(), reader, stream, journal));
+    }
+}
+
+async fn send(hub: Arc<Hub>, reader: ReaderId, stream: usize, mut journal: Journal) {
+    let mut changed = hub.subscribe();
+    let mut at = hub.position(reader)[stream];
+    let mut line = Vec::new();
+    loop {
+        changed.mark_unchanged();
+        match hub.look(reader, stream, at) {
+            Found::Data(bytes) => {
+                for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    line.extend_from_slice(part);
+                    while line.len() > LONGEST_MESSAGE {
+                        let rest = line.split_off(LONGEST_MESSAGE);
+                        journal.write(stream, &line, true).await;
+                        line = rest;
+                    }
+                    if line.last() == Some(&b'\n') {
+                        line.pop();
+                        journal.write(stream, &line, false).await;
+                        line.clear();
+                    }
+                }
+                at += bytes.len() as u64;
+                hub.done(reader, stream, at);
+            }
+            Found::Wait => {
+                if changed.changed().await.is_err() {
+                    break;
+                }
+            }
+            Found::End | Found::Cut => break,
+        }
+    }
+    if !line.is_empty() {
+        journal.write(stream, &line, false).await;
+    }
+    hub.leave(reader);
+}
+
+impl Journal {
+    /// Returns when the journal has it.
+    async fn write(&mut self, stream: usize, line: &[u8], partial: bool) {
+        // The journal leaves out empty messages, and so does Docker.
+        if line.is_empty() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = jiff::Timestamp::from_nanosecond(i128::try_from(now.as_nanos()).unwrap_or(0))
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let bytes = message(&self.fields, PRIORITIES[stream], time, line, partial);
+        let mut said = false;
+        loop {
+            if self.socket.is_none() {
+                let connected = UnixDatagram::unbound().and_then(|socket| {
+                    socket.connect(SOCKET)?;
+                    Ok(socket)
+                });
+                self.socket = connected.ok();
+            }
+            let error = match &self.socket {
+                Some(socket) => match socket.send(&bytes).await {
+                    Ok(_) => return,
+                    Err(error) => error.to_string(),
+                },
+                None => format!("nobody listens at {SOCKET}"),
+            };
+            self.socket = None;
+            if !std::mem::replace(&mut said, true) {
+                super::log(&format!("the journal does not take a message yet: {error}"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
