@@ -143,7 +143,7 @@ mod tests {
             writer
                 .write(
                     &ui,
-                    &LogEntry { stream, time, data: text.into(), partial, position: LogPosition::default() },
+                    &LogEntry { stream, time, data: text.into(), partial, position: Default::default() },
                 )
                 .unwrap();
         }

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status};
 use wire::events_server::{Events, EventsServer};
 
-/// One event and then silence; or a refusal, if there is a filter.
+/// The event behind the last one that was seen, and then silence; or a refusal, if there is a filter.
 struct OneEvent;
 
 #[tonic::async_trait]
@@ -26,10 +26,12 @@ impl Events for OneEvent {
         &self,
         request: Request<wire::SubscribeEventsRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        if !request.into_inner().filters.is_empty() {
+        let request = request.into_inner();
+        if !request.filters.is_empty() {
             return Err(reason::status(Reason::InUse, "conflict: it is in use"));
         }
-        let event = wire::Event { time: Some(prost_types::Timestamp::default()), ..wire::Event::default() };
+        let time = Some(prost_types::Timestamp::default());
+        let event = wire::Event { time, sequence: request.after + 1, ..wire::Event::default() };
         Ok(Response::new(stream::iter([Ok(event)]).chain(stream::pending()).boxed()))
     }
 }
@@ -55,7 +57,7 @@ fn daemon(front: &Path, real: &Path) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_told_from_a_refusal_and_the_client_goes_on() {
+async fn a_cut_stream_goes_on_and_a_refusal_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let (front, real) = (folder.path().join("k3c.sock"), folder.path().join("real.sock"));
     let first = daemon(&front, &real);
@@ -67,10 +69,8 @@ async fn a_cut_stream_is_told_from_a_refusal_and_the_client_goes_on() {
     assert_eq!(refused, ClientError::new(Reason::InUse, "conflict: it is in use"));
 
     let mut events = client.events(EventFilter::default()).await.unwrap();
-    assert!(events.next().await.unwrap().is_ok());
+    assert_eq!(events.next().await.unwrap().unwrap().sequence, 1);
     first.abort();
-    let cut = timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap().unwrap_err();
-    assert!(cut.disconnected && cut.is_unavailable(), "{cut:?}");
 
     // The engine is being restarted: a safe call waits, an unsafe one says so.
     let lost = client.kill("web", "KILL").await.unwrap_err();
@@ -82,10 +82,16 @@ async fn a_cut_stream_is_told_from_a_refusal_and_the_client_goes_on() {
         let again = daemon(&front, &real);
         move || again.abort()
     });
-    let mut events = client.events(EventFilter::default()).await.unwrap();
-    assert!(events.next().await.unwrap().is_ok());
+    let next = timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap();
+    assert_eq!(next.unwrap().sequence, 2);
+    let mut others = client.events(EventFilter::default()).await.unwrap();
+    assert!(others.next().await.unwrap().is_ok());
     let stop = second.await.unwrap();
     stop();
+    // One that does not come back.
+    let cut = timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap().unwrap_err();
+    assert!(cut.disconnected && cut.is_unavailable(), "{cut:?}");
+    assert!(events.next().await.is_none());
 }
 
 #[tokio::test]

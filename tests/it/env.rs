@@ -43,7 +43,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(line: String, output: &Output) -> Self {
+    pub(crate) fn new(line: String, output: &Output) -> Self {
         Self {
             line,
             code: output.status.code().unwrap_or(-1),

@@ -14,6 +14,7 @@ mod env;
 mod faults;
 mod guest;
 mod host;
+mod logs;
 mod preflight;
 mod proxy;
 mod rooms;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         streams::cases(),
         behaviour::cases(),
         storms::cases(),
+        logs::cases(),
         faults::cases(),
         guest::cases(),
     ]

@@ -305,6 +305,9 @@ fn terminal() -> Result<()> {
     ensure!(code == 8 && text.contains("33 77"), "{code} {text}");
     let (text, code) = in_terminal(&env, &format!("attach {name}"), "exit 9\n")?;
     ensure!(code == 9, "{code} {text}");
+    let events = ["events", "--since", "5m", "--until", "0s", "--filter"];
+    let events = env.ok(&[&events[..], &["container=terminal", "--filter", "event=resize"]].concat())?;
+    ensure!(events.contains("height=33") && events.contains("width=77"), "no event of its size: {events}");
     env.ok(&["rm", name])?;
     // One stream with -t alone.
     let ran = env.k3c(&["run", "--rm", "-t", DEMO, "sh", "-c", "echo out; echo err >&2"])?;

@@ -87,7 +87,13 @@ const FLAGS: &[(&str, Option<char>, Fate)] = &[
         None,
         Warned("json-file, journald and none; others are refused. `logs` reads what went to journald, too"),
     ),
-    ("log-opt", None, Warned("max-size and max-file (10m and 5 unless given); others are refused")),
+    (
+        "log-opt",
+        None,
+        Warned(
+            "max-size and max-file (10m and 5 unless given); of journald tag, labels and env; others are refused",
+        ),
+    ),
     ("mac-address", None, Refused(NETWORK)),
     ("memory", Some('m'), Warned(CONTROLLER)),
     ("memory-reservation", None, Warned(CONTROLLER)),

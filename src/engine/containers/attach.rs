@@ -47,17 +47,22 @@ impl Engine {
         let input_ends = if hello.exec.is_empty() { record.spec.stdin_once } else { true };
         let main = hello.exec.is_empty();
         if first {
-            inner.session_event(&record, "attach").await;
+            inner.session_event(&record, "attach", &[]).await;
         }
         let hello = Hello { container: record.container.clone(), ..hello };
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
-        // Who says goodbye before the end has detached.
         let frames = frames.inspect(move |frame| {
-            if *frame == Frame::Bye && main && !ended.load(Ordering::Relaxed) {
-                let (inner, record) = (inner.clone(), record.clone());
-                tokio::spawn(async move { inner.session_event(&record, "detach").await });
-            }
+            let (action, more) = match frame {
+                // Who says goodbye before the end has detached.
+                Frame::Bye if main && !ended.load(Ordering::Relaxed) => ("detach", Vec::new()),
+                Frame::Resize { columns, rows } if main => {
+                    ("resize", vec![("height", rows.to_string()), ("width", columns.to_string())])
+                }
+                _ => return,
+            };
+            let (inner, record) = (inner.clone(), record.clone());
+            tokio::spawn(async move { inner.session_event(&record, action, &more).await });
         });
         let answers = carry(stream, hello, frames.boxed(), input, input_ends);
         let note = move |answer: &Result<Frame, EngineError>| {
@@ -81,8 +86,8 @@ fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
 }
 
 impl Inner {
-    async fn session_event(&self, record: &Record, action: &str) {
-        let event = events::container(record, action, Timestamp::now(), &[]);
+    async fn session_event(&self, record: &Record, action: &str, more: &[(&str, String)]) {
+        let event = events::container(record, action, Timestamp::now(), more);
         if let Err(error) = self.commit(Change::new().event(event)).await {
             tracing::warn!(%error, container = record.name, "cannot record an event");
         }
