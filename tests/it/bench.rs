@@ -103,57 +103,63 @@ pub(crate) fn all() -> Result<()> {
 
     let mut ours = Shell::start(env.command(Path::new("/bin/bash"), &[]))?;
     let k3c = crate::env::installed().display().to_string();
-    let mut peer = match podman() {
-        Ok(peer) => Some(peer),
-        Err(why) => {
-            report(&format!("podman is left out: {why:#}"));
-            None
+    let mut peers: Vec<(&str, Shell)> = Vec::new();
+    for (name, start) in [("podman", podman as fn() -> Result<Shell>), ("docker", docker)] {
+        match start() {
+            Ok(peer) => peers.push((name, peer)),
+            Err(why) => report(&format!("{name} is left out: {why:#}")),
         }
-    };
+    }
     for bench in BENCHES {
         let rounds = bench.rounds.min(rounds);
-        let (mut k3cs, mut podmans) = (Vec::new(), Vec::new());
         let line =
             |text: &str, program: &str, image: &str| text.replace("PROGRAM", program).replace("IMAGE", image);
-        let mut each = |text: &str, peer: &mut Option<Shell>| -> Result<(Duration, Option<Duration>)> {
-            let time = ours.time(&line(text, &k3c, DEMO))?;
-            let other = peer
-                .as_mut()
-                .map(|p| p.time(&line(&text.replace("rm -f", "rm -f -t 0"), "podman", "k3c.local/demo")))
-                .transpose()?;
-            Ok((time, other))
+        // One after the other, ours first.
+        let mut each = |text: &str, peers: &mut [(&str, Shell)]| -> Result<Vec<Duration>> {
+            let mut times = vec![ours.time(&line(text, &k3c, DEMO))?];
+            for (name, peer) in peers {
+                // podman's waits for a stop unless told not to.
+                let text =
+                    if *name == "podman" { text.replace("rm -f", "rm -f -t 0") } else { text.to_owned() };
+                times.push(peer.time(&line(&text, name, "k3c.local/demo"))?);
+            }
+            Ok(times)
         };
-        each(bench.first, &mut peer)?;
-        // The first one or two warm up. (podman's rm -f waits for a stop unless told not to.)
+        each(bench.first, &mut peers)?;
+        // The first one or two warm up.
         let warm = if bench.rounds > 10 { 2 } else { 1 };
+        let mut all: Vec<Vec<Duration>> = vec![Vec::new(); peers.len() + 1];
         for round in 0..rounds + warm {
-            each(bench.before, &mut peer)?;
-            let (time, other) = each(bench.timed, &mut peer)?;
-            each(bench.after, &mut peer)?;
+            each(bench.before, &mut peers)?;
+            let times = each(bench.timed, &mut peers)?;
+            each(bench.after, &mut peers)?;
             if round >= warm {
-                k3cs.push(time);
-                podmans.extend(other);
+                all.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
             }
         }
         if bench.title.starts_with("ps") {
             per_pod(&env)?;
         }
-        each(bench.last, &mut peer)?;
-        let title = bench.title;
-        match (median(&mut k3cs), median(&mut podmans)) {
-            (k3c, Some(podman)) => {
-                let ratio = k3c.unwrap_or_default().as_secs_f64() / podman.as_secs_f64();
-                report(&format!("{title:24} k3c {}  podman {}  ratio {ratio:.2}", ms(k3c), ms(Some(podman))));
-            }
-            (k3c, None) => report(&format!("{title:24} k3c {}", ms(k3c))),
+        each(bench.last, &mut peers)?;
+        let k3c = median(&mut all[0]);
+        let mut text = format!("{:24} k3c {}", bench.title, ms(k3c));
+        for ((name, _), times) in peers.iter().zip(&mut all[1..]) {
+            let time = median(times).unwrap_or_default();
+            let ratio = k3c.unwrap_or_default().as_secs_f64() / time.as_secs_f64();
+            text += &format!("  {name} {} ratio {ratio:.2}", ms(Some(time)));
         }
+        report(&text);
     }
 
+    started(&env)?;
     executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
-    if let Some(peer) = &mut peer {
-        executed(&env, "podman", peer, "podman run --rm k3c.local/demo true")?;
+    for (name, peer) in peers.iter_mut().filter(|(name, _)| *name == "podman") {
+        executed(&env, name, peer, "podman run --rm k3c.local/demo true")?;
     }
-    drop(peer);
+    for (_, peer) in peers.iter_mut().filter(|(name, _)| *name == "docker") {
+        peer.time("kill $DAEMON; wait $DAEMON; true")?;
+    }
+    drop(peers);
     drop(ours);
     report(&format!("size of the binary       {} MiB", fs::metadata(binary())?.len() / (1 << 20)));
     env.stop()
@@ -261,6 +267,45 @@ fn podman() -> Result<Shell> {
     // What a run that was broken off left.
     shell.time("podman rm -fa || podman rm -fa || true")?;
     Ok(shell)
+}
+
+/// Rootless Docker 26 there.
+fn docker() -> Result<Shell> {
+    let script = peers("usr/sbin/dockerd")?.join("peer.sh");
+    let mut command = Command::new("bash");
+    command.arg(script).arg("bash");
+    let mut shell = Shell::start(command)?;
+    let copy = Path::new("/tmp/k3cpeer/root.tar");
+    fs::create_dir_all("/tmp/k3cpeer")?;
+    fs::write(copy, crate::compare::demo_root()?)?;
+    shell.time("dockerd-rootless.sh > /tmp/k3cpeer/dockerd.log 2>&1 & DAEMON=$!")?;
+    shell.time("for i in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.3; done")?;
+    shell.time("docker import -c 'CMD [\"sh\"]' /tmp/k3cpeer/root.tar k3c.local/demo")?;
+    fs::remove_file(copy)?;
+    shell.time("docker rm -f $(docker ps -aq) 2> /dev/null || true")?;
+    Ok(shell)
+}
+
+/// How long containerd waits for a pod's shim: from the call to its address, with somebody listening there.
+fn started(env: &TestEnv) -> Result<()> {
+    const MARK: &str = "bench-of-shims";
+    let find = ["-name", "containerd-shim-k3c-v1"];
+    let found = run(Command::new("find").arg(env.data_dir().join("bundle")).args(find))?;
+    let shim = found.lines().next().context("no shim in the bundle")?;
+    let script = "export K3C_SHIM_DIR=$PWD/shims; mkdir -p shims bundle; cd bundle; echo {} > config.json
+        for i in $(seq 20); do
+            t=$(date +%s%N); $1 -namespace $2 -id s$i start < /dev/null > ../shims/$i; echo $(( $(date +%s%N) - t ))
+        done";
+    let text = env.program(Path::new("/bin/sh"), &["-c", script, "_", shim, MARK])?.ok()?;
+    for (pid, line) in env.user.processes() {
+        if line.contains(MARK) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+        }
+    }
+    let mut times: Vec<Duration> =
+        text.lines().map(|n| Ok(Duration::from_nanos(n.parse()?))).collect::<Result<_>>()?;
+    report(&format!("start of a pod's shim    {}", ms(median(&mut times))));
+    Ok(())
 }
 
 /// The demonstration image's archive, as `make bundle` left it.

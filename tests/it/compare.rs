@@ -73,7 +73,7 @@ pub(crate) fn all() -> Result<()> {
 }
 
 /// The demonstration image's only layer: Docker 26 loads no OCI archives.
-fn demo_root() -> Result<Vec<u8>> {
+pub(crate) fn demo_root() -> Result<Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for entry in tar::Archive::new(fs::File::open(demo_archive()?)?).entries()? {
         let mut entry = entry?;
