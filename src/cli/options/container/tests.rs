@@ -145,7 +145,7 @@ fn refused_values() {
         ("-v /a:/b --mount type=tmpfs,dst=/b alpine", "Duplicate mount point: /b"),
         (
             "--mount foo alpine",
-            "invalid argument \"foo\" for \"--mount\" flag: unexpected key 'foo' in 'foo'",
+            "invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair",
         ),
         ("-v /a:b alpine", "mount path must be absolute"),
         ("-m 1m alpine", "Minimum memory limit allowed is 6MB"),
