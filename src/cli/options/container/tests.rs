@@ -14,6 +14,7 @@ fn host() -> Host {
         env: [("HERE".to_owned(), "yes".to_owned())].into(),
         working_dir: "/home/me".into(),
         home: Some("/home/me".into()),
+        ..Host::default()
     }
 }
 
