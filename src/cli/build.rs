@@ -60,7 +60,10 @@ enum Mode {
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let (quiet, mode) = (args.quiet, args.progress);
     let mut display = display(mode, quiet, &cx.ui)?;
-    let options = args.options(|name| std::env::var(name).ok());
+    let mut options = args.options(|name| std::env::var(name).ok());
+    let mut proxies = crate::credentials::proxies();
+    proxies.retain(|(name, _)| !options.build_args.iter().any(|(given, _)| given == name));
+    options.build_args.append(&mut proxies);
     let stdin = Box::new(tokio::io::stdin());
     let inputs = Inputs::prepare(&options, stdin).await.map_err(failed)?;
     let channel = cx.client().await?.channel();

@@ -62,6 +62,9 @@ fn place(text: &str) -> Place {
 /// One side is a container, the other is not.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let (source, target) = (place(&args.source), place(&args.target));
+    if [&source, &target].into_iter().any(|p| matches!(p, Place::Container { path, .. } if path.is_empty())) {
+        return Err(CommandError::failed("bad parameter: path cannot be empty"));
+    }
     let client = cx.client().await?;
     let bytes = match (&source, &target) {
         (Place::Container { name, path }, Place::Local(to)) => {

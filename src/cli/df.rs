@@ -41,9 +41,12 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         return Ok(());
     }
     let shown = vec!["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-    let text =
-        listing::render(&Columns { titles: TITLES, shown }, args.format.as_deref(), summary(&usage, &cache))
-            .map_err(CommandError::failed)?;
+    let text = listing::render(
+        &Columns { titles: TITLES, shown, raw: Vec::new() },
+        args.format.as_deref(),
+        summary(&usage, &cache),
+    )
+    .map_err(CommandError::failed)?;
     cx.ui.data(text.as_bytes())?;
     Ok(())
 }

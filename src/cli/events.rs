@@ -1,7 +1,7 @@
 //! `events`
 
 use super::context::Context;
-use super::error::{CommandError, Kind, Outcome};
+use super::error::{CommandError, Outcome};
 use super::format::moment;
 use super::format::template::{Data, Template};
 use super::options::value;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     };
     let template = match args.format.as_deref() {
         None | Some("" | "json") => None,
-        Some(text) => Some(Template::parse(text).map_err(|error| CommandError::new(Kind::Template, error))?),
+        Some(text) => Some(Template::parse(text)?),
     };
     let as_json = args.format.as_deref() == Some("json");
     let mut events = cx.client().await?.events(filter).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
                 let document = document(&event);
                 let more = json!({"ID": document["id"], "Status": document["status"], "From": document["from"],
                                   "Time": document["time"], "TimeNano": document["timeNano"], "__Root": true});
-                template.render(&Data::with(document, &more)).map_err(CommandError::failed)?
+                template.render(&Data::with(document, &more))?
             }
             None if as_json => document(&event).to_string(),
             None => text(&event, &zone),

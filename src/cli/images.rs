@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
+use crate::credentials;
 use crate::model::image::ImageSummary;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -52,7 +53,10 @@ const TITLES: &[(&str, &str)] = &[
 const NONE: &str = "<none>";
 
 /// Newest first, one row for each name.
-pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
+    if !args.quiet {
+        args.format = args.format.or_else(|| credentials::setting("imagesFormat"));
+    }
     let mut filters = value::filters(&args.filter);
     if let Some(reference) = &args.reference {
         filters.entry("reference".to_owned()).or_default().push(reference.clone());
@@ -113,7 +117,17 @@ fn render(
         true => vec!["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"],
         false => vec!["Repository", "Tag", "ID", "CreatedSince", "Size"],
     };
-    listing::render(&Columns { titles: TITLES, shown }, args.format.as_deref(), rows)
+    let mut raw = vec![
+        ("repository", "Repository"),
+        ("tag", "Tag"),
+        ("image_id", "ID"),
+        ("created_at", "CreatedAt"),
+        ("virtual_size", "Size"),
+    ];
+    if args.digests {
+        raw.insert(2, ("digest", "Digest"));
+    }
+    listing::render(&Columns { titles: TITLES, shown, raw }, args.format.as_deref(), rows)
         .map_err(CommandError::failed)
 }
 

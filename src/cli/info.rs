@@ -1,7 +1,7 @@
 //! `info`
 
 use super::context::Context;
-use super::error::{CommandError, Kind, Outcome};
+use super::error::Outcome;
 use super::format::template::{Data, Template};
 use super::version;
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let template = match args.format.as_deref() {
         None | Some("" | "json") => None,
-        Some(text) => Some(Template::parse(text).map_err(|error| CommandError::new(Kind::Template, error))?),
+        Some(text) => Some(Template::parse(text)?),
     };
     let mut document = cx.client().await?.info().await?;
     document["ClientInfo"] =
         json!({"Version": version::own(), "GitCommit": version::commit(), "Context": "default"});
     match (template, args.format.as_deref()) {
         (Some(template), _) => {
-            cx.ui.line(&template.render(&Data::new(document)).map_err(CommandError::failed)?)?;
+            cx.ui.line(&template.render(&Data::new(document))?)?;
         }
         (None, Some("json")) => cx.ui.line(&document.to_string())?,
         (None, _) => {

@@ -1,7 +1,7 @@
 //! `inspect`
 
 use super::context::{Context, daemon_text, is_missing};
-use super::error::{CommandError, Kind, Outcome};
+use super::error::{CommandError, Outcome};
 use super::format::json;
 use super::format::template::{Data, Error, Template};
 use super::volume;
@@ -94,11 +94,11 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let mut failures = Vec::new();
     for name in &args.names {
         match find(client, search, name, &args).await {
-            Ok(document) => {
-                if let Err(error) = printer.add(document) {
-                    failures.push(error.to_string());
-                }
-            }
+            Ok(document) => match printer.add(document) {
+                Ok(()) => {}
+                Err(error @ Error::Parse(_)) => return Err(error.into()),
+                Err(error) => failures.push(error.to_string()),
+            },
             Err(error) if is_missing(&error) && search == Search::Anything => {
                 failures.push(format!("error: no such object: {name}"));
             }
@@ -148,10 +148,7 @@ impl Printer {
         match format {
             None | Some("") => Ok(Self::Array(Vec::new())),
             Some("json") => Ok(Self::Compact(Vec::new())),
-            Some(text) => match Template::parse(text) {
-                Ok(template) => Ok(Self::Lines(template, String::new())),
-                Err(error) => Err(CommandError::new(Kind::Template, error)),
-            },
+            Some(text) => Ok(Self::Lines(Template::parse(text)?, String::new())),
         }
     }
 

@@ -13,6 +13,9 @@ use std::io;
 /// Fetch the logs of a container
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Show extra details provided to logs
+    #[arg(long)]
+    details: bool,
     /// Follow log output
     #[arg(short, long)]
     follow: bool,
@@ -36,7 +39,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let options = options(&args, Timestamp::now(), &TimeZone::system())?;
     let mut entries = cx.client().await?.logs(&args.container, options).await?;
-    let mut writer = Writer::new(args.timestamps);
+    let mut writer = Writer::new(args.timestamps, args.details);
     while let Some(entry) = entries.next().await {
         writer.write(&cx.ui, &entry?)?;
     }
@@ -67,17 +70,19 @@ fn options(args: &Args, now: Timestamp, zone: &TimeZone) -> Result<LogsOptions, 
     })
 }
 
-/// Writes entries to where they belong, with times in front of lines when wanted.
+/// Writes entries to where they belong, with times and details in front of lines when wanted.
 pub(crate) struct Writer {
     timestamps: bool,
+    /// There are none: what stays of them is the space that ends them.
+    details: bool,
     /// The stream is in the middle of a line.
     inside: [bool; 2],
 }
 
 impl Writer {
     /// At the start of a line on both streams.
-    pub(crate) fn new(timestamps: bool) -> Self {
-        Self { timestamps, inside: [false; 2] }
+    pub(crate) fn new(timestamps: bool, details: bool) -> Self {
+        Self { timestamps, details, inside: [false; 2] }
     }
 
     /// One entry.
@@ -86,16 +91,14 @@ impl Writer {
             Stream::Stdout => &mut self.inside[0],
             Stream::Stderr => &mut self.inside[1],
         };
-        let mut bytes = Vec::new();
-        let bytes = match self.timestamps && !*inside {
-            true => {
-                bytes.extend_from_slice(moment::rfc3339_nano(entry.time).as_bytes());
-                bytes.push(b' ');
-                bytes.extend_from_slice(&entry.data);
-                &bytes
-            }
-            false => &entry.data,
-        };
+        let mut front = String::new();
+        if self.timestamps && !*inside {
+            front = moment::rfc3339_nano(entry.time) + " ";
+        }
+        if self.details && !*inside {
+            front.push(' ');
+        }
+        let bytes = &[front.as_bytes(), &entry.data].concat();
         *inside = entry.partial;
         match entry.stream {
             Stream::Stdout => ui.data(bytes),
@@ -109,6 +112,7 @@ mod tests {
     use super::*;
     use crate::cli::command;
     use crate::cli::ui::{Terminals, tests::Buffer};
+    use crate::model::container::LogPosition;
 
     #[test]
     fn flags() {
@@ -128,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn times_only_at_the_start_of_lines() {
+    fn times_and_details_only_at_the_start_of_lines() {
         let (out, err) = (Buffer::default(), Buffer::default());
         let ui = Ui::new(Box::new(out.clone()), Box::new(err.clone()), Terminals::default());
-        let mut writer = Writer::new(true);
+        let mut writer = Writer::new(true, true);
         let entries = [
             (Stream::Stdout, "one ", true),
             (Stream::Stderr, "oops\n", false),
@@ -148,7 +152,7 @@ mod tests {
                 .unwrap();
         }
         let stamp = "1970-01-01T00:00:00.000000000Z";
-        assert_eq!(out.text(), format!("{stamp} one line\n{stamp} two\n"));
-        assert_eq!(err.text(), format!("{stamp} oops\n"));
+        assert_eq!(out.text(), format!("{stamp}  one line\n{stamp}  two\n"));
+        assert_eq!(err.text(), format!("{stamp}  oops\n"));
     }
 }

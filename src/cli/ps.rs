@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
+use crate::credentials;
 use crate::model::container::{ContainerSummary, Health, ListFilter, Mount, MountKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -59,10 +60,11 @@ const TITLES: &[(&str, &str)] = &[
 ];
 
 /// Newest first.
-pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     if args.quiet && args.format.is_some() {
         cx.ui.warning("Ignoring custom format, because both --format and --quiet are set.");
     }
+    args.format = args.format.or_else(|| credentials::setting("psFormat"));
     let size = args.size || args.format.as_deref().is_some_and(|f| f.contains(".Size"));
     let limit = if args.latest { Some(1) } else { usize::try_from(args.last).ok().filter(|n| *n > 0) };
     let filter = ListFilter { all: args.all, filters: value::filters(&args.filter), limit, size };
@@ -83,11 +85,23 @@ fn render(
         return Ok(containers.iter().map(|c| id(c) + "\n").collect());
     }
     let mut shown = vec!["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+    let mut raw = vec![
+        ("container_id", "ID"),
+        ("image", "Image"),
+        ("command", "Command"),
+        ("created_at", "CreatedAt"),
+        ("state", "State"),
+        ("status", "Status"),
+        ("names", "Names"),
+        ("labels", "Labels"),
+        ("ports", "Ports"),
+    ];
     if args.size {
         shown.push("Size");
+        raw.push(("size", "Size"));
     }
     let rows = containers.iter().map(|c| row(c, args.no_trunc, now, zone)).collect();
-    listing::render(&Columns { titles: TITLES, shown }, args.format.as_deref(), rows)
+    listing::render(&Columns { titles: TITLES, shown, raw }, args.format.as_deref(), rows)
         .map_err(CommandError::failed)
 }
 
@@ -121,7 +135,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
         "LocalVolumes": volumes.to_string(),
         "Mounts": mounts.join(","),
         "Names": container.names.join(","),
-        "Networks": "",
+        "Networks": if container.foreign { "" } else { "bridge" },
         "Platform": null,
         "Ports": "",
         "RunningFor": format!("{} ago", duration::human(age)),

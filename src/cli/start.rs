@@ -18,6 +18,18 @@ pub(crate) struct Args {
     /// Attach container's STDIN
     #[arg(short, long)]
     interactive: bool,
+    /// Proxy all received signals to the process
+    #[arg(
+        long,
+        value_name = "bool",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        hide_possible_values = true,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    sig_proxy: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -61,7 +73,7 @@ async fn attached(container: &str, args: &Args, detach_keys: Vec<u8>, cx: &Conte
     let stdin = args.interactive && config("OpenStdin");
     streams::check_terminal(tty, stdin, cx)?;
     let id = document["Id"].as_str().unwrap_or(container).to_owned();
-    let signals = if tty { None } else { Some(cx.signals.forward()?) };
+    let signals = if args.sig_proxy && !tty { Some(cx.signals.forward()?) } else { None };
     // One that runs already is joined where it is.
     let starter = !document["State"]["Running"].as_bool().unwrap_or(false);
     let wanted = Wanted { container: id.clone(), exec: String::new(), starter, stdout: true, stderr: true };

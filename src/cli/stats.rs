@@ -70,8 +70,9 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     let shown = vec!["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
     let rows = round.iter().map(|stats| row(stats, args.no_trunc)).collect();
-    let text = listing::render(&Columns { titles: TITLES, shown }, args.format.as_deref(), rows)
-        .map_err(CommandError::failed)?;
+    let text =
+        listing::render(&Columns { titles: TITLES, shown, raw: Vec::new() }, args.format.as_deref(), rows)
+            .map_err(CommandError::failed)?;
     if !args.no_stream && cx.ui.terminals().stdout {
         // To the upper left, and nothing of what was there stays.
         cx.ui.data(b"\x1b[H\x1b[2J\x1b[3J")?;

@@ -1,7 +1,7 @@
 //! `version`
 
 use super::context::Context;
-use super::error::{CommandError, Kind, Outcome};
+use super::error::{CommandError, Outcome};
 use super::format::table;
 use super::format::template::{Data, Template};
 use crate::model::system::Version;
@@ -29,7 +29,7 @@ pub(crate) fn commit() -> &'static str {
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let template = match args.format.as_deref() {
         None | Some("" | "json") => None,
-        Some(text) => Some(Template::parse(text).map_err(|error| CommandError::new(Kind::Template, error))?),
+        Some(text) => Some(Template::parse(text)?),
     };
     let server = match cx.client().await {
         Ok(client) => client.version().await.map_err(CommandError::from),
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             match template.render(&Data::with(document, &more)) {
                 Ok(text) => cx.ui.line(&text)?,
                 // It asked for what only the engine knows.
-                Err(error) => return Err(server.err().unwrap_or_else(|| CommandError::failed(error))),
+                Err(error) => return Err(server.err().unwrap_or_else(|| error.into())),
             }
         }
         (None, Some("json")) => cx.ui.line(&document.to_string())?,

@@ -76,7 +76,11 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
         return Ok(());
     }
     let rows = volumes.iter().map(row).collect();
-    let columns = Columns { titles: TITLES, shown: vec!["Driver", "Name"] };
+    let columns = Columns {
+        titles: TITLES,
+        shown: vec!["Driver", "Name"],
+        raw: vec![("name", "Name"), ("driver", "Driver")],
+    };
     let text = listing::render(&columns, args.format.as_deref(), rows).map_err(CommandError::failed)?;
     cx.ui.data(text.as_bytes())?;
     Ok(())

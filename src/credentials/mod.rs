@@ -132,9 +132,26 @@ pub async fn lookup(host: &str) -> Result<Option<Credentials>, CredentialsError>
 /// A text setting of Docker's own file that is for the command line, such as `detachKeys`. A file that cannot be read
 /// says so where credentials are needed; here it has none.
 pub fn setting(key: &str) -> Option<String> {
+    settings()?[key].as_str().map(str::to_owned)
+}
+
+/// The proxies of that file, as the environment of containers and builds has them: `HTTP_PROXY=…`.
+pub fn proxies() -> Vec<(String, String)> {
+    settings().map_or_else(Vec::new, |file| proxies_of(&file["proxies"]["default"]))
+}
+
+fn proxies_of(entry: &serde_json::Value) -> Vec<(String, String)> {
+    let known = ["httpProxy", "httpsProxy", "ftpProxy", "noProxy", "allProxy"];
+    let upper = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+    let set = known.iter().zip(upper).filter_map(|(key, name)| Some((name, entry[key].as_str()?)));
+    set.filter(|(_, value)| !value.is_empty())
+        .flat_map(|(name, value)| [name.to_owned(), name.to_lowercase()].map(|name| (name, value.to_owned())))
+        .collect()
+}
+
+fn settings() -> Option<serde_json::Value> {
     let text = std::fs::read_to_string(path()?).ok()?;
-    let file: serde_json::Value = serde_json::from_str(&text).ok()?;
-    file[key].as_str().map(str::to_owned)
+    serde_json::from_str(&text).ok()
 }
 
 /// `config.json`
@@ -219,6 +236,13 @@ async fn ask(helper: &str, key: &str) -> Result<Option<Credentials>, Credentials
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_in_both_cases() {
+        let entry = serde_json::json!({"httpProxy": "p:1", "noProxy": "", "other": "x"});
+        let expected = [("HTTP_PROXY", "p:1"), ("http_proxy", "p:1")];
+        assert_eq!(proxies_of(&entry), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 
     #[test]
     fn entries() {

@@ -74,7 +74,11 @@ impl Cri {
         .await
         .map_err(|status| match status.message() {
             text if text.contains("no users found") => {
-                EngineError::invalid("unable to find user: no matching entries in passwd file")
+                let context = config.linux.as_ref().and_then(|l| l.security_context.as_ref());
+                let user = context.map_or("", |c| &c.run_as_username);
+                EngineError::invalid(format!(
+                    "unable to find user {user}: no matching entries in passwd file"
+                ))
             }
             _ => EngineError::call("failed to create container")(status),
         })?;

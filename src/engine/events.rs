@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// An event of a container, with Docker's attributes: its labels, its image and its name.
 pub(super) fn container(record: &Record, action: &str, time: Timestamp, more: &[(&str, String)]) -> Event {
     let mut attributes = record.resolved.labels.clone();
-    attributes.insert("image".to_owned(), reference::familiar(&record.spec.image));
+    attributes.insert("image".to_owned(), record.spec.image.clone());
     attributes.insert("name".to_owned(), record.name.clone());
     for (key, value) in more {
         attributes.insert((*key).to_owned(), value.clone());
@@ -151,15 +151,17 @@ fn matches(filter: &EventFilter, event: &Event) -> bool {
                 "volume" => values.iter().any(|v| actor(v, "volume")),
                 "image" => values.iter().any(|v| {
                     let shown = reference::familiar(v);
-                    actor(v, "image")
-                        || attribute("image") == Some(&shown)
-                        || attribute("name") == Some(&shown)
+                    let is = |key| attribute(key).is_some_and(|name| reference::familiar(name) == shown);
+                    actor(v, "image") || is("image") || is("name")
                 }),
                 "label" => values.iter().all(|v| match v.split_once('=') {
                     Some((key, value)) => attribute(key) == Some(value),
                     None => event.attributes.contains_key(v),
                 }),
-                _ => false,
+                "scope" => values.iter().any(|v| v == "local"),
+                "daemon" | "network" | "plugin" => false,
+                // As in Docker, what is not known filters nothing.
+                _ => true,
             }
     })
 }

@@ -96,8 +96,8 @@ impl Engine {
         Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api_version: "1.0".to_owned(),
-            git_commit: option_env!("K3C_GIT_COMMIT").unwrap_or_default().to_owned(),
-            built: option_env!("K3C_BUILT").unwrap_or_default().to_owned(),
+            git_commit: option_env!("K3C_GIT_COMMIT").unwrap_or("unknown").to_owned(),
+            built: option_env!("K3C_BUILD_TIME").unwrap_or("unknown").to_owned(),
             os: "linux".to_owned(),
             arch: architecture().to_owned(),
             kernel_version: names.map(|n| n.release().to_string_lossy().into_owned()).unwrap_or_default(),

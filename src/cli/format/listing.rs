@@ -1,4 +1,4 @@
-//! Lists: `--format` as every listing verb has it (`table`, `table TEMPLATE`, `json`, a template).
+//! Lists: `--format` as every listing verb has it (`table`, `table TEMPLATE`, `json`, `raw`, a template).
 
 use super::table;
 use super::template::{Data, Error, Template};
@@ -18,6 +18,8 @@ pub(crate) struct Columns {
     pub(crate) titles: &'static [(&'static str, &'static str)],
     /// The fields of the ordinary table.
     pub(crate) shown: Vec<&'static str>,
+    /// Lines of `raw`: a title and its field; empty for verbs that have no such form.
+    pub(crate) raw: Vec<(&'static str, &'static str)>,
 }
 
 /// The whole text for standard output.
@@ -25,6 +27,9 @@ pub(crate) fn render(columns: &Columns, format: Option<&str>, rows: Vec<Row>) ->
     let format = format.filter(|f| !f.is_empty()).unwrap_or("table");
     if format == "json" {
         return Ok(rows.iter().map(|row| format!("{}\n", row.fields)).collect());
+    }
+    if format == "raw" && !columns.raw.is_empty() {
+        return Ok(rows.iter().map(|row| raw(columns, row)).collect());
     }
     let (is_table, text) = match format.strip_prefix("table") {
         Some("") => (true, shown(columns)),
@@ -46,6 +51,17 @@ pub(crate) fn render(columns: &Columns, format: Option<&str>, rows: Vec<Row>) ->
         out.push('\n');
     }
     Ok(if is_table { table::align(&out) } else { out })
+}
+
+/// A line for each field, and an empty one.
+fn raw(columns: &Columns, row: &Row) -> String {
+    let mut out = String::new();
+    for (title, field) in &columns.raw {
+        let value = row.fields[*field].as_str().unwrap_or_default();
+        out.push_str(format!("{title}: {value}").trim_end());
+        out.push('\n');
+    }
+    out + "\n"
 }
 
 fn shown(columns: &Columns) -> String {
@@ -71,8 +87,11 @@ mod tests {
                 Row { fields: json!({"ID": "def", "Names": "a longer name"}), labels: json!({}) },
             ]
         };
-        let columns =
-            || Columns { titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")], shown: vec!["ID", "Names"] };
+        let columns = || Columns {
+            titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
+            shown: vec!["ID", "Names"],
+            raw: vec![("container_id", "ID"), ("names", "Names"), ("ports", "Ports")],
+        };
         let table = "CONTAINER ID   NAMES\nabc            web\ndef            a longer name\n";
         let cases = [
             (None, table),
@@ -80,6 +99,10 @@ mod tests {
             (
                 Some("json"),
                 "{\"ID\":\"abc\",\"Names\":\"web\"}\n{\"ID\":\"def\",\"Names\":\"a longer name\"}\n",
+            ),
+            (
+                Some("raw"),
+                "container_id: abc\nnames: web\nports:\n\ncontainer_id: def\nnames: a longer name\nports:\n\n",
             ),
             (Some("{{.ID}}: {{.Names}}"), "abc: web\ndef: a longer name\n"),
             (

@@ -1,5 +1,6 @@
 //! Go templates with Docker's functions: the one place that knows the template engine.
 
+use crate::cli::error::{CommandError, Kind};
 use gotmpl::{MissingKey, TemplateError, Value as GoValue};
 use regex::Regex;
 use serde_json::Value;
@@ -14,6 +15,14 @@ pub(crate) enum Error {
     /// It asks for something that is not there.
     #[error("template parsing error: {0}")]
     Execute(String),
+}
+
+/// What is no template ends commands with a code of its own.
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        let kind = if matches!(error, Error::Parse(_)) { Kind::Template } else { Kind::Failed };
+        Self::new(kind, error)
+    }
 }
 
 /// A parsed template.
@@ -36,7 +45,16 @@ impl Template {
             Some(label) => label.replace_all(&unescaped, "index .__Label $1").into_owned(),
             None => unescaped,
         };
-        gotmpl::Template::new("").parse(&text).map_err(|e| Error::Parse(e.to_string()))?;
+        gotmpl::Template::new("").parse(&text).map_err(|e| {
+            // Go has the template's name there, which is empty, and no column.
+            let words = match e {
+                TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => {
+                    format!("template: :{line}: {message}")
+                }
+                other => other.to_string(),
+            };
+            Error::Parse(words)
+        })?;
         Ok(Self { text })
     }
 
@@ -310,7 +328,7 @@ mod tests {
     fn errors() {
         let cases = [
             ("{{.Foo}}", "map has no entry for key \"Foo\""),
-            ("{{.Foo", "template parsing error: "),
+            ("{{.Foo", "template parsing error: template: :1: unclosed action"),
             ("{{nope .A}}", "function \"nope\" not defined"),
         ];
         for (template, part) in cases {

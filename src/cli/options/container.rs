@@ -300,7 +300,10 @@ impl Flags {
                 false => vec![e.clone()],
             }),
             command: self.command.clone(),
-            env: env::resolve(&files.env, &self.env, host).map_err(|e| e.to_string())?,
+            env: env::with_proxies(
+                env::resolve(&files.env, &self.env, host).map_err(|e| e.to_string())?,
+                &host.proxies,
+            ),
             working_dir: self.workdir.clone(),
             user: self.user.clone(),
             hostname: self.hostname.clone(),

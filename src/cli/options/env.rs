@@ -71,6 +71,17 @@ pub(crate) fn resolve(
     Ok(all.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
 }
 
+/// Adds the user's proxies, but for those that are there.
+pub(crate) fn with_proxies(mut env: Vec<String>, proxies: &[(String, String)]) -> Vec<String> {
+    for (name, value) in proxies {
+        let there = |line: &String| line.split('=').next() == Some(name);
+        if !env.iter().any(there) {
+            env.push(format!("{name}={value}"));
+        }
+    }
+    env
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +97,14 @@ mod tests {
         let env = resolve(&[("f".into(), file.into())], &flags, &host()).unwrap();
         assert_eq!(env, ["A=2", "B='quoted'  ", "HERE=no", "C=x=y", "E="]);
         assert_eq!(resolve(&[], &["HERE".into(), "GONE".into()], &host()).unwrap(), ["HERE=yes"]);
+    }
+
+    #[test]
+    fn proxies() {
+        let proxies =
+            [("HTTP_PROXY".to_owned(), "p:1".to_owned()), ("http_proxy".to_owned(), "p:1".to_owned())];
+        let env = with_proxies(vec!["A=1".into(), "http_proxy=".into()], &proxies);
+        assert_eq!(env, ["A=1", "http_proxy=", "HTTP_PROXY=p:1"]);
     }
 
     #[test]

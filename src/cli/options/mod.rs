@@ -21,6 +21,8 @@ pub(crate) struct Host {
     pub(crate) working_dir: PathBuf,
     /// For `~`.
     pub(crate) home: Option<PathBuf>,
+    /// Variables that containers and builds get unless they have them.
+    pub(crate) proxies: Vec<(String, String)>,
 }
 
 impl Host {
@@ -33,6 +35,7 @@ impl Host {
             env: std::env::vars_os().filter_map(text).collect(),
             working_dir: std::env::current_dir().unwrap_or_default(),
             home: std::env::home_dir(),
+            proxies: crate::credentials::proxies(),
         }
     }
 }

@@ -174,7 +174,10 @@ impl Fields {
             key if ["bind-", "volume-", "tmpfs-", "image-"].iter().any(|prefix| key.starts_with(prefix)) => {
                 return Err(format!("option '{key}' is not supported"));
             }
-            key => return Err(format!("unexpected key '{key}' in '{field}'")),
+            key => {
+                value()?;
+                return Err(format!("unexpected key '{key}' in '{field}'"));
+            }
         }
         Ok(())
     }

@@ -26,7 +26,9 @@ impl Engine {
         if record.name == name {
             return Err(EngineError::invalid("Renaming a container with the same name as its current name"));
         }
-        let reservation = inner.reserve(&id, Some(name.to_owned()))?;
+        let reservation = inner.reserve(&id, Some(name.to_owned())).map_err(|error| {
+            EngineError::refused(error.reason(), format!("Error when allocating new name: {error}"))
+        })?;
         let old = ("oldName", format!("/{}", record.name));
         reservation.name().clone_into(&mut record.name);
         let event = events::container(&record, "rename", Timestamp::now(), &[old]);

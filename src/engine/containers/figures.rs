@@ -60,7 +60,9 @@ impl Engine {
             .await
             .map_err(|e| EngineError::invalid(format!("cannot run ps with these arguments: {e}")))?;
         if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            // The rest is how to use it.
+            let why = String::from_utf8_lossy(&output.stderr);
+            let why = why.trim().lines().next().unwrap_or_default();
             return Err(EngineError::invalid(format!("ps: {why}")));
         }
         chosen(&String::from_utf8_lossy(&output.stdout), &pids)

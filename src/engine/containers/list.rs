@@ -72,7 +72,7 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
         names: vec![record.name.clone()],
         image,
         image_id: resolved.image_id.clone(),
-        command: [resolved.entrypoint.clone(), resolved.command.clone()].concat().join(" "),
+        command: command(&[resolved.entrypoint.as_slice(), &resolved.command].concat()),
         created: record.created,
         state: state(record),
         labels: resolved.labels.clone(),
@@ -80,6 +80,13 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
         size: None,
         foreign: false,
     }
+}
+
+/// The words, those with spaces in quotes.
+fn command(words: &[String]) -> String {
+    let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    let (first, rest) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    [first.to_owned()].into_iter().chain(rest.iter().map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
 /// As typed, without a digest.

@@ -49,7 +49,8 @@ impl Engine {
     pub async fn kill(&self, who: &str, signal: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let number = signal::parse(if signal.is_empty() { "KILL" } else { signal })?;
+        let number = signal::parse(if signal.is_empty() { "KILL" } else { signal })
+            .map_err(|error| EngineError::invalid(format!("cannot kill container: {who}: {error}")))?;
         let record = match inner.find(who) {
             Ok(record) => record,
             Err(error) => return inner.kill_foreign(who, number, error).await,

@@ -14,6 +14,7 @@ fn host() -> Host {
         env: [("HERE".to_owned(), "yes".to_owned())].into(),
         working_dir: "/home/me".into(),
         home: Some("/home/me".into()),
+        ..Host::default()
     }
 }
 
@@ -145,7 +146,7 @@ fn refused_values() {
         ("-v /a:/b --mount type=tmpfs,dst=/b alpine", "Duplicate mount point: /b"),
         (
             "--mount foo alpine",
-            "invalid argument \"foo\" for \"--mount\" flag: unexpected key 'foo' in 'foo'",
+            "invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair",
         ),
         ("-v /a:b alpine", "mount path must be absolute"),
         ("-m 1m alpine", "Minimum memory limit allowed is 6MB"),
