@@ -75,6 +75,7 @@ pub(super) fn adapt(spec: &mut Value, host: &Host) {
     if host.rootless {
         inherit_instead(spec);
         bind_instead(spec);
+        leave_owners(spec);
     }
 }
 
@@ -101,6 +102,20 @@ fn inherit_instead(spec: &mut Value) {
         });
         same != Some(true)
     });
+}
+
+/// containerd wants the owners mapped of the files that it makes for a pod (hosts, hostname, resolv.conf). Everybody may
+/// read them, and the kernel maps owners only on file systems that our user namespace mounted.
+fn leave_owners(spec: &mut Value) {
+    for mount in spec.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
+        let made = |source: &str| source.contains("/io.containerd.grpc.v1.cri/sandboxes/");
+        if mount["source"].as_str().is_some_and(made)
+            && let Some(mount) = mount.as_object_mut()
+        {
+            mount.remove("uidMappings");
+            mount.remove("gidMappings");
+        }
+    }
 }
 
 fn bind_instead(spec: &mut Value) {
@@ -173,11 +188,14 @@ mod tests {
     fn what_belongs_to_the_hosts_namespaces_is_bound() {
         let mut spec = json!({"process": {"oomScoreAdj": -998}, "linux": {"namespaces": [{"type": "pid"}]}, "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "ro"]}]});
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "ro"]},
+            {"destination": "/etc/hosts", "source": "/x/io.containerd.grpc.v1.cri/sandboxes/1/hosts", "uidMappings": []},
+            {"destination": "/data", "source": "/home/data", "uidMappings": []}]});
         adapt(&mut spec, &Host { rootless: true, ..Host::default() });
         assert_eq!(spec["mounts"][0]["type"], "proc");
         assert_eq!(spec["mounts"][1]["type"], "bind");
         assert_eq!(spec["mounts"][1]["options"], json!(["rbind", "nosuid", "noexec", "nodev", "ro"]));
         assert_eq!(spec["process"]["oomScoreAdj"], 0);
+        assert!(spec["mounts"][2].get("uidMappings").is_none() && spec["mounts"][3].get("uidMappings").is_some());
     }
 }

@@ -5,7 +5,7 @@ use super::publisher::{Publisher, timestamp};
 use super::reaper::Reaper;
 use super::runc::{self, Runc};
 use super::service::Service;
-use super::{Shared, attach, log};
+use super::{Shared, attach, log, userns};
 use crate::config::env;
 use crate::model::attach::socket_name;
 use crate::sys::mount;
@@ -118,6 +118,12 @@ fn runc_root(dir: &Path, namespace: &str) -> PathBuf {
     dir.join("runc").join(namespace)
 }
 
+/// Where a pod's shim serves containerd.
+fn task_socket(dir: &Path, namespace: &str, group: &str) -> PathBuf {
+    let name = format!("{:x}", Sha256::digest(format!("{namespace}/{group}")));
+    dir.join(format!("{}.ttrpc", &name[..24]))
+}
+
 fn start(flags: &Flags) -> io::Result<()> {
     let mut input = Vec::new();
     io::stdin().lock().take(10 << 20).read_to_end(&mut input)?;
@@ -129,8 +135,7 @@ fn start(flags: &Flags) -> io::Result<()> {
     };
     let group = sandbox_of(Path::new("config.json")).unwrap_or_else(|| flags.id.clone());
     let dir = directory()?;
-    let name = format!("{:x}", Sha256::digest(format!("{}/{group}", flags.namespace)));
-    let path = dir.join(format!("{}.ttrpc", &name[..24]));
+    let path = task_socket(&dir, &flags.namespace, &group);
     if UnixStream::connect(&path).is_err() {
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
@@ -238,8 +243,11 @@ fn delete(flags: &Flags) -> io::Result<()> {
     let _ = std::fs::remove_dir_all(root.join(&flags.id));
     let bundle =
         if flags.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&flags.bundle) };
-    if let Err(error) = mount::unmount(&bundle.join("rootfs")) {
+    if let Err(error) = userns::clean(&flags.id).and_then(|()| mount::unmount(&bundle.join("rootfs"))) {
         log(&format!("cannot unmount the root of {}: {error}", flags.id));
+    }
+    if let Err(error) = delete_pod(&dir, flags, &bundle.join("config.json")) {
+        log(&format!("cannot tidy up behind the pod of {}: {error}", flags.id));
     }
     let answer = DeleteResponse {
         exit_status: 137,
@@ -247,6 +255,26 @@ fn delete(flags: &Flags) -> io::Result<()> {
         ..Default::default()
     };
     io::stdout().write_all(&answer.write_to_bytes().map_err(io::Error::other)?)
+}
+
+/// What a dead shim leaves besides its containers: its sockets, and its pod's shared memory, which containerd unmounts only
+/// in a pod that it stops itself.
+fn delete_pod(dir: &Path, flags: &Flags, config: &Path) -> io::Result<()> {
+    let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
+    let group = spec["annotations"][SANDBOX].as_str().unwrap_or(&flags.id);
+    let task = task_socket(dir, &flags.namespace, group);
+    // The IDs of pods do not come again: who listens is alive.
+    if UnixStream::connect(&task).is_err() {
+        for socket in [task, dir.join(socket_name(group))] {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+    let mounts = spec["mounts"].as_array().into_iter().flatten();
+    let mut memory = mounts.filter(|m| m["destination"] == "/dev/shm").filter_map(|m| m["source"].as_str());
+    match memory.next().filter(|source| group == flags.id && source.contains(group)) {
+        Some(source) => mount::unmount(Path::new(source)),
+        None => Ok(()),
+    }
 }
 
 /// What runc can do is what we can do.

@@ -9,6 +9,7 @@ use super::journal;
 use super::reaper::Exit;
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
+use super::userns;
 use super::{Shared, log};
 use crate::sys::mount::{self, Layer};
 use nix::sys::signal::{Signal, kill};
@@ -185,11 +186,12 @@ impl Container {
             .map_err(file("read", &config))?;
         let amendment = amend::amend(&mut spec, &shared.runc.init())?;
         adapt::adapt(&mut spec, &adapt::probe());
+        let own_users = userns::lead_to_root(&mut spec, id);
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
         let root = bundle.join("rootfs");
         if !layers.is_empty() {
             std::fs::create_dir_all(&root).map_err(file("make", &root))?;
-            mount::mount_all(layers, &root).map_err(file("mount", &root))?;
+            mount_root(layers, &root, id, own_users).await?;
         }
         let hub = shared.hub(id, "");
         let init = Arc::new(Process::new(String::new(), paths, hub, None));
@@ -358,13 +360,29 @@ impl Container {
         }
         let _ = std::fs::remove_dir_all(shared.runc.root.join(&self.id));
         if self.has_rootfs {
-            let root = self.bundle.join("rootfs");
-            let done = tokio::task::spawn_blocking(move || mount::unmount(&root)).await;
+            let (root, id) = (self.bundle.join("rootfs"), self.id.clone());
+            let unmount = move || userns::clean(&id).and_then(|()| mount::unmount(&root));
+            let done = tokio::task::spawn_blocking(unmount).await;
             if let Ok(Err(error)) = done {
                 log(&format!("cannot unmount the root of {}: {error}", self.id));
             }
         }
     }
+}
+
+/// Mounts the root filesystem, with what a user namespace of its own (`own`) wants of it.
+async fn mount_root(layers: &[Layer], root: &Path, id: &str, own: bool) -> Result<(), ContainerError> {
+    mount::mount_all(layers, root).map_err(file("mount", root))?;
+    if !own {
+        return Ok(());
+    }
+    let (all, there, name) = (layers.to_vec(), root.to_owned(), id.to_owned());
+    let prepared = tokio::task::spawn_blocking(move || userns::prepare(&all, &there, &name)).await;
+    prepared.map_err(io::Error::other).flatten().map_err(|error| {
+        let _ = userns::clean(id);
+        let _ = mount::unmount(root);
+        file("prepare for a user namespace", root)(error)
+    })
 }
 
 fn pipes(paths: &Paths) -> io::Result<(Ends, Stdio3)> {

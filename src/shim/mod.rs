@@ -30,6 +30,7 @@ mod reaper;
 mod runc;
 mod service;
 mod stdio;
+mod userns;
 
 pub use bootstrap::{NAMES, is_named, run};
 

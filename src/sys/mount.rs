@@ -1,5 +1,6 @@
 //! mount(2) as containerd lists mounts: a type, a source, and options as in mount(8).
 
+use super::owners::IdMap;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::io;
@@ -7,6 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// mount(2) takes one page of data.
 const PAGE: usize = 4095;
+
+/// containerd's options of a mount whose owners are to be mapped.
+const USERS: &str = "uidmap=";
+const GROUPS: &str = "gidmap=";
 
 /// One mount, as in containerd's API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,12 @@ impl Layer {
         let mut options = vec!["rbind".to_owned()];
         options.extend(read_only.then(|| "ro".to_owned()));
         Self { kind: "bind".to_owned(), source: source.display().to_string(), options }
+    }
+
+    /// Where its owners, users and groups, are to be; mounting alone does not bring them there.
+    pub fn maps(&self) -> Option<(IdMap, IdMap)> {
+        let map = |key: &str| self.options.iter().find_map(|o| IdMap::parse(o.strip_prefix(key)?));
+        Some((map(USERS)?, map(GROUPS)?))
     }
 
     /// The same files, without a way to change them, beside whoever has them mounted already: an overlay's upper folder
@@ -115,6 +126,8 @@ fn flags(options: &[String]) -> (MsFlags, Vec<String>) {
             "noatime" => flags |= MsFlags::MS_NOATIME,
             "relatime" => flags |= MsFlags::MS_RELATIME,
             "rw" | "defaults" => {}
+            // Not the kernel's words: see `Layer::maps`.
+            _ if option.starts_with(USERS) || option.starts_with(GROUPS) => {}
             _ => data.push(option.clone()),
         }
     }
@@ -203,7 +216,7 @@ mod tests {
 
     #[test]
     fn options_are_told_apart() {
-        let options = ["ro", "rbind", "index=off"].map(str::to_owned);
+        let options = ["ro", "rbind", "index=off", "uidmap=0:1:2", "gidmap=0:1:2"].map(str::to_owned);
         let (flags, data) = flags(&options);
         assert!(flags.contains(MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC));
         assert_eq!(data, ["index=off"]);
