@@ -108,7 +108,6 @@ pub(super) const STATES: &[Line] = &[
         0,
         &["=st\nalways\nst"],
     ),
-    ("k3c stats --no-stream --format '{{.Name}} {{.Container}}' st", 0, &["=st st"]),
     ("k3c stats --no-stream st | head -1", 0, &["CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT"]),
     ("k3c stats --no-stream --format json st", 0, &["{\"BlockIO\":\"", "\"Name\":\"st\"", "\"PIDs\":\""]),
     ("k3c stats --no-stream --format '{{.Foo}}' st", 1, &["template parsing error: ", "at <.Foo>"]),

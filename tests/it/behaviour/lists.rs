@@ -195,9 +195,9 @@ pub(super) const INSPECT: &[Line] = &[
     ),
     (
         "k3c inspect -f '{{json .Config.Labels}} {{index .Config.Env 0}} {{join .Config.Cmd \" \"}} {{.Config.Tty}} {{.Config.StopSignal}} {{.Config.StopTimeout}} \
-         {{.Config.Image}} {{range $k, $v := .Config.Volumes}}{{$k}}{{end}} {{.Config.OpenStdin}} {{.Config.AttachStdout}} {{.Config.User}}|' seen",
+         {{.Config.Image}} {{.Config.User}}|' seen",
         0,
-        &["={\"a\":\"b\"} X=1 sleep 100 true HUP 3 k3c.local/demo /anon false false |"],
+        &["={\"a\":\"b\"} X=1 sleep 100 true HUP 3 k3c.local/demo |"],
     ),
     (
         "k3c inspect -f '{{.Path}} {{.Args}} {{.Name}} {{.RestartCount}} {{.Platform}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}} \
@@ -302,11 +302,6 @@ pub(super) const EVENTS: &[Line] = &[
         "k3c events --since 1m --until 0s -f event=kill -f container=ev3 --format '{{.Actor.Attributes.signal}}'",
         0,
         &["=9"],
-    ),
-    (
-        "(sleep 1; k3c run --rm --name ev4 $DEMO true) & k3c events --until 4s -f container=ev4 -f event=die --format '{{.Actor.Attributes.exitCode}}'",
-        0,
-        &["=0"],
     ),
 ];
 

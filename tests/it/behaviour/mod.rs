@@ -10,7 +10,7 @@ mod things;
 mod words;
 
 use crate::containers::{DEMO, within};
-use crate::env::installed;
+use crate::env::{TestEnv, installed};
 use crate::host::Need;
 use crate::{Case, DAEMON, shared};
 use anyhow::{Context, Result, ensure};
@@ -18,49 +18,39 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// Tables by name: `TABLES` for `compare`, which runs them against Docker, too, and a test for each.
-macro_rules! tables {
-    ($($name:literal => $lines:expr,)*) => {
-        pub(crate) const TABLES: &[(&str, &[Line])] = &[$(($name, $lines)),*];
-
-        fn tests_of_tables() -> Vec<Case> {
-            vec![$(Case::new(concat!("behaviour::", $name), NEEDS, || table($lines))),*]
-        }
-    };
-}
-
-tables! {
-    "usage" => words::USAGE,
-    "names" => words::NAMES,
-    "many" => words::MANY,
-    "settings" => words::SETTINGS,
-    "ps" => lists::PS,
-    "formats" => lists::FORMATS,
-    "inspect" => lists::INSPECT,
-    "events" => lists::EVENTS,
-    "system" => lists::SYSTEM,
-    "run" => running::RUN,
-    "exit_codes" => running::EXIT_CODES,
-    "places" => running::PLACES,
-    "environment" => running::ENVIRONMENT,
-    "terminals" => running::TERMINALS,
-    "exec" => running::EXEC,
-    "signals" => ending::SIGNALS,
-    "states" => ending::STATES,
-    "restarts" => ending::RESTARTS,
-    "removal" => ending::REMOVAL,
-    "logs" => ending::LOGS,
-    "flags_of_run" => flags::FLAGS_OF_RUN,
-    "namespaces_of_others" => flags::NAMESPACES_OF_OTHERS,
-    "mounts" => flags::MOUNTS,
-    "refused_flags" => flags::REFUSED_FLAGS,
-    "create_and_start" => things::CREATE_AND_START,
-    "files_in_and_out" => files::FILES_IN_AND_OUT,
-    "nothing_escapes" => files::NOTHING_ESCAPES,
-    "images_of_containers" => files::IMAGES_OF_CONTAINERS,
-    "volumes" => things::VOLUMES,
-    "pruning" => things::PRUNING,
-}
+/// All tables, by name; `compare` runs them against Docker, too.
+pub(crate) const TABLES: &[(&str, &[Line])] = &[
+    ("usage", words::USAGE),
+    ("names", words::NAMES),
+    ("many", words::MANY),
+    ("settings", words::SETTINGS),
+    ("ps", lists::PS),
+    ("formats", lists::FORMATS),
+    ("inspect", lists::INSPECT),
+    ("events", lists::EVENTS),
+    ("system", lists::SYSTEM),
+    ("run", running::RUN),
+    ("exit_codes", running::EXIT_CODES),
+    ("places", running::PLACES),
+    ("environment", running::ENVIRONMENT),
+    ("terminals", running::TERMINALS),
+    ("exec", running::EXEC),
+    ("signals", ending::SIGNALS),
+    ("states", ending::STATES),
+    ("restarts", ending::RESTARTS),
+    ("removal", ending::REMOVAL),
+    ("logs", ending::LOGS),
+    ("flags_of_run", flags::FLAGS_OF_RUN),
+    ("namespaces_of_others", flags::NAMESPACES_OF_OTHERS),
+    ("mounts", flags::MOUNTS),
+    ("refused_flags", flags::REFUSED_FLAGS),
+    ("create_and_start", things::CREATE_AND_START),
+    ("files_in_and_out", files::FILES_IN_AND_OUT),
+    ("nothing_escapes", files::NOTHING_ESCAPES),
+    ("images_of_containers", files::IMAGES_OF_CONTAINERS),
+    ("volumes", things::VOLUMES),
+    ("pruning", things::PRUNING),
+];
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -72,23 +62,39 @@ const NEEDS: &[Need] = &[
 ];
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut all = tests_of_tables();
-    all.extend([
+    vec![
+        Case::new("behaviour::tables", NEEDS, tables),
         Case::new("behaviour::figures", DAEMON, figures),
         Case::new("behaviour::health", DAEMON, health),
         Case::new("behaviour::rotated_logs", DAEMON, rotated_logs),
-    ]);
-    all
+    ]
 }
 
 /// A line for the shell, its exit code, and what its output (standard output, then standard error) has. `!` before a
 /// part: has not; `=`: is, but for blank ends. Pipes and files make a standard input, `script` makes a terminal.
 pub(crate) type Line = (&'static str, i32, &'static [&'static str]);
 
+/// One after the other, on an instance where nobody else is: they list and prune all that is there.
+fn tables() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    let mut failed = String::new();
+    for (name, lines) in TABLES {
+        if let Err(error) = table_in(&env, lines) {
+            write!(failed, "\n{name}: {error}")?;
+        }
+    }
+    ensure!(failed.is_empty(), "{failed}");
+    env.stop()
+}
+
 fn table(lines: &[Line]) -> Result<()> {
+    table_in(&*shared::env()?, lines)
+}
+
+fn table_in(env: &TestEnv, lines: &[Line]) -> Result<()> {
     let mut failed = String::new();
     for (line, code, parts) in lines {
-        let (got, text) = shell(line)?;
+        let (got, text) = shell_in(env, line)?;
         if got != *code || lacks(&text, parts).is_some() {
             write!(failed, "\n$ {line}\n{text}\nexit {got}, expected {code} and {parts:?}\n")?;
         }
@@ -107,12 +113,15 @@ pub(crate) fn lacks(text: &str, parts: &[&'static str]) -> Option<&'static str> 
 }
 
 /// Runs a line as the user: `k3c` is the binary, also for programs that start it, `$DEMO` the image.
-fn shell(line: &str) -> Result<(i32, String)> {
-    let env = shared::env()?;
+fn shell_in(env: &TestEnv, line: &str) -> Result<(i32, String)> {
     let folder = installed().parent().context("a folder")?.display().to_string();
     let script = format!("PATH={folder}:$PATH; DEMO={DEMO}; export PATH DEMO; {line}");
     let ran = env.program(Path::new("/bin/sh"), &["-c", &script])?;
     Ok((ran.code, format!("{}{}", ran.stdout, ran.stderr)))
+}
+
+fn shell(line: &str) -> Result<(i32, String)> {
+    shell_in(&*shared::env()?, line)
 }
 
 fn figures() -> Result<()> {
