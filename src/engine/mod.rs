@@ -20,7 +20,6 @@ mod error;
 mod events;
 mod images;
 mod info;
-mod leftovers;
 mod logs;
 mod prune;
 mod reconcile;
@@ -37,7 +36,6 @@ use crate::model::volume::Volume;
 use crate::store::{Change, Record, Store};
 use cri::Cri;
 use images::Facts;
-use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -128,8 +126,6 @@ struct Inner {
     facts: Mutex<HashMap<String, Arc<Facts>>>,
     sizes: Mutex<HashMap<String, i64>>,
     draining: AtomicBool,
-    /// When this engine began.
-    started: Timestamp,
     /// The runtime can make mounts read-only with all that is below them.
     recursive_read_only: AtomicBool,
     /// True once the records were compared with CRI.
@@ -157,12 +153,6 @@ impl Engine {
         let store = blocking(move || Store::open(&path)).await??;
         let records = store.records()?.into_iter().map(|r| (r.id.clone(), r)).collect();
         let volumes = store.volumes()?;
-        let book = Book { records, volumes };
-        let (book, config) = blocking(move || {
-            leftovers::tidy_files(&config, &book);
-            (book, config)
-        })
-        .await?;
         let instance = match store.text(INSTANCE)? {
             Some(instance) => instance,
             None => {
@@ -178,7 +168,7 @@ impl Engine {
             store,
             cri: Cri::new(channel.clone()),
             containerd: Containerd::new(channel),
-            book: RwLock::new(book),
+            book: RwLock::new(Book { records, volumes }),
             writing: AsyncMutex::new(()),
             changed: watch::channel(0).0,
             events: broadcast::channel(1024).0,
@@ -192,7 +182,6 @@ impl Engine {
             facts: Mutex::default(),
             sizes: Mutex::default(),
             draining: AtomicBool::new(false),
-            started: Timestamp::now(),
             recursive_read_only: AtomicBool::new(false),
             synced: watch::channel(false).0,
         });

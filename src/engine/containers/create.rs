@@ -5,7 +5,6 @@ use super::check::check_platform;
 use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
 use crate::engine::error::EngineError;
-use crate::engine::leftovers::NEW;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
@@ -99,7 +98,6 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
-            removing: None,
         };
         let made = self.make_attempt(&mut record, &image).await;
         let answer = match made {
@@ -119,11 +117,7 @@ impl Inner {
         for volume in volumes {
             change = change.put_volume(volume.clone()).event(events::volume(&volume.name, "create"));
         }
-        self.commit(change.event(events::container(record, "create", record.created, &[]))).await?;
-        for volume in volumes {
-            self.unmark_volume(&volume.name, NEW).await;
-        }
-        Ok(())
+        self.commit(change.event(events::container(record, "create", record.created, &[]))).await
     }
 
     pub(super) fn reserve(

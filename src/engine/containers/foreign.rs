@@ -106,7 +106,6 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
-            removing: None,
         })
     }
 
