@@ -112,7 +112,6 @@ mod tests {
     use super::*;
     use crate::cli::command;
     use crate::cli::ui::{Terminals, tests::Buffer};
-    use crate::model::container::LogPosition;
 
     #[test]
     fn flags() {
