@@ -133,6 +133,18 @@ impl Containerd {
         api::streaming_client::StreamingClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
+    /// Makes our namespace known. Until it is, containerd's collector takes the streams of an import for garbage: it asks
+    /// for those in use only in namespaces that its database has, and it first runs 100 ms after containerd's start.
+    pub(super) async fn make_namespace(&self) -> Result<(), Status> {
+        let namespace = api::Namespace { name: NAMESPACE.to_owned(), ..Default::default() };
+        let mut namespaces = api::namespaces_client::NamespacesClient::new(self.channel());
+        let message = api::CreateNamespaceRequest { namespace: Some(namespace) };
+        match namespaces.create(message).await {
+            Err(status) if status.code() != Code::AlreadyExists => Err(status),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn events(&self) -> api::events_client::EventsClient<Channel> {
         api::events_client::EventsClient::new(self.channel())
     }

@@ -39,7 +39,15 @@ pub(super) async fn run(engine: Weak<Inner>) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if let Err(error) = inner.compare_all(first).await {
+        let ready = async {
+            inner
+                .containerd
+                .make_namespace()
+                .await
+                .map_err(EngineError::call("cannot make the namespace"))?;
+            inner.compare_all(first).await
+        };
+        if let Err(error) = ready.await {
             tracing::warn!(%error, "cannot compare the records with what runs");
             drop(inner);
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -289,11 +289,23 @@ fn import_error(status: &tonic::Status) -> EngineError {
     }
 }
 
+/// How often an image of the bundle is tried: without pause there is no pod, and nobody can pull it.
+const TRIES: u32 = 5;
+
 /// Imports what the binary brings: the images that k3c itself needs, or the others.
 pub(in crate::engine) async fn import_all(inner: &Inner, pinned: bool) {
     for embedded in inner.config.embedded_images.iter().filter(|e| e.pinned == pinned) {
-        if let Err(error) = inner.import_embedded(&embedded.reference).await {
-            tracing::warn!(image = embedded.reference, %error, "cannot import an image of the bundle");
+        for attempt in 1..=TRIES {
+            match inner.import_embedded(&embedded.reference).await {
+                Ok(()) => break,
+                Err(error) => {
+                    let image = &embedded.reference;
+                    tracing::warn!(image, attempt, %error, "cannot import an image of the bundle");
+                }
+            }
+            if attempt < TRIES {
+                tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+            }
         }
     }
 }
