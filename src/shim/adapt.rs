@@ -196,6 +196,8 @@ mod tests {
         assert_eq!(spec["mounts"][1]["type"], "bind");
         assert_eq!(spec["mounts"][1]["options"], json!(["rbind", "nosuid", "noexec", "nodev", "ro"]));
         assert_eq!(spec["process"]["oomScoreAdj"], 0);
-        assert!(spec["mounts"][2].get("uidMappings").is_none() && spec["mounts"][3].get("uidMappings").is_some());
+        assert!(
+            spec["mounts"][2].get("uidMappings").is_none() && spec["mounts"][3].get("uidMappings").is_some()
+        );
     }
 }

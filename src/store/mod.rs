@@ -5,7 +5,7 @@
 
 mod record;
 
-pub use record::{Desired, Exit, HealthLog, Probe, Record, Resolved, Tombstone};
+pub use record::{Desired, Exit, HealthLog, Probe, Record, Removal, Resolved, Tombstone};
 
 use crate::model::event::Event;
 use crate::model::id::ContainerId;

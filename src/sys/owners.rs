@@ -77,7 +77,10 @@ mod tests {
     #[test]
     fn maps() {
         let map = IdMap::parse("0:1000:10,100:5000:1").unwrap();
-        assert_eq!([0, 9, 10, 100, 101].map(|id| map.outside(id)), [Some(1000), Some(1009), None, Some(5000), None]);
+        assert_eq!(
+            [0, 9, 10, 100, 101].map(|id| map.outside(id)),
+            [Some(1000), Some(1009), None, Some(5000), None]
+        );
         for bad in ["", "1:2", "1:2:3:4", "a:b:c"] {
             assert_eq!(IdMap::parse(bad), None, "{bad}");
         }
