@@ -49,6 +49,8 @@ impl Inner {
         force: bool,
         volumes: bool,
     ) -> Result<(), EngineError> {
+        // This is how people free space.
+        self.store.make_room();
         let mut record = {
             let _one = self.lock(id).await;
             let mut record = self.record(id)?;
