@@ -1,7 +1,8 @@
 //! The records: what people asked for, in one redb file. One transaction per change; values are JSON.
 //!
-//! A disk may be full. Some room is kept for that case, so that a removal and an exit can be written down still. And redb
-//! does not go on after a failed write, so the file is opened again: what was committed is there.
+//! A disk may be full. The file owns some room beyond its end, so that an exit or a removal can be written down still; a
+//! second file keeps room for what containerd writes when something is removed. And redb does not go on after a failed
+//! write, so the file is opened again: what was committed is there.
 //!
 //! Nothing in here decides anything. A file of a newer schema is refused; redb locks the file, so a second engine waits a
 //! little for a first one that is still dying.
@@ -31,7 +32,9 @@ const SCHEMA: u64 = 1;
 const EVENTS: u64 = 10_000;
 /// How long an exit code is kept for those who wait for a removed container.
 const TOMBSTONE: Duration = Duration::from_secs(600);
-/// How much room is kept, in bytes, and how much more there must be to keep it.
+/// What the file owns beyond its end, in bytes.
+const BEYOND: u64 = 1 << 20;
+/// How much room is kept besides, and how much more there must be to keep it.
 const RESERVE: u64 = 4 << 20;
 const PLENTY: u64 = 16 << 20;
 /// The file that keeps it, beside the records.
@@ -182,9 +185,9 @@ struct Open {
 impl Store {
     /// Opens or makes the file. Blocks up to a few seconds while another engine holds it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let reserve = path.with_file_name(RESERVE_FILE);
         let database = match open(path) {
-            Err(error) if error.is_full() && std::fs::remove_file(&reserve).is_ok() => open(path)?,
+            // Nothing works without.
+            Err(error) if error.is_full() && remove_reserve(path) => open(path)?,
             other => other?,
         };
         let store = Self(Arc::new(Open { path: path.to_owned(), database: RwLock::new(Some(database)) }));
@@ -195,12 +198,15 @@ impl Store {
 
     /// Gives the room away that is kept, when there is hardly any other.
     pub fn make_room(&self) {
-        if self.free() < RESERVE / 4 {
-            let _ = std::fs::remove_file(self.0.path.with_file_name(RESERVE_FILE));
+        if self.free() < RESERVE / 4 && remove_reserve(&self.0.path) {
+            tracing::warn!("the disk is full: the room that was kept is given away");
         }
     }
 
     fn keep_room(&self) {
+        if let Err(error) = disk::own_beyond(&self.0.path, BEYOND) {
+            tracing::debug!(%error, "the records own no room beyond their end");
+        }
         let reserve = self.0.path.with_file_name(RESERVE_FILE);
         if !reserve.exists()
             && self.free() > PLENTY
@@ -221,11 +227,7 @@ impl Store {
             database.as_ref().map(&work)
         };
         match attempt() {
-            Some(Err(error)) if error.is_below() => {
-                if error.is_full() {
-                    let _ = std::fs::remove_file(self.0.path.with_file_name(RESERVE_FILE));
-                }
-            }
+            Some(Err(error)) if error.is_below() => tracing::warn!(?error, "the records are opened again"),
             Some(answer) => return answer,
             None => {}
         }
@@ -304,6 +306,10 @@ impl Store {
             Ok(values)
         })
     }
+}
+
+fn remove_reserve(path: &Path) -> bool {
+    std::fs::remove_file(path.with_file_name(RESERVE_FILE)).is_ok()
 }
 
 fn open(path: &Path) -> Result<Database, StoreError> {
@@ -489,13 +495,10 @@ mod tests {
         });
         answer.unwrap();
         assert_eq!(store.text("k").unwrap().as_deref(), Some("w"));
-        // The room that was kept was given away, and is kept again.
-        store.apply(Change::new()).unwrap();
-        assert!(dir.path().join(RESERVE_FILE).exists());
         let answer = store.with(|_| -> Result<(), _> {
             Err(StoreError::from(redb::StorageError::Io(std::io::Error::from_raw_os_error(28))))
         });
         assert!(matches!(answer, Err(StoreError::Full)));
-        assert!(!dir.path().join(RESERVE_FILE).exists());
+        store.apply(Change::new()).unwrap();
     }
 }

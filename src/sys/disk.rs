@@ -2,6 +2,7 @@
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes that an ordinary user may still write there.
@@ -18,6 +19,16 @@ pub fn take(path: &Path, bytes: u64) -> io::Result<()> {
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Makes a file own `bytes` beyond its end, of which it shows nothing: it can grow by them on a full disk.
+pub fn own_beyond(path: &Path, bytes: u64) -> io::Result<()> {
+    let found = std::fs::metadata(path)?;
+    if found.blocks() * 512 >= found.len() + bytes / 2 {
+        return Ok(());
+    }
+    let file = std::fs::File::options().write(true).open(path)?;
+    Ok(fallocate(&file, FallocateFlags::KEEP_SIZE, 0, found.len() + bytes)?)
 }
 
 /// An error in Docker's words where they are known by heart.
@@ -38,6 +49,9 @@ mod tests {
         let path = dir.path().join("x");
         take(&path, 8192).unwrap();
         assert_eq!(path.metadata().unwrap().len(), 8192);
+        own_beyond(&path, 1 << 20).unwrap();
+        let found = path.metadata().unwrap();
+        assert!(found.len() == 8192 && found.blocks() * 512 >= 1 << 20, "{} blocks", found.blocks());
         let free = free(dir.path()).unwrap();
         assert!(free > 0);
         let other = dir.path().join("y");

@@ -9,9 +9,11 @@ mod binary;
 mod build;
 mod compare;
 mod containers;
+mod crashes;
 mod debian;
 mod env;
 mod faults;
+mod full;
 mod guest;
 mod host;
 mod preflight;
@@ -21,6 +23,7 @@ mod shared;
 mod storms;
 mod streams;
 mod user;
+mod vanishing;
 
 use anyhow::Result;
 use host::Need;
@@ -80,6 +83,9 @@ fn main() -> ExitCode {
         behaviour::cases(),
         storms::cases(),
         faults::cases(),
+        crashes::cases(),
+        full::cases(),
+        vanishing::cases(),
         guest::cases(),
     ]
     .into_iter()
@@ -143,6 +149,6 @@ fn tidy() -> Result<()> {
 }
 
 #[expect(clippy::print_stderr, reason = "the runner's own words")]
-fn report(text: &str) {
+pub(crate) fn report(text: &str) {
     eprintln!("{text}");
 }

@@ -59,6 +59,8 @@ impl Inner {
         let Some(id) = self.record_of(container).map(|r| r.id) else { return };
         let lock = self.lock(&id).await;
         let Ok(mut record) = self.record(&id) else { return };
+        // CRI writes it down, too, and what it could not write it takes up again only after a while.
+        self.store.make_room();
         if record.container != container || !matches!(record.status, Status::Running | Status::Paused) {
             return;
         }
