@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::server::{Buildkit, BuildkitLease};
 use crate::supervise::{Keeper, Service, Spec, State};
+use crate::sys::disk;
 use futures::future::BoxFuture;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// What buildkitd wants to begin with, in bytes.
+const ROOM: u64 = 1 << 20;
 /// Its key.
 pub(super) const NAME: &str = "buildkitd";
 
@@ -80,6 +83,14 @@ impl Buildkit for OnDemand {
             if service.is_none() {
                 if !start {
                     return Err("buildkitd does not run; a build starts it".into());
+                }
+                // It would end at once, and say why in its log only.
+                let data = &self.engine.config().data;
+                if disk::free(data).is_ok_and(|free| free < ROOM) {
+                    return Err(format!(
+                        "cannot start buildkitd: no space left on device for {}",
+                        data.display()
+                    ));
                 }
                 *service = Some(Service::start(self.spec.clone(), self.keeper.clone()));
             }

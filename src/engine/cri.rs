@@ -7,6 +7,7 @@ use cri::image_service_client::ImageServiceClient;
 use cri::runtime_service_client::RuntimeServiceClient;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// On a pod and a container: the record's ID.
@@ -43,17 +44,25 @@ impl Cri {
         config: &cri::PodSandboxConfig,
         runtime_handler: &str,
     ) -> Result<String, EngineError> {
-        let answer = patiently(|| {
-            let message = cri::RunPodSandboxRequest {
-                config: Some(config.clone()),
-                runtime_handler: runtime_handler.to_owned(),
-            };
-            let mut runtime = self.runtime();
-            async move { runtime.run_pod_sandbox(message).await }
-        })
-        .await
-        .map_err(EngineError::call("cannot make the pod"))?;
-        Ok(answer.into_inner().pod_sandbox_id)
+        let end = Instant::now() + REMOVAL_PATIENCE;
+        loop {
+            let answer = patiently(|| {
+                let message = cri::RunPodSandboxRequest {
+                    config: Some(config.clone()),
+                    runtime_handler: runtime_handler.to_owned(),
+                };
+                let mut runtime = self.runtime();
+                async move { runtime.run_pod_sandbox(message).await }
+            });
+            match answer.await {
+                Ok(answer) => return Ok(answer.into_inner().pod_sandbox_id),
+                Err(status) if Instant::now() < end && cut_off(&status).is_some() => {
+                    self.remove_pod(cut_off(&status).unwrap_or_default()).await.ok();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(status) => return Err(EngineError::call("cannot make the pod")(status)),
+            }
+        }
     }
 
     pub(super) async fn create_container(
@@ -62,27 +71,33 @@ impl Cri {
         config: &cri::ContainerConfig,
         sandbox_config: &cri::PodSandboxConfig,
     ) -> Result<String, EngineError> {
-        let answer = patiently(|| {
-            let message = cri::CreateContainerRequest {
-                pod_sandbox_id: pod.to_owned(),
-                config: Some(config.clone()),
-                sandbox_config: Some(sandbox_config.clone()),
-            };
-            let mut runtime = self.runtime();
-            async move { runtime.create_container(message).await }
-        })
-        .await
-        .map_err(|status| match status.message() {
-            text if text.contains("no users found") => {
-                let context = config.linux.as_ref().and_then(|l| l.security_context.as_ref());
-                let user = context.map_or("", |c| &c.run_as_username);
-                EngineError::invalid(format!(
-                    "unable to find user {user}: no matching entries in passwd file"
-                ))
+        let end = Instant::now() + REMOVAL_PATIENCE;
+        loop {
+            let answer = patiently(|| {
+                let message = cri::CreateContainerRequest {
+                    pod_sandbox_id: pod.to_owned(),
+                    config: Some(config.clone()),
+                    sandbox_config: Some(sandbox_config.clone()),
+                };
+                let mut runtime = self.runtime();
+                async move { runtime.create_container(message).await }
+            });
+            match answer.await {
+                Ok(answer) => return Ok(answer.into_inner().container_id),
+                Err(status) if Instant::now() < end && cut_off(&status).is_some() => {
+                    self.remove_container(cut_off(&status).unwrap_or_default()).await.ok();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(status) if status.message().contains("no users found") => {
+                    let context = config.linux.as_ref().and_then(|l| l.security_context.as_ref());
+                    let user = context.map_or("", |c| &c.run_as_username);
+                    return Err(EngineError::invalid(format!(
+                        "unable to find user {user}: no matching entries in passwd file"
+                    )));
+                }
+                Err(status) => return Err(EngineError::call("failed to create container")(status)),
             }
-            _ => EngineError::call("failed to create container")(status),
-        })?;
-        Ok(answer.into_inner().container_id)
+        }
     }
 
     pub(super) async fn start_container(&self, container: &str) -> Result<(), EngineError> {
@@ -241,9 +256,28 @@ impl Cri {
     }
 }
 
+/// Who has the name that we want. It has our ID in it, so it is what we asked for ourselves, by a call that was cut off
+/// when containerd died.
+fn cut_off(status: &Status) -> Option<&str> {
+    let (what, who) = status.message().split_once(" is reserved for \"")?;
+    what.contains("failed to reserve").then(|| who.split('"').next())?
+}
+
 fn unless_missing(answer: Result<(), EngineError>) -> Result<(), EngineError> {
     match answer {
         Err(error) if error.is_missing() => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_name() {
+        let text = "failed to reserve sandbox name \"c_default_9_0\": name \"c_default_9_0\" is reserved for \"a39\"";
+        assert_eq!(cut_off(&Status::unknown(text)), Some("a39"));
+        assert_eq!(cut_off(&Status::unknown("the seat is reserved for \"a39\"")), None);
     }
 }

@@ -5,6 +5,7 @@ use crate::model::reason::Reason;
 use crate::model::reference::InvalidReference;
 use crate::model::signal::InvalidSignal;
 use crate::store::StoreError;
+use crate::sys::disk;
 use std::path::PathBuf;
 use tonic::{Code, Status};
 
@@ -62,7 +63,7 @@ pub enum EngineError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// A file.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {}", path.display(), disk::words(source))]
     File {
         /// What we were doing.
         what: &'static str,

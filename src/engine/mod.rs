@@ -20,6 +20,7 @@ mod error;
 mod events;
 mod images;
 mod info;
+mod leftovers;
 mod logs;
 mod prune;
 mod reconcile;
@@ -36,6 +37,7 @@ use crate::model::volume::Volume;
 use crate::store::{Change, Record, Store};
 use cri::Cri;
 use images::Facts;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -126,6 +128,8 @@ struct Inner {
     facts: Mutex<HashMap<String, Arc<Facts>>>,
     sizes: Mutex<HashMap<String, i64>>,
     draining: AtomicBool,
+    /// When this engine began.
+    started: Timestamp,
     /// The runtime can make mounts read-only with all that is below them.
     recursive_read_only: AtomicBool,
     /// True once the records were compared with CRI.
@@ -153,6 +157,12 @@ impl Engine {
         let store = blocking(move || Store::open(&path)).await??;
         let records = store.records()?.into_iter().map(|r| (r.id.clone(), r)).collect();
         let volumes = store.volumes()?;
+        let book = Book { records, volumes };
+        let (book, config) = blocking(move || {
+            leftovers::tidy_files(&config, &book);
+            (book, config)
+        })
+        .await?;
         let instance = match store.text(INSTANCE)? {
             Some(instance) => instance,
             None => {
@@ -168,7 +178,7 @@ impl Engine {
             store,
             cri: Cri::new(channel.clone()),
             containerd: Containerd::new(channel),
-            book: RwLock::new(Book { records, volumes }),
+            book: RwLock::new(book),
             writing: AsyncMutex::new(()),
             changed: watch::channel(0).0,
             events: broadcast::channel(1024).0,
@@ -182,6 +192,7 @@ impl Engine {
             facts: Mutex::default(),
             sizes: Mutex::default(),
             draining: AtomicBool::new(false),
+            started: Timestamp::now(),
             recursive_read_only: AtomicBool::new(false),
             synced: watch::channel(false).0,
         });

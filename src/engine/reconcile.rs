@@ -27,6 +27,8 @@ use tonic::{Status as Answer, Streaming};
 
 /// An event of our own.
 const HELLO: &str = "/k3c/hello";
+/// CRI's reason of an attempt that could not be started.
+const START_ERROR: &str = "StartError";
 /// Exit code of an attempt that vanished.
 const LOST: i32 = 255;
 
@@ -148,8 +150,9 @@ impl Inner {
         let by_id: HashMap<&str, &cri::Container> = containers.iter().map(|c| (c.id.as_str(), c)).collect();
         for record in self.records() {
             if start && record.status == Status::Removing {
+                let volumes = record.removing.is_some_and(|r| r.volumes);
                 self.cri.remove_pod(&record.pod).await.ok();
-                if let Err(error) = self.finish_removal(&record, false).await {
+                if let Err(error) = self.finish_removal(&record, volumes).await {
                     tracing::warn!(%error, container = record.name, "cannot finish a removal");
                 }
                 continue;
@@ -162,6 +165,7 @@ impl Inner {
             self.recursive_read_only.store(recursive, Ordering::Relaxed);
         }
         self.sweep(&pods).await;
+        self.drop_dead_leases().await;
         Ok(())
     }
 
@@ -202,18 +206,17 @@ impl Inner {
                 self.on_exit(&record.container, LOST, Timestamp::now()).await;
             }
             // Started just before the engine died.
-            (Status::Created | Status::Exited | Status::Restarting, Some(S::ContainerRunning))
-                if !record.used =>
-            {
-                self.adopt(record).await;
-            }
+            (
+                Status::Created | Status::Exited | Status::Restarting,
+                Some(S::ContainerRunning | S::ContainerExited),
+            ) if !record.used => self.adopt(record).await,
             _ => {}
         }
     }
 
-    /// It runs, and the record does not know it yet.
-    async fn adopt(&self, record: &Record) {
-        let _one = self.lock(&record.id).await;
+    /// It runs, or did, and the record does not know it yet.
+    async fn adopt(self: &Arc<Self>, record: &Record) {
+        let lock = self.lock(&record.id).await;
         let Ok(mut record) = self.record(&record.id) else { return };
         if record.used || matches!(record.status, Status::Running | Status::Paused | Status::Removing) {
             return;
@@ -221,12 +224,25 @@ impl Inner {
         let Some(status) = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status) else {
             return;
         };
-        if status.state() != cri::ContainerState::ContainerRunning {
+        let over = match status.state() {
+            cri::ContainerState::ContainerRunning => false,
+            cri::ContainerState::ContainerExited => true,
+            _ => return,
+        };
+        record.used = true;
+        if over && status.reason == START_ERROR {
+            record.exit.code = status.exit_code;
+            record.exit.error = status.message;
+            let code = ("exitCode", status.exit_code.to_string());
+            let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
+            let event = super::events::container(&record, "die", time, &[code]);
+            if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+                tracing::warn!(%error, container = record.name, "cannot record a failed start");
+            }
             return;
         }
         record.status = Status::Running;
         record.desired = Desired::Running;
-        record.used = true;
         record.exit.started = nanoseconds(status.started_at);
         record.exit.finished = None;
         record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
@@ -234,6 +250,12 @@ impl Inner {
         let event = super::events::container(&record, "start", time, &[]);
         if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
             tracing::warn!(%error, container = record.name, "cannot record a start");
+            return;
+        }
+        drop(lock);
+        if over {
+            let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
+            self.on_exit(&record.container, status.exit_code, time).await;
         }
     }
 
@@ -259,6 +281,15 @@ impl Inner {
     /// What should run by its policy comes back; what waited for a restart gets it.
     fn bring_back(self: &Arc<Self>) {
         for record in self.records() {
+            if let Some(removal) = record.removing {
+                let inner = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = inner.remove_one(&record.id, true, removal.volumes).await {
+                        tracing::warn!(%error, container = record.name, "cannot finish a removal");
+                    }
+                });
+                continue;
+            }
             let wanted = match record.status {
                 Status::Restarting => true,
                 Status::Exited => match record.spec.restart {

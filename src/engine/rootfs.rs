@@ -1,6 +1,6 @@
 //! An image's files, seen from the engine: a read-only snapshot, mounted for as long as something is read from it.
 
-use super::containerd::request;
+use super::containerd::{patiently, request};
 use super::error::EngineError;
 use super::images::Facts;
 use super::{Inner, blocking};
@@ -62,22 +62,26 @@ impl Inner {
         image: &Facts,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let key = format!("k3c-view-{}", uuid::Uuid::new_v4());
         let snapshotter = self.config.snapshotter.clone();
-        let message = ViewSnapshotRequest {
-            snapshotter: snapshotter.clone(),
-            key: key.clone(),
-            parent: image.top().to_owned(),
-            labels: Default::default(),
-        };
-        let mut snapshots = self.containerd.snapshots();
-        let answer = snapshots
-            .view(request(message))
-            .await
-            .map_err(EngineError::call("cannot look into the image"))?;
+        let mut key = String::new();
+        let answer = patiently(|| {
+            // A call that was cut off may have made its own.
+            key = format!("k3c-view-{}", uuid::Uuid::new_v4());
+            let message = ViewSnapshotRequest {
+                snapshotter: snapshotter.clone(),
+                key: key.clone(),
+                parent: image.top().to_owned(),
+                labels: Default::default(),
+            };
+            let mut snapshots = self.containerd.snapshots();
+            async move { snapshots.view(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot look into the image"))?;
         let mounts = answer.into_inner().mounts;
         let base = self.config.run.clone();
         let result = blocking(move || work(Mounted::new(&base, &layers(mounts))?.path())).await;
+        let mut snapshots = self.containerd.snapshots();
         snapshots.remove(request(RemoveSnapshotRequest { snapshotter, key })).await.ok();
         result?.map_err(|e| EngineError::Broken(format!("cannot look into the image: {e}")))
     }

@@ -2,6 +2,7 @@
 
 use super::error::EngineError;
 use super::images::Facts;
+use super::leftovers::{GONE, NEW};
 use super::{Engine, Inner, blocking, events};
 use crate::model::container::{Mount, MountKind};
 use crate::model::id::ContainerId;
@@ -30,6 +31,7 @@ impl Engine {
                 inner.make_volume_dir(&volume.name).await?;
                 let event = events::volume(&volume.name, "create");
                 inner.commit(Change::new().put_volume(volume.clone()).event(event)).await?;
+                inner.unmark_volume(&volume.name, NEW).await;
                 volume
             }
         };
@@ -81,6 +83,7 @@ impl Engine {
                 format!("remove {name}: volume is in use - [{}]", users.join(", ")),
             ));
         }
+        inner.mark_volume(name, GONE).await.ok();
         inner.commit(Change::new().remove_volume(name).event(events::volume(name, "destroy"))).await?;
         inner.delete_volume_dir(name).await;
         Ok(())
@@ -132,9 +135,25 @@ impl Inner {
         self.config.data.join("volumes").join(name).join("_data")
     }
 
+    /// Until it is recorded, its mark says that it is being made.
     async fn make_volume_dir(&self, name: &str) -> Result<(), EngineError> {
         let dir = self.volume_dir(name);
+        if let Some(folder) = dir.parent().filter(|folder| !folder.exists()) {
+            tokio::fs::create_dir_all(folder).await.map_err(EngineError::file("cannot make", folder))?;
+            self.mark_volume(name, NEW).await?;
+        }
         tokio::fs::create_dir_all(&dir).await.map_err(EngineError::file("cannot make", &dir))
+    }
+
+    /// Says in a volume's folder what is under way (`leftovers`).
+    pub(super) async fn mark_volume(&self, name: &str, mark: &str) -> Result<(), EngineError> {
+        let path = self.config.data.join("volumes").join(name).join(mark);
+        tokio::fs::write(&path, "").await.map_err(EngineError::file("cannot make", &path))
+    }
+
+    /// It is done.
+    pub(super) async fn unmark_volume(&self, name: &str, mark: &str) {
+        tokio::fs::remove_file(self.config.data.join("volumes").join(name).join(mark)).await.ok();
     }
 
     /// Takes a volume's directory away; what cannot be removed is named in the log.
@@ -172,7 +191,7 @@ impl Inner {
             }
             let filled = match no_copy {
                 true => Ok(()),
-                false => self.fill(name, &mount.target, image).await,
+                false => self.fill(name, &mount.target, image, known).await,
             };
             let ready = match filled {
                 Ok(()) => self.check_subpath(name, &mount.subpath).await,
@@ -212,14 +231,20 @@ impl Inner {
     }
 
     /// Copies what the image has at the target into a volume that is still empty.
-    async fn fill(&self, name: &str, target: &str, image: &Facts) -> Result<(), EngineError> {
+    async fn fill(&self, name: &str, target: &str, image: &Facts, known: bool) -> Result<(), EngineError> {
         let dir = self.volume_dir(name);
         let empty = {
             let dir = dir.clone();
             blocking(move || std::fs::read_dir(&dir).map(|mut d| d.next().is_none())).await?
         };
         if empty.map_err(EngineError::file("cannot read", &dir))? {
+            if known {
+                self.mark_volume(name, NEW).await?;
+            }
             self.copy_from_image(image, Path::new(target), &dir).await?;
+            if known {
+                self.unmark_volume(name, NEW).await;
+            }
         }
         Ok(())
     }

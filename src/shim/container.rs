@@ -30,7 +30,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Why a container could not be made or changed. containerd gets the text.
 #[derive(Debug, Error)]
 pub(super) enum ContainerError {
-    #[error(transparent)]
+    #[error("{0}{why}", why = why(.0))]
     Runc(#[from] RuncError),
     #[error("cannot {what} {path}: {source}")]
     File { what: &'static str, path: PathBuf, source: io::Error },
@@ -42,6 +42,16 @@ pub(super) enum ContainerError {
     Freeze(#[source] io::Error),
     #[error("cannot read the annotation {annotation}: {source}", annotation = crate::model::amendment::ANNOTATION)]
     Amendment { source: serde_json::Error },
+}
+
+/// What runc's own words leave open.
+fn why(error: &RuncError) -> &'static str {
+    match error.to_string().contains("MOUNT_ATTR_IDMAP") {
+        true => {
+            ": the kernel maps owners only on file systems that were mounted in the daemon's own user namespace"
+        }
+        false => "",
+    }
 }
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {

@@ -318,8 +318,13 @@ impl Task for Service {
 
     async fn pids(&self, _: &TtrpcContext, req: shim::PidsRequest) -> Result<shim::PidsResponse> {
         let container = self.container(&req.id)?;
-        let processes = container
-            .pids()
+        let mut pids = container.pids();
+        // A containerd that comes back takes a shim without processes for one that never had a task, and cleans it away,
+        // exit code and all: until it is deleted, a task has its first process.
+        if pids.is_empty() {
+            pids.push(container.init.pid());
+        }
+        let processes = pids
             .into_iter()
             .map(|pid| shim::ProcessInfo { pid: unsigned(pid), ..Default::default() })
             .collect();

@@ -1,15 +1,20 @@
 //! The records: what people asked for, in one redb file. One transaction per change; values are JSON.
 //!
+//! A disk may be full. The file owns some room beyond its end, so that an exit or a removal can be written down still; a
+//! second file keeps room for what containerd writes when something is removed. And redb does not go on after a failed
+//! write, so the file is opened again: what was committed is there.
+//!
 //! Nothing in here decides anything. A file of a newer schema is refused; redb locks the file, so a second engine waits a
 //! little for a first one that is still dying.
 
 mod record;
 
-pub use record::{Desired, Exit, HealthLog, Probe, Record, Resolved, Tombstone};
+pub use record::{Desired, Exit, HealthLog, Probe, Record, Removal, Resolved, Tombstone};
 
 use crate::model::event::Event;
 use crate::model::id::ContainerId;
 use crate::model::volume::Volume;
+use crate::sys::disk;
 use jiff::Timestamp;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -18,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Raised when an older engine could no longer read what we write.
@@ -27,6 +32,13 @@ const SCHEMA: u64 = 1;
 const EVENTS: u64 = 10_000;
 /// How long an exit code is kept for those who wait for a removed container.
 const TOMBSTONE: Duration = Duration::from_secs(600);
+/// What the file owns beyond its end, in bytes.
+const BEYOND: u64 = 1 << 20;
+/// How much room is kept besides, and how much more there must be to keep it.
+const RESERVE: u64 = 4 << 20;
+const PLENTY: u64 = 16 << 20;
+/// The file that keeps it, beside the records.
+const RESERVE_FILE: &str = "reserve";
 /// How long we wait for another engine to let go of the file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,12 +75,29 @@ pub enum StoreError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// No room.
+    #[error("cannot write the records: no space left on device")]
+    Full,
     /// While reading or writing.
     #[error("cannot use the records")]
     Database(#[source] Box<redb::Error>),
     /// A value that we cannot read.
     #[error("a record cannot be read: {0}")]
     Value(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// The file itself, which redb does not use any more after that.
+    fn is_below(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo))
+    }
+
+    fn is_full(&self) -> bool {
+        let (Self::Database(error) | Self::Open { source: error, .. }) = self else {
+            return matches!(self, Self::Full);
+        };
+        matches!(&**error, redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull)
+    }
 }
 
 macro_rules! from_redb {
@@ -144,93 +173,80 @@ impl Change {
 
 /// The open file. Cheap to clone; closed with the last clone.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<Database>);
+pub struct Store(Arc<Open>);
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    /// `None`: it could not be opened again.
+    database: RwLock<Option<Database>>,
+}
 
 impl Store {
     /// Opens or makes the file. Blocks up to a few seconds while another engine holds it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let patience = Instant::now() + LOCK_PATIENCE;
-        let database = loop {
-            match Database::create(path) {
-                Ok(database) => break database,
-                Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < patience => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path.to_owned())),
-                Err(error) => {
-                    return Err(StoreError::Open { path: path.to_owned(), source: Box::new(error.into()) });
-                }
-            }
+        let database = match open(path) {
+            // Nothing works without.
+            Err(error) if error.is_full() && remove_reserve(path) => open(path)?,
+            other => other?,
         };
-        let store = Self(Arc::new(database));
-        store.prepare(path)?;
+        let store = Self(Arc::new(Open { path: path.to_owned(), database: RwLock::new(Some(database)) }));
+        store.with(|database| prepare(database, path))?;
+        store.keep_room();
         Ok(store)
     }
 
-    fn prepare(&self, path: &Path) -> Result<(), StoreError> {
-        let transaction = self.0.begin_write()?;
-        {
-            let mut meta = transaction.open_table(META)?;
-            let found = meta.get("schema")?.map(|v| v.value());
-            match found {
-                Some(found) if found > SCHEMA => {
-                    return Err(StoreError::Newer { path: path.to_owned(), found });
-                }
-                Some(SCHEMA) => {}
-                _ => {
-                    meta.insert("schema", SCHEMA)?;
-                }
-            }
-            transaction.open_table(TEXTS)?;
-            transaction.open_table(RECORDS)?;
-            transaction.open_table(VOLUMES)?;
-            transaction.open_table(TOMBSTONES)?;
-            transaction.open_table(EVENT_RING)?;
+    /// Gives the room away that is kept, when there is hardly any other.
+    pub fn make_room(&self) {
+        if self.free() < RESERVE / 4 && remove_reserve(&self.0.path) {
+            tracing::warn!("the disk is full: the room that was kept is given away");
         }
-        transaction.commit()?;
-        Ok(())
     }
 
+    fn keep_room(&self) {
+        if let Err(error) = disk::own_beyond(&self.0.path, BEYOND) {
+            tracing::debug!(%error, "the records own no room beyond their end");
+        }
+        let reserve = self.0.path.with_file_name(RESERVE_FILE);
+        if !reserve.exists()
+            && self.free() > PLENTY
+            && let Err(error) = disk::take(&reserve, RESERVE)
+        {
+            tracing::debug!(%error, "no room is kept for a full disk");
+        }
+    }
+
+    fn free(&self) -> u64 {
+        disk::free(self.0.path.parent().unwrap_or(&self.0.path)).unwrap_or(u64::MAX)
+    }
+
+    /// Does something with the open file; once more with it opened again, if it failed below redb.
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let attempt = || {
+            let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner);
+            database.as_ref().map(&work)
+        };
+        match attempt() {
+            Some(Err(error)) if error.is_below() => tracing::warn!(?error, "the records are opened again"),
+            Some(answer) => return answer,
+            None => {}
+        }
+        {
+            let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
+            // The one that is open holds the file.
+            *database = None;
+            *database = Some(open(&self.0.path)?);
+        }
+        match attempt() {
+            Some(Err(error)) if error.is_full() => Err(StoreError::Full),
+            Some(answer) => answer,
+            None => Err(StoreError::InUse(self.0.path.clone())),
+        }
+    }
     /// Applies a change as a whole; returns its events with their sequence numbers.
     pub fn apply(&self, change: Change) -> Result<Vec<Event>, StoreError> {
-        let transaction = self.0.begin_write()?;
-        let mut events = Vec::new();
-        {
-            let mut records = transaction.open_table(RECORDS)?;
-            for record in &change.records {
-                records.insert(record.id.as_str(), serde_json::to_vec(record)?.as_slice())?;
-            }
-            if !change.removed.is_empty() {
-                let mut tombstones = transaction.open_table(TOMBSTONES)?;
-                for tombstone in &change.removed {
-                    records.remove(tombstone.id.as_str())?;
-                    tombstones.insert(tombstone.id.as_str(), serde_json::to_vec(tombstone)?.as_slice())?;
-                }
-                drop_old(&mut tombstones)?;
-            }
-            let mut volumes = transaction.open_table(VOLUMES)?;
-            for volume in &change.volumes {
-                volumes.insert(volume.name.as_str(), serde_json::to_vec(volume)?.as_slice())?;
-            }
-            for name in &change.removed_volumes {
-                volumes.remove(name.as_str())?;
-            }
-            let mut texts = transaction.open_table(TEXTS)?;
-            for (key, value) in &change.texts {
-                texts.insert(key.as_str(), value.as_str())?;
-            }
-            let mut ring = transaction.open_table(EVENT_RING)?;
-            let next = ring.last()?.map_or(1, |(last, _)| last.value() + 1);
-            for (sequence, mut event) in (next..).zip(change.events) {
-                event.sequence = sequence;
-                ring.insert(sequence, serde_json::to_vec(&event)?.as_slice())?;
-                events.push(event);
-            }
-            while ring.len()? > EVENTS {
-                ring.pop_first()?;
-            }
-        }
-        transaction.commit()?;
+        let events = self.with(|database| apply(database, &change))?;
+        self.keep_room();
         Ok(events)
     }
 
@@ -257,33 +273,125 @@ impl Store {
 
     /// A choice made once.
     pub fn text(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let transaction = self.0.begin_read()?;
-        Ok(transaction.open_table(TEXTS)?.get(key)?.map(|v| v.value().to_owned()))
+        self.with(|database| {
+            let transaction = database.begin_read()?;
+            Ok(transaction.open_table(TEXTS)?.get(key)?.map(|v| v.value().to_owned()))
+        })
     }
 
     /// The events that are kept, oldest first, with a sequence number above `after`.
     pub fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
-        let transaction = self.0.begin_read()?;
-        let ring = transaction.open_table(EVENT_RING)?;
-        let mut events = Vec::new();
-        for entry in ring.range(after + 1..)? {
-            events.push(serde_json::from_slice(entry?.1.value())?);
-        }
-        Ok(events)
+        self.with(|database| {
+            let transaction = database.begin_read()?;
+            let ring = transaction.open_table(EVENT_RING)?;
+            let mut events = Vec::new();
+            for entry in ring.range(after + 1..)? {
+                events.push(serde_json::from_slice(entry?.1.value())?);
+            }
+            Ok(events)
+        })
     }
 
     fn all<T: DeserializeOwned + Serialize>(
         &self,
         table: TableDefinition<'_, &'static str, &'static [u8]>,
     ) -> Result<Vec<T>, StoreError> {
-        let transaction = self.0.begin_read()?;
-        let table = transaction.open_table(table)?;
-        let mut values = Vec::new();
-        for entry in table.iter()? {
-            values.push(serde_json::from_slice(entry?.1.value())?);
-        }
-        Ok(values)
+        self.with(|database| {
+            let transaction = database.begin_read()?;
+            let table = transaction.open_table(table)?;
+            let mut values = Vec::new();
+            for entry in table.iter()? {
+                values.push(serde_json::from_slice(entry?.1.value())?);
+            }
+            Ok(values)
+        })
     }
+}
+
+fn remove_reserve(path: &Path) -> bool {
+    std::fs::remove_file(path.with_file_name(RESERVE_FILE)).is_ok()
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Database::create(path) {
+            Ok(database) => return Ok(database),
+            Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path.to_owned())),
+            Err(error) => {
+                return Err(StoreError::Open { path: path.to_owned(), source: Box::new(error.into()) });
+            }
+        }
+    }
+}
+
+fn prepare(database: &Database, path: &Path) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get("schema")?.map(|v| v.value());
+        match found {
+            Some(found) if found > SCHEMA => {
+                return Err(StoreError::Newer { path: path.to_owned(), found });
+            }
+            Some(SCHEMA) => {}
+            _ => {
+                meta.insert("schema", SCHEMA)?;
+            }
+        }
+        transaction.open_table(TEXTS)?;
+        transaction.open_table(RECORDS)?;
+        transaction.open_table(VOLUMES)?;
+        transaction.open_table(TOMBSTONES)?;
+        transaction.open_table(EVENT_RING)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn apply(database: &Database, change: &Change) -> Result<Vec<Event>, StoreError> {
+    let transaction = database.begin_write()?;
+    let mut events = Vec::new();
+    {
+        let mut records = transaction.open_table(RECORDS)?;
+        for record in &change.records {
+            records.insert(record.id.as_str(), serde_json::to_vec(record)?.as_slice())?;
+        }
+        if !change.removed.is_empty() {
+            let mut tombstones = transaction.open_table(TOMBSTONES)?;
+            for tombstone in &change.removed {
+                records.remove(tombstone.id.as_str())?;
+                tombstones.insert(tombstone.id.as_str(), serde_json::to_vec(tombstone)?.as_slice())?;
+            }
+            drop_old(&mut tombstones)?;
+        }
+        let mut volumes = transaction.open_table(VOLUMES)?;
+        for volume in &change.volumes {
+            volumes.insert(volume.name.as_str(), serde_json::to_vec(volume)?.as_slice())?;
+        }
+        for name in &change.removed_volumes {
+            volumes.remove(name.as_str())?;
+        }
+        let mut texts = transaction.open_table(TEXTS)?;
+        for (key, value) in &change.texts {
+            texts.insert(key.as_str(), value.as_str())?;
+        }
+        let mut ring = transaction.open_table(EVENT_RING)?;
+        let next = ring.last()?.map_or(1, |(last, _)| last.value() + 1);
+        for (sequence, mut event) in (next..).zip(change.events.iter().cloned()) {
+            event.sequence = sequence;
+            ring.insert(sequence, serde_json::to_vec(&event)?.as_slice())?;
+            events.push(event);
+        }
+        while ring.len()? > EVENTS {
+            ring.pop_first()?;
+        }
+    }
+    transaction.commit()?;
+    Ok(events)
 }
 
 fn fresh(removed: Timestamp) -> bool {
@@ -348,10 +456,49 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k3c.redb");
         let store = Store::open(&path).unwrap();
-        let transaction = store.0.begin_write().unwrap();
-        transaction.open_table(META).unwrap().insert("schema", SCHEMA + 1).unwrap();
-        transaction.commit().unwrap();
+        store
+            .with(|database| {
+                let transaction = database.begin_write()?;
+                transaction.open_table(META)?.insert("schema", SCHEMA + 1)?;
+                Ok(transaction.commit()?)
+            })
+            .unwrap();
         drop(store);
         assert!(matches!(Store::open(&path), Err(StoreError::Newer { .. })));
+    }
+
+    #[test]
+    fn the_last_ten_thousand_events_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("k3c.redb")).unwrap();
+        let many = |count: u64| (0..count).fold(Change::new(), |change, _| change.event(event("a")));
+        store.apply(many(EVENTS)).unwrap();
+        assert_eq!(store.events(0).unwrap().first().map(|e| e.sequence), Some(1));
+        store.apply(many(5)).unwrap();
+        let kept: Vec<u64> = store.events(0).unwrap().iter().map(|e| e.sequence).collect();
+        assert_eq!(kept, (6..=EVENTS + 5).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn goes_on_after_the_file_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k3c.redb");
+        let store = Store::open(&path).unwrap();
+        store.apply(Change::new().text("k", "v")).unwrap();
+        // A full disk, as far as a file can play one: nothing beyond its end can be written or read.
+        let failed = std::cell::Cell::new(false);
+        let answer = store.with(|database| {
+            if !failed.replace(true) {
+                return Err(StoreError::from(redb::StorageError::Io(std::io::Error::from_raw_os_error(28))));
+            }
+            apply(database, &Change::new().text("k", "w"))
+        });
+        answer.unwrap();
+        assert_eq!(store.text("k").unwrap().as_deref(), Some("w"));
+        let answer = store.with(|_| -> Result<(), _> {
+            Err(StoreError::from(redb::StorageError::Io(std::io::Error::from_raw_os_error(28))))
+        });
+        assert!(matches!(answer, Err(StoreError::Full)));
+        store.apply(Change::new()).unwrap();
     }
 }

@@ -57,6 +57,16 @@ pub struct Record {
     /// What the checks of this attempt said.
     #[serde(default)]
     pub health: HealthLog,
+    /// A person wants it removed; what came between is made up for.
+    #[serde(default)]
+    pub removing: Option<Removal>,
+}
+
+/// How a container is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// With its anonymous volumes.
+    pub volumes: bool,
 }
 
 /// The last health checks of an attempt.

@@ -4,6 +4,8 @@ pub mod terminal;
 pub mod user;
 
 #[cfg(target_os = "linux")]
+pub mod disk;
+#[cfg(target_os = "linux")]
 pub mod inherit;
 #[cfg(target_os = "linux")]
 pub mod link;

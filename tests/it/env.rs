@@ -362,6 +362,11 @@ impl TestEnv {
         }
     }
 
+    /// Its cgroups, in one line.
+    pub(crate) fn cgroups(&self) -> Result<String> {
+        cgroups(&self.cgroup)
+    }
+
     fn left(&self) -> Result<String> {
         let mut left = String::new();
         for (pid, line) in self.processes() {
@@ -375,7 +380,7 @@ impl TestEnv {
             }
         }
         sockets(&self.run_dir(), &mut left)?;
-        let below = cgroups(&self.cgroup)?;
+        let below = self.cgroups()?;
         if !below.is_empty() {
             writeln!(left, "cgroups {below}")?;
         }

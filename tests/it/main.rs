@@ -9,9 +9,11 @@ mod binary;
 mod build;
 mod compare;
 mod containers;
+mod crashes;
 mod debian;
 mod env;
 mod faults;
+mod full;
 mod guest;
 mod host;
 mod logs;
@@ -22,6 +24,7 @@ mod shared;
 mod storms;
 mod streams;
 mod user;
+mod vanishing;
 
 use anyhow::Result;
 use host::Need;
@@ -82,6 +85,9 @@ fn main() -> ExitCode {
         storms::cases(),
         logs::cases(),
         faults::cases(),
+        crashes::cases(),
+        full::cases(),
+        vanishing::cases(),
         guest::cases(),
     ]
     .into_iter()
@@ -145,6 +151,6 @@ fn tidy() -> Result<()> {
 }
 
 #[expect(clippy::print_stderr, reason = "the runner's own words")]
-fn report(text: &str) {
+pub(crate) fn report(text: &str) {
     eprintln!("{text}");
 }

@@ -6,9 +6,11 @@ use crate::host::{Need, tool};
 use crate::{Case, DAEMON, shared};
 use anyhow::{Context, Result, ensure};
 use k3c::proto;
+use k3c::proto::cri;
+use k3c::proto::cri::runtime_service_client::RuntimeServiceClient;
 use std::time::Duration;
 
-const WITH_TOOLS: &[Need] = &[
+pub(crate) const WITH_TOOLS: &[Need] = &[
     Need::Root,
     Need::Bundle,
     Need::Program("slirp4netns"),
@@ -21,8 +23,10 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("proxy::ctr", WITH_TOOLS, ctr),
         Case::new("proxy::buildctl", WITH_TOOLS, buildctl),
-        Case::new("proxy::cri", DAEMON, cri),
+        Case::new("proxy::cri", DAEMON, cris_client),
         Case::new("proxy::containers_of_others", DAEMON, containers_of_others),
+        Case::new("proxy::pods_with_namespaces_of_others", DAEMON, pods_with_namespaces_of_others),
+        Case::new("proxy::pods_with_users_of_their_own", DAEMON, pods_with_users_of_their_own),
         Case::new("proxy::http1_is_answered_in_words", DAEMON, http1_is_answered_in_words),
         Case::new("proxy::health", DAEMON, health),
         Case::new("proxy::rootlesskits_client_finds_the_namespaces", DAEMON, rootlesskit),
@@ -30,7 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A client of another project, copied to where the user can run it, with the socket's address in its arguments.
-fn client(env: &TestEnv, name: &str, args: &[&str]) -> Result<Ran> {
+pub(crate) fn client(env: &TestEnv, name: &str, args: &[&str]) -> Result<Ran> {
     let copy = env.home.join(name);
     if !copy.exists() {
         std::fs::copy(tool(name), &copy).with_context(|| name.to_owned())?;
@@ -132,9 +136,12 @@ fn as_user<T: Send>(env: &TestEnv, body: impl FnOnce() -> Result<T> + Send) -> R
 }
 
 /// Runs async code against the socket.
-fn with_channel<F>(env: &TestEnv, body: impl FnOnce(tonic::transport::Channel) -> F + Send) -> Result<()>
+fn with_channel<T: Send, F>(
+    env: &TestEnv,
+    body: impl FnOnce(tonic::transport::Channel) -> F + Send,
+) -> Result<T>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<T>>,
 {
     let socket = env.socket();
     as_user(env, move || {
@@ -154,9 +161,8 @@ where
     })
 }
 
-fn cri() -> Result<()> {
+fn cris_client() -> Result<()> {
     use proto::cri::image_service_client::ImageServiceClient;
-    use proto::cri::runtime_service_client::RuntimeServiceClient;
     let env = shared::env()?;
     env.ok(&["run", "-d", "--name", "for-cri", DEMO, "sleep", "300"])?;
     let id = env.ok(&["inspect", "-f", "{{.Id}}", "for-cri"])?;
@@ -187,50 +193,12 @@ fn cri() -> Result<()> {
 
 /// What a kubelet would do: a pod with one container, which our verbs then see.
 fn containers_of_others() -> Result<()> {
-    use proto::cri;
-    use proto::cri::runtime_service_client::RuntimeServiceClient;
     let env = shared::env()?;
     // Ours bring the demonstration image along; others pull.
     env.ok(&["run", "--rm", DEMO, "true"])?;
-    let logs = env.home.join("pod-logs");
-    env.user.dir(&logs, 0o755)?;
-    let sandbox = cri::PodSandboxConfig {
-        metadata: Some(cri::PodSandboxMetadata {
-            name: "theirs".into(),
-            uid: "u-1".into(),
-            namespace: "kube".into(),
-            attempt: 0,
-        }),
-        log_directory: logs.display().to_string(),
-        linux: Some(cri::LinuxPodSandboxConfig::default()),
-        ..Default::default()
-    };
-    let words = ["sh", "-c", "echo to out; echo to err >&2; trap 'exit 7' TERM; while :; do sleep 0.1; done"];
-    let container = cri::ContainerConfig {
-        metadata: Some(cri::ContainerMetadata { name: "web".into(), attempt: 0 }),
-        image: Some(cri::ImageSpec { image: DEMO.into(), ..Default::default() }),
-        command: words.map(str::to_owned).into(),
-        log_path: "web.log".into(),
-        linux: Some(cri::LinuxContainerConfig::default()),
-        ..Default::default()
-    };
-    let made = std::sync::Mutex::new((String::new(), String::new()));
-    with_channel(&env, |channel| async {
-        let mut runtime = RuntimeServiceClient::new(channel);
-        let request =
-            cri::RunPodSandboxRequest { config: Some(sandbox.clone()), runtime_handler: String::new() };
-        let pod = runtime.run_pod_sandbox(request).await?.into_inner().pod_sandbox_id;
-        let request = cri::CreateContainerRequest {
-            pod_sandbox_id: pod.clone(),
-            config: Some(container.clone()),
-            sandbox_config: Some(sandbox.clone()),
-        };
-        let id = runtime.create_container(request).await?.into_inner().container_id;
-        runtime.start_container(cri::StartContainerRequest { container_id: id.clone() }).await?;
-        *made.lock().expect("made") = (pod, id);
-        Ok(())
-    })?;
-    let (pod, id) = made.into_inner().expect("made");
+    let words = "echo to out; echo to err >&2; trap 'exit 7' TERM; while :; do sleep 0.1; done";
+    let pod = Pod::run(&env, "theirs", cri::NamespaceOption::default())?;
+    let id = pod.container("web", words, &|_| {})?;
     let name = "theirs/web";
     let row = env.ok(&["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.State}}"])?;
     ensure!(row.lines().any(|l| l == format!("{id} {name} k3c.local/demo:latest running")), "{row}");
@@ -253,12 +221,253 @@ fn containers_of_others() -> Result<()> {
     ensure!(row.lines().any(|l| l.starts_with("theirs/web Exited (7) ")), "pruned or untrue: {row}");
     env.ok(&["rm", "-f", name])?;
     ensure!(!env.ok(&["ps", "-a"])?.contains("theirs"), "rm -f of its exact name left it");
-    with_channel(&env, |channel| async {
+    pod.remove()
+}
+
+/// A pod, made as a kubelet makes it.
+struct Pod<'a> {
+    env: &'a TestEnv,
+    sandbox: cri::PodSandboxConfig,
+    id: String,
+}
+
+impl<'a> Pod<'a> {
+    fn run(env: &'a TestEnv, name: &str, namespaces: cri::NamespaceOption) -> Result<Self> {
+        let logs = env.home.join(format!("logs-of-{name}"));
+        env.user.dir(&logs, 0o755)?;
+        let security =
+            cri::LinuxSandboxSecurityContext { namespace_options: Some(namespaces), ..Default::default() };
+        let sandbox = cri::PodSandboxConfig {
+            metadata: Some(cri::PodSandboxMetadata {
+                name: name.into(),
+                uid: format!("u-{name}"),
+                namespace: "kube".into(),
+                attempt: 0,
+            }),
+            log_directory: logs.display().to_string(),
+            linux: Some(cri::LinuxPodSandboxConfig {
+                security_context: Some(security),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let request =
+            cri::RunPodSandboxRequest { config: Some(sandbox.clone()), runtime_handler: String::new() };
+        let id = with_channel(env, |channel| async {
+            Ok(RuntimeServiceClient::new(channel).run_pod_sandbox(request).await?.into_inner().pod_sandbox_id)
+        })?;
+        Ok(Self { env, sandbox, id })
+    }
+
+    /// Makes and starts a container of it; `change` has the last word.
+    fn container(
+        &self,
+        name: &str,
+        script: &str,
+        change: &dyn Fn(&mut cri::ContainerConfig),
+    ) -> Result<String> {
+        let context = self.sandbox.linux.as_ref().and_then(|l| l.security_context.as_ref());
+        let security = cri::LinuxContainerSecurityContext {
+            namespace_options: context.and_then(|c| c.namespace_options.clone()),
+            ..Default::default()
+        };
+        let mut config = cri::ContainerConfig {
+            metadata: Some(cri::ContainerMetadata { name: name.into(), attempt: 0 }),
+            image: Some(cri::ImageSpec { image: DEMO.into(), ..Default::default() }),
+            command: ["sh", "-c", script].map(str::to_owned).into(),
+            log_path: format!("{name}.log"),
+            linux: Some(cri::LinuxContainerConfig { security_context: Some(security), ..Default::default() }),
+            ..Default::default()
+        };
+        change(&mut config);
+        let request = cri::CreateContainerRequest {
+            pod_sandbox_id: self.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(self.sandbox.clone()),
+        };
+        with_channel(self.env, |channel| async {
+            let mut runtime = RuntimeServiceClient::new(channel);
+            let id = runtime.create_container(request).await?.into_inner().container_id;
+            runtime.start_container(cri::StartContainerRequest { container_id: id.clone() }).await?;
+            Ok(id)
+        })
+    }
+
+    fn remove(self) -> Result<()> {
+        with_channel(self.env, |channel| async {
+            let mut runtime = RuntimeServiceClient::new(channel);
+            let pod_sandbox_id = self.id.clone();
+            runtime.stop_pod_sandbox(cri::StopPodSandboxRequest { pod_sandbox_id }).await?;
+            let pod_sandbox_id = self.id.clone();
+            runtime.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id }).await?;
+            Ok(())
+        })
+    }
+}
+
+/// A container of ours, as CRI sees it.
+pub(crate) struct Seen {
+    pub(crate) id: String,
+    /// The record's ID.
+    pub(crate) record: String,
+    pub(crate) running: bool,
+}
+
+/// All containers that carry our label.
+pub(crate) fn cri_containers(env: &TestEnv) -> Result<Vec<Seen>> {
+    with_channel(env, |channel| async {
         let mut runtime = RuntimeServiceClient::new(channel);
-        runtime.stop_pod_sandbox(cri::StopPodSandboxRequest { pod_sandbox_id: pod.clone() }).await?;
-        runtime.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id: pod.clone() }).await?;
-        Ok(())
+        let all =
+            runtime.list_containers(cri::ListContainersRequest::default()).await?.into_inner().containers;
+        Ok(all
+            .into_iter()
+            .filter_map(|c| {
+                let running = c.state() == cri::ContainerState::ContainerRunning;
+                Some(Seen { record: c.labels.get("io.k3c.id")?.clone(), id: c.id, running })
+            })
+            .collect())
     })
+}
+
+/// All pods that carry our label, with the record's ID.
+pub(crate) fn cri_pods(env: &TestEnv) -> Result<Vec<(String, String)>> {
+    with_channel(env, |channel| async {
+        let mut runtime = RuntimeServiceClient::new(channel);
+        let all = runtime.list_pod_sandbox(cri::ListPodSandboxRequest::default()).await?.into_inner().items;
+        Ok(all.into_iter().filter_map(|p| Some((p.id, p.labels.get("io.k3c.id")?.clone()))).collect())
+    })
+}
+
+/// `exec`, `logs` and `ps` are ours, whoever made the container.
+fn works(env: &TestEnv, name: &str, id: &str) -> Result<()> {
+    within(Duration::from_secs(10), "its log", || {
+        Ok(env.k3c(&["logs", name])?.stdout.starts_with("begins\n"))
+    })?;
+    ensure!(env.ok(&["exec", name, "echo", "in there"])? == "in there");
+    let rows = env.ok(&["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"])?;
+    ensure!(rows.lines().any(|row| row == format!("{id} {name} running")), "{name}: {rows}");
+    Ok(())
+}
+
+const BEGINS: &str = "echo begins; sleep 1000";
+
+fn pods_with_namespaces_of_others() -> Result<()> {
+    use cri::NamespaceMode::{Container, Node, Pod as Shared, Target};
+    let env = shared::env()?;
+    env.ok(&["run", "--rm", DEMO, "true"])?;
+    let holder = env.process("__holder")?;
+    let of = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}"));
+    let modes = |network: cri::NamespaceMode, pid: cri::NamespaceMode, ipc: cri::NamespaceMode| {
+        cri::NamespaceOption {
+            network: network.into(),
+            pid: pid.into(),
+            ipc: ipc.into(),
+            ..Default::default()
+        }
+    };
+    for (name, options) in [
+        ("host-net", modes(Node, Container, Shared)),
+        ("host-pid", modes(Shared, Node, Shared)),
+        ("host-ipc", modes(Shared, Container, Node)),
+        ("host-all", modes(Node, Node, Node)),
+        ("own-all", modes(Shared, Container, Shared)),
+    ] {
+        let pod = Pod::run(&env, name, options.clone())?;
+        let id = pod.container("web", BEGINS, &|_| {}).with_context(|| name.to_owned())?;
+        let full = format!("{name}/web");
+        works(&env, &full, &id).with_context(|| name.to_owned())?;
+        let pid = env.ok(&["inspect", "-f", "{{.State.Pid}}", &full])?;
+        for (kind, mode) in [("net", options.network), ("pid", options.pid), ("ipc", options.ipc)] {
+            let host = of(&pid, kind)? == of(&holder.to_string(), kind)?;
+            ensure!(host == (mode == i32::from(Node)), "{name}: the host's {kind} namespace: {host}");
+        }
+        // The file systems that belong to them are there.
+        let ran = env.k3c(&[
+            "exec",
+            &full,
+            "sh",
+            "-c",
+            "ls /sys/class/net && ls /proc/self/status && ls -d /dev/mqueue",
+        ])?;
+        let loopback = ran.stdout.lines().any(|line| line == "lo");
+        ensure!(loopback && (ran.code == 0 || name == "host-ipc" || name == "host-all"), "{name}: {ran}");
+        pod.remove()?;
+    }
+    // Two that see each other, and one that looks at another's processes (`kubectl debug`).
+    let pod = Pod::run(&env, "one-pid", modes(Shared, Shared, Shared))?;
+    let first = pod.container("first", "echo begins; sleep 4321", &|_| {})?;
+    let second = pod.container("second", BEGINS, &|_| {})?;
+    works(&env, "one-pid/first", &first)?;
+    works(&env, "one-pid/second", &second)?;
+    let seen = env.ok(&["exec", "one-pid/second", "ps"])?;
+    ensure!(seen.contains("sleep 4321") && seen.contains("sleep 1000"), "{seen}");
+    pod.remove()?;
+    let pod = Pod::run(&env, "debugged", modes(Shared, Container, Shared))?;
+    let target = pod.container("app", "echo begins; sleep 4321", &|_| {})?;
+    let other = pod.container("other", BEGINS, &|_| {})?;
+    works(&env, "debugged/other", &other)?;
+    let seen = env.ok(&["exec", "debugged/other", "ps"])?;
+    ensure!(!seen.contains("sleep 4321"), "{seen}");
+    let debugger = pod.container("debugger", BEGINS, &|config| {
+        let security = config.linux.as_mut().and_then(|l| l.security_context.as_mut());
+        if let Some(options) = security.and_then(|s| s.namespace_options.as_mut()) {
+            options.pid = Target.into();
+            options.target_id = target.clone();
+        }
+    })?;
+    works(&env, "debugged/debugger", &debugger)?;
+    let seen = env.ok(&["exec", "debugged/debugger", "ps"])?;
+    ensure!(seen.contains("sleep 4321"), "{seen}");
+    pod.remove()
+}
+
+/// User namespaces in the daemon's own: owners are moved, as the kernel maps none on a disk for an ordinary user.
+fn pods_with_users_of_their_own() -> Result<()> {
+    // Its containerd is killed, which is nobody else's affair.
+    let mut env = TestEnv::started()?;
+    env.ok(&["run", "--rm", DEMO, "true"])?;
+    let map = |host_id, length| vec![cri::IdMapping { host_id, container_id: 0, length }];
+    let users = |host_id, length| cri::NamespaceOption {
+        userns_options: Some(cri::UserNamespace {
+            mode: cri::NamespaceMode::Pod.into(),
+            uids: map(host_id, length),
+            gids: map(host_id, length),
+        }),
+        ..Default::default()
+    };
+    let pod = Pod::run(&env, "apart", users(20_000, 3000))?;
+    let id = pod.container("web", BEGINS, &|_| {})?;
+    works(&env, "apart/web", &id)?;
+    let script = "cat /proc/self/uid_map; id -u; stat -c %u:%g /bin /etc/passwd; touch /new /dev/shm/new && stat -c %u /new;
+        cat /etc/hosts > /dev/null && ping -c 1 -W 5 10.0.2.2 > /dev/null && echo reached; echo 1 > /proc/sys/kernel/panic";
+    let ran = env.k3c(&["exec", "apart/web", "sh", "-c", script])?;
+    let words: Vec<&str> = ran.stdout.split_whitespace().collect();
+    ensure!(words == ["0", "20000", "3000", "0", "0:0", "0:0", "0", "reached"] && ran.code != 0, "{ran}");
+    // It goes on when containerd is another one, and comes again.
+    env.kill_process("/containerd ")?;
+    within(Duration::from_secs(10), "it goes on", || Ok(env.k3c(&["exec", "apart/web", "true"])?.code == 0))?;
+    let again = pod.container("again", BEGINS, &|_| {})?;
+    works(&env, "apart/again", &again)?;
+    // A folder of the host's would show owners that are nobody inside: that is refused.
+    env.user.dir(&env.home.join("theirs"), 0o755)?;
+    let refused = pod.container("bound", BEGINS, &|config| {
+        config.mounts.push(cri::Mount {
+            container_path: "/theirs".into(),
+            host_path: env.home.join("theirs").display().to_string(),
+            uid_mappings: map(20_000, 3000),
+            gid_mappings: map(20_000, 3000),
+            ..Default::default()
+        });
+    });
+    let why = refused.err().map(|e| format!("{e:#}")).unwrap_or_default();
+    ensure!(why.contains("the kernel maps owners only on file systems"), "{why}");
+    pod.remove()?;
+    // More than the user has.
+    let why =
+        Pod::run(&env, "beyond", users(60_000, 65_536)).err().map(|e| format!("{e:#}")).unwrap_or_default();
+    ensure!(why.contains("ot permitted") || why.contains("nvalid argument"), "{why}");
+    ensure!(!env.ok(&["ps", "-a"])?.contains("apart"));
+    env.stop()
 }
 
 fn health() -> Result<()> {

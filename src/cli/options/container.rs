@@ -222,6 +222,9 @@ pub(crate) struct Flags {
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string", default_value = "", hide_default_value = true)]
     user: String,
+    /// User namespace to use (host)
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    userns: String,
     /// UTS namespace to use (host)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     uts: String,
@@ -354,6 +357,12 @@ impl Flags {
             cgroup_parent: self.cgroup_parent.clone(),
             oom_kill_disable: self.oom_kill_disable,
         };
+        if !["", "host"].contains(&self.userns.as_str()) {
+            return Err(format!(
+                "--userns: invalid USER mode: {}: all containers of a user share the daemon's user namespace (host)",
+                self.userns
+            ));
+        }
         if spec.uts == Sharing::Host && !spec.hostname.is_empty() {
             return Err("conflicting options: hostname and the UTS mode".to_owned());
         }

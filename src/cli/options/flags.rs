@@ -140,7 +140,7 @@ const FLAGS: &[(&str, Option<char>, Fate)] = &[
     ("ulimit", None, Warned("rootless, no hard limit above the user's own: it is refused")),
     ("use-api-socket", None, Refused("mount the socket with -v; whoever has it is the user")),
     ("user", Some('u'), Done),
-    ("userns", None, Refused("all containers of a user share the daemon's user namespace")),
+    ("userns", None, Warned("host, the daemon's own; a pod with another one is made through CRI")),
     ("uts", None, Done),
     ("volume", Some('v'), Done),
     ("volume-driver", None, Refused("volumes are folders of the daemon: there are no other drivers")),

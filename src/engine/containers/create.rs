@@ -5,6 +5,7 @@ use super::check::check_platform;
 use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
 use crate::engine::error::EngineError;
+use crate::engine::leftovers::NEW;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
@@ -98,6 +99,7 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
+            removing: None,
         };
         let made = self.make_attempt(&mut record, &image).await;
         let answer = match made {
@@ -117,7 +119,11 @@ impl Inner {
         for volume in volumes {
             change = change.put_volume(volume.clone()).event(events::volume(&volume.name, "create"));
         }
-        self.commit(change.event(events::container(record, "create", record.created, &[]))).await
+        self.commit(change.event(events::container(record, "create", record.created, &[]))).await?;
+        for volume in volumes {
+            self.unmark_volume(&volume.name, NEW).await;
+        }
+        Ok(())
     }
 
     pub(super) fn reserve(

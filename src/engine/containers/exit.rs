@@ -18,6 +18,9 @@ const LAST_PAUSE: u64 = 60_000;
 /// Who ran this long begins with the first pause again.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 
+/// When what could not be written down (the disk is full) is tried again.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
 impl Inner {
     /// The first process of a CRI container has ended. Anything that is not the running attempt of a record is ignored.
     ///
@@ -56,6 +59,8 @@ impl Inner {
         let Some(id) = self.record_of(container).map(|r| r.id) else { return };
         let lock = self.lock(&id).await;
         let Ok(mut record) = self.record(&id) else { return };
+        // CRI writes it down, too, and what it could not write it takes up again only after a while.
+        self.store.make_room();
         if record.container != container || !matches!(record.status, Status::Running | Status::Paused) {
             return;
         }
@@ -81,6 +86,14 @@ impl Inner {
         change = change.event(events::container(&record, "die", time, &[exit, seconds]));
         if let Err(error) = self.commit(change).await {
             tracing::error!(%error, container = record.name, "cannot record an exit");
+            let (inner, container) = (Arc::downgrade(self), container.to_owned());
+            tokio::spawn(async move {
+                tokio::time::sleep(RECORD_AGAIN).await;
+                if let Some(inner) = inner.upgrade() {
+                    inner.on_exit(&container, code, time).await;
+                }
+            });
+            return;
         }
         drop(lock);
         if again {

@@ -86,7 +86,12 @@ impl Engine {
             // The first look is only to compare with.
             for round in 0_u64.. {
                 let mut now = HashMap::new();
-                for record in inner.watched(&named, all) {
+                let watched = inner.watched(&named, all);
+                if watched.is_empty() && !named.is_empty() {
+                    // All of them were removed, and nobody can come in their place.
+                    return;
+                }
+                for record in watched {
                     let mut stats = inner.stats_of(&record).await;
                     let time = Instant::now();
                     if let Some((then, used)) = before.get(&record.id) {

@@ -106,6 +106,7 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
+            removing: None,
         })
     }
 

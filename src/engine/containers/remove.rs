@@ -2,11 +2,12 @@
 
 use super::attempt::stop_signal;
 use crate::engine::error::EngineError;
+use crate::engine::leftovers::GONE;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{MountKind, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Desired, Record, Tombstone};
+use crate::store::{Change, Desired, Record, Removal, Tombstone};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,11 +49,14 @@ impl Inner {
         force: bool,
         volumes: bool,
     ) -> Result<(), EngineError> {
+        // This is how people free space.
+        self.store.make_room();
         let mut record = {
             let _one = self.lock(id).await;
             let mut record = self.record(id)?;
             record.desired = Desired::Stopped;
             record.stopped_by_user = true;
+            record.removing = Some(Removal { volumes });
             if record.status == Status::Restarting {
                 record.status = Status::Exited;
             }
@@ -61,7 +65,10 @@ impl Inner {
         };
         if matches!(record.status, Status::Running | Status::Paused) && force {
             let hurry = CancellationToken::new();
-            self.end(&record, stop_signal(&record), Some(Duration::ZERO), &hurry).await?;
+            if let Err(error) = self.end(&record, stop_signal(&record), Some(Duration::ZERO), &hurry).await {
+                self.keep(id).await;
+                return Err(error);
+            }
         }
         let _one = self.lock(id).await;
         record = match self.record(id) {
@@ -69,8 +76,9 @@ impl Inner {
             // `--rm` was faster.
             Err(_) => return Ok(()),
         };
-        let before = record.status;
-        if before == Status::Running {
+        if record.status == Status::Running {
+            record.removing = None;
+            self.commit(Change::new().put(&record)).await?;
             return Err(EngineError::refused(
                 Reason::Conflict,
                 format!(
@@ -95,6 +103,16 @@ impl Inner {
         Ok(())
     }
 
+    /// It could not be removed, and stays.
+    async fn keep(&self, id: &ContainerId) {
+        let _one = self.lock(id).await;
+        let Ok(mut record) = self.record(id) else { return };
+        record.removing = None;
+        if let Err(error) = self.commit(Change::new().put(&record)).await {
+            tracing::warn!(%error, container = record.name, "cannot record that it stays");
+        }
+    }
+
     /// The attempt is gone: so go files, anonymous volumes and the record.
     pub(in crate::engine) async fn finish_removal(
         &self,
@@ -112,6 +130,7 @@ impl Inner {
         if volumes || record.spec.auto_remove {
             for name in self.anonymous_of(record) {
                 change = change.remove_volume(&name).event(events::volume(&name, "destroy"));
+                self.mark_volume(&name, GONE).await.ok();
                 gone.push(name);
             }
         }

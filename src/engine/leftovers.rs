@@ -1,0 +1,176 @@
+//! What is left when an engine or a containerd died in the middle of something.
+//!
+//! Files first, before anybody is served: folders of containers that were never recorded, or are no more. A volume's folder
+//! is the user's: it is touched only when a mark in it says what was under way.
+
+use super::containerd::request;
+use super::{Book, EngineConfig, Inner, NAMESPACE};
+use crate::model::container::MountKind;
+use crate::sys::mount;
+use containerd_client::services::v1 as api;
+use jiff::Timestamp;
+use std::path::Path;
+
+/// In a volume's folder: it is being made, or filled from an image.
+pub(super) const NEW: &str = "new";
+/// In a volume's folder: it is being removed.
+pub(super) const GONE: &str = "gone";
+/// On a lease: when it ends by itself.
+const EXPIRES: &str = "containerd.io/gc.expire";
+
+/// Removes the files of what was under way. The records are all that there is to know, as nothing runs yet.
+pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
+    for (name, path) in entries(&config.run).filter(|(name, _)| name.starts_with("root-")) {
+        report(&name, mount::unmount(&path).and_then(|()| std::fs::remove_dir(&path)));
+    }
+    for folder in ["logs", "containers"] {
+        for (name, path) in entries(&config.data.join(folder)) {
+            if !book.records.keys().any(|id| id.as_str() == name) {
+                report(&name, std::fs::remove_dir_all(path));
+            }
+        }
+    }
+    for (name, path) in entries(&config.data.join("volumes")) {
+        let [new, gone] = [NEW, GONE].map(|mark| path.join(mark));
+        let known = book.volumes.contains_key(&name);
+        if !known && (new.exists() || gone.exists()) {
+            report(&name, std::fs::remove_dir_all(path));
+            continue;
+        }
+        if new.exists() && !is_used(book, &name) {
+            // Half of what the image has.
+            report(&name, empty(&path.join("_data")));
+        }
+        for mark in [new, gone] {
+            let _ = std::fs::remove_file(mark);
+        }
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = (String, std::path::PathBuf)> {
+    let all = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    all.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+}
+
+fn is_used(book: &Book, volume: &str) -> bool {
+    let uses = |m: &crate::model::container::Mount| matches!(&m.kind, MountKind::Volume { name, .. } if name == volume);
+    book.records.values().any(|r| r.resolved.mounts.iter().any(uses))
+}
+
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+fn report(name: &str, done: std::io::Result<()>) {
+    match done {
+        Ok(()) => tracing::info!(name, "removed what an interrupted operation left"),
+        Err(error) => tracing::warn!(%error, name, "cannot remove what an interrupted operation left"),
+    }
+}
+
+impl Inner {
+    /// Ends the leases of operations that died with an engine or with a containerd: they would hold what nobody uses for
+    /// a day. containerd's socket is as old as its process.
+    pub(super) async fn drop_dead_leases(&self) {
+        let Ok(born) = std::fs::metadata(&self.config.containerd_socket).and_then(|m| m.modified()) else {
+            return;
+        };
+        let Ok(born) = Timestamp::try_from(born) else { return };
+        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
+        let Ok(all) = leases.list(request(api::ListRequest::default())).await else { return };
+        for lease in all.into_inner().leases {
+            if is_dead(&lease, born, self.started) {
+                tracing::info!(
+                    lease = lease.id,
+                    namespace = NAMESPACE,
+                    "ending what an interrupted operation left"
+                );
+                let message = api::DeleteRequest { id: lease.id, sync: false };
+                leases.delete(request(message)).await.ok();
+            }
+        }
+    }
+}
+
+/// Ours are older than this engine (`started`); containerd's own (`NANOSECONDS-RANDOM`, and no label but their end) than
+/// that process (`born`).
+fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
+    let created = lease.created_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
+    let Some(created) = created else { return false };
+    let own = lease.id.starts_with("k3c-");
+    let theirs = lease.id.split_once('-').is_some_and(|(time, random)| {
+        random.len() == 4 && !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit())
+    }) && lease.labels.keys().eq([EXPIRES]);
+    own && created < started || theirs && created < born
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::volume::Volume;
+    use std::collections::{BTreeMap, HashMap};
+
+    #[test]
+    fn marks_decide_what_becomes_of_a_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = dir.path().join("volumes");
+        let mut book = Book::default();
+        // Name, known, its mark, what is left of its file, whether it is there.
+        let cases = [
+            ("plain", false, "", true, true),
+            ("made", false, NEW, false, false),
+            ("removed", false, GONE, false, false),
+            ("filled", true, NEW, false, true),
+            ("kept", true, GONE, true, true),
+        ];
+        for (name, known, mark, ..) in cases {
+            std::fs::create_dir_all(volumes.join(name).join("_data")).unwrap();
+            std::fs::write(volumes.join(name).join("_data/file"), "").unwrap();
+            if !mark.is_empty() {
+                std::fs::write(volumes.join(name).join(mark), "").unwrap();
+            }
+            if known {
+                let (labels, created) = (BTreeMap::new(), Timestamp::now());
+                book.volumes
+                    .insert(name.into(), Volume { name: name.into(), created, labels, anonymous: false });
+            }
+        }
+        std::fs::create_dir_all(dir.path().join("logs/x/0")).unwrap();
+        let config =
+            EngineConfig { data: dir.path().into(), run: dir.path().into(), ..EngineConfig::default() };
+        tidy_files(&config, &book);
+        for (name, _, mark, file, there) in cases {
+            assert_eq!(volumes.join(name).exists(), there, "{name}");
+            assert_eq!(volumes.join(name).join("_data/file").exists(), file, "{name}");
+            assert!(mark.is_empty() || !volumes.join(name).join(mark).exists(), "{name}");
+        }
+        assert!(!dir.path().join("logs/x").exists());
+    }
+
+    #[test]
+    fn leases_of_the_dead() {
+        let at = |second: i64| Timestamp::new(second, 0).unwrap();
+        let lease = |id: &str, second: i64, labels: &[&str]| api::Lease {
+            id: id.into(),
+            created_at: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
+            labels: labels.iter().map(|l| ((*l).to_owned(), String::new())).collect::<HashMap<_, _>>(),
+        };
+        for (id, second, labels, dead) in [
+            ("405364965-nI4O", 5, &[EXPIRES][..], true),
+            ("405364965-nI4O", 15, &[EXPIRES], false),
+            ("405364965-nI4O", 5, &[EXPIRES, "buildkit/lease.temporary"], false),
+            ("somebodys", 5, &[EXPIRES], false),
+            ("k3c-commit-x", 15, &[EXPIRES], true),
+            ("k3c-commit-x", 25, &[EXPIRES], false),
+        ] {
+            assert_eq!(is_dead(&lease(id, second, labels), at(10), at(20)), dead, "{id} {second}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A full disk: everything says so, what runs goes on, nothing is damaged, and space can be freed.
+
+use crate::containers::{DEMO, within};
+use crate::env::{Ran, TestEnv};
+use crate::{Case, DAEMON};
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new("full::disk", DAEMON, disk)]
+}
+
+/// Room for the bundle of a binary with debug information, too.
+const SIZE: &str = "420m";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The data directory of a daemon that has a disk of its own, seen from outside.
+fn inside(env: &TestEnv) -> Result<PathBuf> {
+    let data = env.data_dir();
+    Ok(Path::new("/proc").join(env.daemon_pid()?.to_string()).join("root").join(data.strip_prefix("/")?))
+}
+
+/// Takes all that is left.
+fn fill(path: &Path) -> Result<()> {
+    let mut file = fs::File::create(path)?;
+    for size in [1 << 20, 4096, 1] {
+        let block = vec![0; size];
+        while file.write_all(&block).is_ok() {}
+    }
+    Ok(())
+}
+
+fn refuses(ran: &Ran, code: i32) -> Result<()> {
+    let text = ran.stderr.to_lowercase();
+    ensure!(ran.code == code && text.contains("no space left on device"), "expected {code} and why: {ran}");
+    Ok(())
+}
+
+fn disk() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&env.home.join(".local"), 0o755)?;
+    env.user.dir(&env.home.join(".local/share"), 0o755)?;
+    let (uid, place) = (env.user.uid, env.home.join(".local/share"));
+    env.prelude =
+        format!("mount -t tmpfs -o size={SIZE},mode=755,uid={uid},gid={uid} tmpfs {}", place.display());
+    env.start()?;
+    let data = inside(&env)?;
+    let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
+    env.ok(&["run", "-d", "--name", "ticks", DEMO, "sh", "-c", count])?;
+    for name in ["idle", "also"] {
+        env.ok(&["run", "-d", "--name", name, DEMO, "sleep", "1000"])?;
+    }
+    env.ok(&["run", "--name", "over", DEMO, "echo", "was here"])?;
+    env.ok(&["create", "--name", "made", DEMO, "true"])?;
+    // What the commands below work with.
+    env.user.dir(&env.home.join("ctx"), 0o755)?;
+    env.user.write(&env.home.join("ctx/Dockerfile"), format!("FROM {DEMO}\nCOPY much /much\n"))?;
+    for name in ["much", "ctx/much"] {
+        env.user.write(&env.home.join(name), vec![7; 3_000_000])?;
+    }
+    let archive = crate::user::run(
+        std::process::Command::new("find").arg(data.join("bundle")).args(["-name", "*demo*", "-type", "f"]),
+    )?;
+    let archive = fs::read(archive.lines().next().unwrap_or_default())?;
+    env.user.write(&env.home.join("demo.tar"), archive)?;
+    let seen = env.home.join("seen");
+    let mut attached = env.k3c_command(&["attach", "--no-stdin", "ticks"]);
+    let mut attached = attached.stdin(Stdio::null()).stdout(fs::File::create(&seen)?).spawn()?;
+
+    fill(&data.join("filling"))?;
+    refuses(&env.k3c(&["run", "--rm", DEMO, "true"])?, 125)?;
+    refuses(&env.k3c(&["run", "--name", "half", "-v", "/data", "-v", "named:/n", DEMO, "true"])?, 125)?;
+    refuses(&env.k3c(&["create", "--name", "half", DEMO, "true"])?, 1)?;
+    refuses(&env.k3c(&["build", "-t", "big:1", "ctx"])?, 1)?;
+    refuses(&env.k3c(&["load", "-i", "demo.tar"])?, 1)?;
+    refuses(&env.k3c(&["commit", "idle", "big:1"])?, 1)?;
+    refuses(&env.k3c(&["cp", "much", "idle:/much"])?, 1)?;
+    let ran = env.k3c(&["exec", "idle", "sh", "-c", "head -c 2000000 /dev/zero > /much"])?;
+    ensure!(ran.code == 1 && !ran.stderr.is_empty(), "{ran}");
+    // What needs no space, and nothing half-made.
+    ensure!(env.ok(&["exec", "idle", "echo", "in"])? == "in");
+    ensure!(env.ok(&["logs", "over"])? == "was here");
+    let rows = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
+    let before = env.ok(&rows)?;
+    ensure!(before == "made created\nover exited\nalso running\nidle running\nticks running", "{before}");
+    ensure!(
+        env.ok(&["volume", "ls", "-q"])?.is_empty() && fs::read_dir(data.join("volumes"))?.next().is_none()
+    );
+    ensure!(
+        fs::read_dir(data.join("logs"))?.count() == 5 && fs::read_dir(data.join("containers"))?.count() == 5
+    );
+    // Output goes on to who reads it.
+    let length = || Ok::<_, anyhow::Error>(fs::metadata(&seen)?.len());
+    let now = length()?;
+    within(PATIENCE, "output goes on", || Ok(length()? > now + 20))?;
+    // The records can be opened.
+    env.kill_process("__engine")?;
+    ensure!(env.ok(&rows)? == before);
+    // Removing is how space is freed: one that ended, one that runs.
+    env.ok(&["rm", "over"])?;
+    env.ok(&["rm", "-f", "also"])?;
+    let after = "made created\nidle running\nticks running";
+    ensure!(env.ok(&rows)? == after, "{}", env.ok(&rows)?);
+
+    fs::remove_file(data.join("filling"))?;
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "again"])? == "again");
+    env.ok(&["build", "-q", "-t", "big:1", "ctx"])?;
+    env.ok(&["load", "-i", "demo.tar"])?;
+    env.ok(&["commit", "idle", "big:2"])?;
+    env.ok(&["cp", "much", "idle:/much"])?;
+    env.ok(&["start", "-a", "made"])?;
+    ensure!(env.ok(&["exec", "idle", "wc", "-c", "/much"])? == "3000000 /much");
+    // Lines written meanwhile may be missing in the log, as in Docker; those that come now are not.
+    let last = || env.ok(&["logs", "--tail", "1", "ticks"]);
+    let now = last()?;
+    within(PATIENCE, "the log goes on", || Ok(last()? != now))?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(attached.id())?), Signal::SIGKILL)?;
+    attached.wait()?;
+    let text = fs::read_to_string(&seen)?;
+    let numbers: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    ensure!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "output was lost: {text}");
+    env.ok(&["rm", "-f", "idle", "ticks", "made"])?;
+    env.stop()
+}
