@@ -4,6 +4,7 @@
 use super::container::Ulimit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The annotation; its value is an [`Amendment`] as JSON.
 pub const ANNOTATION: &str = "io.k3c.spec";
@@ -38,8 +39,22 @@ pub struct Amendment {
     pub annotations: BTreeMap<String, String>,
     /// A small init is the first process.
     pub init: bool,
+    /// The shim writes the container's log; `None`: containerd does, from its FIFOs.
+    pub log: Option<Log>,
     /// Output goes to systemd's journal, too, with these fields; empty: it does not.
     pub journal: BTreeMap<String, String>,
+}
+
+/// A log in CRI's format, with its rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The file that is written; older ones are beside it (`sys::rotated`).
+    pub path: PathBuf,
+    /// Bytes from which on a new file is begun.
+    pub size: u64,
+    /// Files there are at most, the one that is written included.
+    pub files: u32,
 }
 
 impl Amendment {

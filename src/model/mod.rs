@@ -3,6 +3,7 @@
 pub mod amendment;
 pub mod attach;
 pub mod container;
+pub mod crilog;
 pub mod event;
 pub mod holder;
 pub mod id;

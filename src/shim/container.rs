@@ -188,7 +188,7 @@ impl Container {
         id: &str,
         bundle: &Path,
         layers: &[Layer],
-        paths: Paths,
+        mut paths: Paths,
     ) -> Result<Self, ContainerError> {
         let config = bundle.join("config.json");
         let mut spec: Value = std::fs::read(&config)
@@ -204,6 +204,7 @@ impl Container {
             mount_root(layers, &root, id, own_users).await?;
         }
         let hub = shared.hub(id, "");
+        paths.log.clone_from(&amendment.log);
         let init = Arc::new(Process::new(String::new(), paths, hub, None));
         let mut container = Self {
             id: id.to_owned(),

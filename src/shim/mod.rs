@@ -23,6 +23,7 @@ mod bootstrap;
 mod cgroup;
 mod console;
 mod container;
+mod crilog;
 mod hub;
 mod journal;
 mod publisher;

@@ -139,6 +139,7 @@ impl Task for Service {
             stdout: req.stdout.clone(),
             stderr: req.stderr.clone(),
             terminal: req.terminal,
+            log: None,
         };
         let bundle = PathBuf::from(&req.bundle);
         let container =
@@ -200,8 +201,13 @@ impl Task for Service {
 
     async fn exec(&self, _: &TtrpcContext, req: shim::ExecProcessRequest) -> Result<shim::Empty> {
         let container = self.container(&req.id)?;
-        let paths =
-            Paths { stdin: req.stdin, stdout: req.stdout, stderr: req.stderr, terminal: req.terminal };
+        let paths = Paths {
+            stdin: req.stdin,
+            stdout: req.stdout,
+            stderr: req.stderr,
+            terminal: req.terminal,
+            log: None,
+        };
         let spec = req.spec.into_option().map(|any| any.value);
         let hub = self.shared.hub(&req.id, &req.exec_id);
         let process = Arc::new(Process::new(req.exec_id.clone(), paths, hub, spec));

@@ -1,5 +1,6 @@
 //! A process's descriptors: pipes or a terminal on its side, the hub, containerd's FIFOs and files on the other.
 
+use super::crilog::{self, Writer};
 use super::hub::{CHUNK, Found, Hub, Kind, ReaderId};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::sys::poll::asynchronous;
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,8 @@ pub(super) struct Paths {
     pub(super) stdout: String,
     pub(super) stderr: String,
     pub(super) terminal: bool,
+    /// The shim writes the log itself; the FIFOs only tell containerd of the end.
+    pub(super) log: Option<crate::model::amendment::Log>,
 }
 
 /// For a process's standard input.
@@ -79,12 +82,23 @@ pub(super) fn connect(hub: &Arc<Hub>, ends: Ends, paths: &Paths) -> io::Result<(
     let (queue, typed) = mpsc::channel(16);
     let (hang_up, hung_up) = watch::channel(false);
     let logs = [paths.stdout.as_str(), if paths.terminal { "" } else { &paths.stderr }];
+    let own = paths.log.clone().map(|log| Arc::new(Mutex::new(Writer::new(log))));
     for (stream, path) in logs.into_iter().enumerate() {
         if let Some(log) = Log::open(path)? {
             let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
-            tokio::spawn(write_log(hub.clone(), reader, stream, log));
+            match own.clone() {
+                Some(own) => {
+                    let follow = crilog::follow(hub.clone(), reader, stream, own);
+                    tokio::spawn(async move {
+                        follow.await;
+                        drop(log);
+                    });
+                }
+                None => drop(tokio::spawn(write_log(hub.clone(), reader, stream, log))),
+            }
         }
     }
+    drop(own);
     let terminal = match ends {
         Ends::Terminal(master) => {
             let master = Arc::new(asynchronous(master)?);

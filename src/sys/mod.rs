@@ -19,6 +19,8 @@ pub mod packet;
 pub mod poll;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod rotated;
 #[cfg(unix)]
 pub mod session;
 #[cfg(target_os = "linux")]

@@ -186,9 +186,14 @@ impl TestEnv {
 
     /// Another program, as the user.
     pub(crate) fn program(&self, program: &Path, args: &[&str]) -> Result<Ran> {
-        // A hang is a failure with words, not the end of the whole run.
+        self.program_within(300, program, args)
+    }
+
+    /// Another program, as the user, that is ended with all it started (124) after `seconds`: a hang is a failure with
+    /// words, not the end of the whole run.
+    pub(crate) fn program_within(&self, seconds: u32, program: &Path, args: &[&str]) -> Result<Ran> {
         let mut command = Command::new("timeout");
-        command.args(["--foreground", "-k", "5", "300"]);
+        command.args(["-k", "5", &seconds.to_string()]);
         let user = self.command(program, args);
         command.arg(user.get_program()).args(user.get_args()).current_dir(&self.home);
         let line =

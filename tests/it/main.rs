@@ -30,6 +30,11 @@ use anyhow::Result;
 use host::Need;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// No test takes as long.
+const LONGEST: Duration = Duration::from_secs(1200);
 
 /// A test with its needs.
 pub(crate) struct Case {
@@ -59,12 +64,23 @@ impl Case {
             let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet()).collect();
             match (unmet.is_empty(), host::required()) {
                 (true, _) => {
-                    run().map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
+                    in_time(run).map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
                 }
                 (false, true) => Err(Failed::from(format!("required, but {}", unmet.join("; ")))),
                 (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
             }
         })
+    }
+}
+
+/// A test that hangs fails, and says so; its thread is left behind.
+fn in_time(run: fn() -> Result<()>) -> Result<()> {
+    let (told, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(run()));
+    match end.recv_timeout(LONGEST) {
+        Ok(ended) => ended,
+        Err(RecvTimeoutError::Timeout) => anyhow::bail!("has not ended after {LONGEST:?}"),
+        Err(RecvTimeoutError::Disconnected) => anyhow::bail!("panicked"),
     }
 }
 

@@ -5,8 +5,9 @@ use super::security::{self, Seccomp};
 use crate::engine::cri::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
+use crate::engine::logs::Rotation;
 use crate::engine::{Inner, blocking};
-use crate::model::amendment::{ANNOTATION, Amendment};
+use crate::model::amendment::{ANNOTATION, Amendment, Log};
 use crate::model::container::{ContainerSpec, Device, Dns, Mount, MountKind, Sharing, Status};
 use crate::model::journal;
 use crate::model::name;
@@ -195,7 +196,7 @@ impl Inner {
             mounts,
             labels: Self::labels(record),
             log_path: if kept { LOG.to_owned() } else { String::new() },
-            annotations: annotation(&container_amendment(record)),
+            annotations: annotation(&self.container_amendment(record)),
             devices: if rootless { Vec::new() } else { spec.devices.iter().map(cri_device).collect() },
             tty: spec.tty,
             stdin: spec.open_stdin,
@@ -226,7 +227,7 @@ impl Inner {
         })
     }
 
-    /// A tmpfs is none of CRI's: see [`container_amendment`].
+    /// A tmpfs is none of CRI's: see `container_amendment`.
     fn cri_mount(&self, mount: &Mount) -> Option<cri::Mount> {
         let source = match &mount.kind {
             MountKind::Bind { source, .. } => self.host_path(source),
@@ -317,7 +318,7 @@ impl Inner {
 
     /// Tells the shim whose namespaces it joins: their processes are known only now.
     pub(super) async fn join_others(&self, record: &Record) -> Result<(), EngineError> {
-        let mut amendment = container_amendment(record);
+        let mut amendment = self.container_amendment(record);
         for (kind, sharing) in [("pid", &record.spec.pid), ("ipc", &record.spec.ipc)] {
             let Sharing::Container(who) = sharing else { continue };
             let other = self.find(who)?;
@@ -350,10 +351,45 @@ impl Inner {
                 amendment.shm_source = shm.unwrap_or_default().to_owned();
             }
         }
-        if amendment == container_amendment(record) {
+        if amendment == self.container_amendment(record) {
             return Ok(());
         }
         self.containerd.annotate(&record.container, ANNOTATION, amendment.value().unwrap_or_default()).await
+    }
+
+    /// What the shim changes in the container's specification.
+    fn container_amendment(&self, record: &Record) -> Amendment {
+        let spec = &record.spec;
+        let mounts = &record.resolved.mounts;
+        Amendment {
+            host_uts: spec.uts == Sharing::Host,
+            host_cgroupns: spec.cgroupns == Sharing::Host,
+            shm_size: spec.shm_size,
+            no_shm: spec.ipc == Sharing::None,
+            tmpfs: mounts
+                .iter()
+                .filter_map(|m| match &m.kind {
+                    MountKind::Tmpfs { options } => {
+                        let mut options = options.clone();
+                        options.extend(m.read_only.then(|| "ro".to_owned()));
+                        Some((m.target.clone(), options))
+                    }
+                    _ => None,
+                })
+                .collect(),
+            non_recursive: mounts.iter().filter(|m| m.non_recursive).map(|m| m.target.clone()).collect(),
+            ulimits: spec.ulimits.clone(),
+            annotations: spec.annotations.clone(),
+            init: spec.init,
+            log: (spec.log.driver != "none").then(|| {
+                // What is wrong with them was said when it was created.
+                let rotation = Rotation::parse(&spec.log.options).unwrap_or_default();
+                let path = self.log_dir(record, record.attempt).join(LOG);
+                Log { path, size: rotation.size, files: rotation.files }
+            }),
+            journal: journal_fields(record),
+            ..Amendment::default()
+        }
     }
 
     /// Who runs it, in CRI's terms: CRI takes a user's name, but only a group's number.
@@ -434,35 +470,6 @@ fn cri_device(device: &Device) -> cri::Device {
         container_path: device.container.clone(),
         host_path: device.host.clone(),
         permissions: device.permissions.clone(),
-    }
-}
-
-/// What the shim changes in the container's specification.
-fn container_amendment(record: &Record) -> Amendment {
-    let spec = &record.spec;
-    let mounts = &record.resolved.mounts;
-    Amendment {
-        host_uts: spec.uts == Sharing::Host,
-        host_cgroupns: spec.cgroupns == Sharing::Host,
-        shm_size: spec.shm_size,
-        no_shm: spec.ipc == Sharing::None,
-        tmpfs: mounts
-            .iter()
-            .filter_map(|m| match &m.kind {
-                MountKind::Tmpfs { options } => {
-                    let mut options = options.clone();
-                    options.extend(m.read_only.then(|| "ro".to_owned()));
-                    Some((m.target.clone(), options))
-                }
-                _ => None,
-            })
-            .collect(),
-        non_recursive: mounts.iter().filter(|m| m.non_recursive).map(|m| m.target.clone()).collect(),
-        ulimits: spec.ulimits.clone(),
-        annotations: spec.annotations.clone(),
-        init: spec.init,
-        journal: journal_fields(record),
-        ..Amendment::default()
     }
 }
 

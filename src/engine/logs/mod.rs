@@ -1,18 +1,20 @@
-//! `logs`: the files that containerd's CRI writes, one for each attempt.
+//! `logs`: files in CRI's format, written by the shim (those of foreign containers by containerd), for each attempt.
 
 mod follow;
-mod parse;
 mod rotation;
 mod tail;
 
 pub(super) use rotation::{Rotation, run as rotate};
 
+use super::containers::LOG;
 use super::error::EngineError;
 use super::{Engine, Inner, blocking};
 use crate::model::container::{LogEntry, LogPosition, LogsOptions, Status, Stream};
+use crate::model::crilog::parse;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::Record;
+use crate::sys::rotated;
 use follow::Watch;
 use jiff::Timestamp;
 use std::fs::File;
@@ -106,7 +108,7 @@ impl Place {
             Self::Attempts(dirs) => {
                 let mut all = Vec::new();
                 for dir in dirs {
-                    all.extend(rotation::files_of(dir)?);
+                    all.extend(rotated::files(&dir.join(LOG))?);
                 }
                 Ok(all)
             }
@@ -376,7 +378,7 @@ impl Reader {
             while let Some(length) = self.rest[begin..].iter().position(|b| *b == b'\n') {
                 let line = &self.rest[begin..begin + length];
                 begin += length + 1;
-                let Some(mut entry) = parse::parse(line) else { continue };
+                let Some(mut entry) = parse(line) else { continue };
                 let left = u64::try_from(self.rest.len() - begin).unwrap_or(0);
                 entry.position = LogPosition { file: self.inode, offset: self.offset - left };
                 if options.until.is_some_and(|until| entry.time > until) {

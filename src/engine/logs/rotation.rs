@@ -1,17 +1,17 @@
-//! Rotation: a log that has grown too long is renamed (`container.log.1` is younger than `.2`), and containerd opens a
-//! new one. Readers go from one to the next by inode, so that nothing is read twice or left out.
+//! Rotation: the shim renames a log that has grown too long (`container.log.1` is younger than `.2`) and begins a new one.
+//! Readers go from one to the next by inode, so that nothing is read twice or left out.
 
+use crate::engine::Inner;
 use crate::engine::containers::LOG;
 use crate::engine::error::EngineError;
-use crate::engine::{Inner, blocking};
 use crate::model::container::Status;
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use crate::sys::rotated;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How often lengths are looked at.
+/// How often new files are looked for.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// When a log is rotated, and how many files there are at most.
@@ -73,74 +73,36 @@ fn bytes(text: &str) -> Option<u64> {
     whole.checked_add((u64::from(tenths) << scale) / 10)
 }
 
-/// An attempt's log files, the oldest first.
-pub(super) fn files_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found: Vec<(u32, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let rest = name.strip_prefix(LOG)?;
-            let age = if rest.is_empty() { 0 } else { rest.strip_prefix('.')?.parse().ok()? };
-            Some((age, entry.path()))
-        })
-        .collect();
-    found.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
-    Ok(found.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Renames the files; the oldest goes when there would be more than `files`.
-fn shift(dir: &Path, files: u32) -> io::Result<()> {
-    let aged = |age: u32| dir.join(format!("{LOG}.{age}"));
-    for path in files_of(dir)? {
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-        let age: u32 = name.strip_prefix(LOG).and_then(|r| r.strip_prefix('.')?.parse().ok()).unwrap_or(0);
-        if age + 1 >= files {
-            std::fs::remove_file(&path)?;
-        } else {
-            std::fs::rename(&path, aged(age + 1))?;
-        }
-    }
-    Ok(())
-}
-
-/// Looks after the logs of what runs, as long as the engine lives.
+/// Tells containerd of new files, as long as the engine lives: else it would keep the room of those that are gone.
 pub(in crate::engine) async fn run(engine: Weak<Inner>) {
+    let mut seen = HashMap::new();
     loop {
         tokio::time::sleep(ROUND).await;
         let Some(inner) = engine.upgrade() else { return };
-        inner.rotate_all().await;
+        inner.reopen_rotated(&mut seen).await;
     }
 }
 
 impl Inner {
-    async fn rotate_all(self: &Arc<Self>) {
+    /// `seen` has each container's youngest full file, by its inode.
+    async fn reopen_rotated(self: &Arc<Self>, seen: &mut HashMap<String, u64>) {
+        let mut still = HashMap::new();
         for record in self.records() {
             if !matches!(record.status, Status::Running | Status::Paused) || record.spec.log.driver == "none"
             {
                 continue;
             }
-            let rotation = Rotation::parse(&record.spec.log.options).unwrap_or_default();
-            let dir = self.log_dir(&record, record.attempt);
-            let log = dir.join(LOG);
-            match tokio::fs::metadata(&log).await {
-                Ok(meta) if meta.len() > rotation.size => {}
-                _ => continue,
+            let log = self.log_dir(&record, record.attempt).join(LOG);
+            let Ok(meta) = tokio::fs::metadata(rotated::last(&log)).await else { continue };
+            if seen.get(&record.container) != Some(&meta.ino())
+                && let Err(error) = self.cri.reopen_log(&record.container).await
+            {
+                tracing::warn!(%error, container = record.name, "containerd does not follow a log's rotation");
+                continue;
             }
-            let shifted = blocking(move || shift(&dir, rotation.files)).await;
-            let outcome = match shifted {
-                Ok(Ok(())) => self.cri.reopen_log(&record.container).await,
-                Ok(Err(error)) => Err(EngineError::file("cannot rotate", &log)(error)),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(%error, container = record.name, "cannot rotate a log");
-            }
+            still.insert(record.container, meta.ino());
         }
+        *seen = still;
     }
 }
 
@@ -163,18 +125,5 @@ mod tests {
         {
             assert!(parsed(&[bad]).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn files_shift() {
-        let dir = tempfile::tempdir().unwrap();
-        for text in ["a", "b", "c", "d"] {
-            std::fs::write(dir.path().join(LOG), text).unwrap();
-            shift(dir.path(), 3).unwrap();
-        }
-        std::fs::write(dir.path().join(LOG), "e").unwrap();
-        let texts: Vec<String> =
-            files_of(dir.path()).unwrap().iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
-        assert_eq!(texts, ["c", "d", "e"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where the last N lines begin, found from the end.
 
-use super::parse::is_full;
+use crate::model::crilog::is_full;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

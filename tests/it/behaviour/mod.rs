@@ -118,7 +118,7 @@ pub(crate) fn lacks(text: &str, parts: &[&'static str]) -> Option<&'static str> 
 fn shell_in(env: &TestEnv, line: &str) -> Result<(i32, String)> {
     let folder = installed().parent().context("a folder")?.display().to_string();
     let script = format!("PATH={folder}:$PATH; DEMO={DEMO}; export PATH DEMO; {line}");
-    let ran = env.program(Path::new("/bin/sh"), &["-c", &script])?;
+    let ran = env.program_within(90, Path::new("/bin/sh"), &["-c", &script])?;
     Ok((ran.code, format!("{}{}", ran.stdout, ran.stderr)))
 }
 

@@ -1,9 +1,25 @@
-//! CRI's log format: `TIME stdout|stderr F|P TEXT` and a line end. `P` says that the line goes on in the next entry.
+//! CRI's log format: `TIME stdout|stderr F|P TEXT` and a line end. `P` says that the line goes on in the next entry, or
+//! that the output has ended without a line end.
 
-use crate::model::container::{LogEntry, LogPosition, Stream};
+use super::container::{LogEntry, LogPosition, Stream};
+
+/// The longest text of an entry, in bytes; a longer line is in pieces. (As containerd's CRI has it.)
+pub const LONGEST: usize = 16 << 10;
+
+/// Adds an entry with its line end. `time` is RFC 3339 with nanoseconds; `text` has no line end.
+pub fn write(to: &mut Vec<u8>, time: &str, stream: Stream, partial: bool, text: &[u8]) {
+    let stream = match stream {
+        Stream::Stdout => " stdout ",
+        Stream::Stderr => " stderr ",
+    };
+    let tag = if partial { "P " } else { "F " };
+    for part in [time.as_bytes(), stream.as_bytes(), tag.as_bytes(), text, b"\n"] {
+        to.extend_from_slice(part);
+    }
+}
 
 /// One line, without its line end, of no position yet; `None` for what is no log line (a torn one after a crash).
-pub(super) fn parse(line: &[u8]) -> Option<LogEntry> {
+pub fn parse(line: &[u8]) -> Option<LogEntry> {
     let mut parts = line.splitn(4, |b| *b == b' ');
     let time = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let stream = match parts.next()? {
@@ -20,13 +36,25 @@ pub(super) fn parse(line: &[u8]) -> Option<LogEntry> {
 }
 
 /// Does the line end an entry of the container's (rather than going on)?
-pub(super) fn is_full(line: &[u8]) -> bool {
+pub fn is_full(line: &[u8]) -> bool {
     line.splitn(4, |b| *b == b' ').nth(2).is_some_and(|tag| tag != b"P")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut text = Vec::new();
+        write(&mut text, "2026-01-02T15:04:05.000000001Z", Stream::Stderr, true, b"a \xff");
+        assert_eq!(text, b"2026-01-02T15:04:05.000000001Z stderr P a \xff\n");
+        let entry = parse(&text[..text.len() - 1]).unwrap();
+        assert_eq!(
+            (entry.stream, entry.data.as_slice(), entry.partial),
+            (Stream::Stderr, &b"a \xff"[..], true)
+        );
+    }
 
     #[test]
     fn lines() {
