@@ -1,6 +1,7 @@
 //! Attached streams: frames of `model::attach` as messages.
 
 use super::Invalid;
+use super::spec::terminal_size;
 use crate::model::attach::{Frame, Hello, VERSION, Welcome};
 use crate::model::container::ExecSpec;
 use crate::proto::k3c::v1 as wire;
@@ -111,9 +112,11 @@ impl TryFrom<wire::AttachResponse> for Frame {
     }
 }
 
-impl From<wire::CreateExecRequest> for ExecSpec {
-    fn from(request: wire::CreateExecRequest) -> Self {
-        Self {
+impl TryFrom<wire::CreateExecRequest> for ExecSpec {
+    type Error = Invalid;
+
+    fn try_from(request: wire::CreateExecRequest) -> Result<Self, Invalid> {
+        Ok(Self {
             command: request.command,
             env: request.env,
             user: request.user,
@@ -121,7 +124,8 @@ impl From<wire::CreateExecRequest> for ExecSpec {
             tty: request.tty,
             stdin: request.stdin,
             privileged: request.privileged,
-        }
+            terminal_size: terminal_size("terminal_size", request.terminal_size)?,
+        })
     }
 }
 
@@ -136,6 +140,7 @@ pub fn exec_request(container: &str, spec: ExecSpec) -> wire::CreateExecRequest 
         tty: spec.tty,
         stdin: spec.stdin,
         privileged: spec.privileged,
+        terminal_size: spec.terminal_size.map(Into::into),
     }
 }
 

@@ -70,6 +70,7 @@ impl From<ContainerSpec> for wire::ContainerSpec {
             runtime: spec.runtime,
             cgroup_parent: spec.cgroup_parent,
             oom_kill_disable: spec.oom_kill_disable,
+            terminal_size: spec.terminal_size.map(Into::into),
         }
     }
 }
@@ -149,7 +150,27 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
             runtime: spec.runtime,
             cgroup_parent: spec.cgroup_parent,
             oom_kill_disable: spec.oom_kill_disable,
+            terminal_size: terminal_size("spec.terminal_size", spec.terminal_size)?,
         })
+    }
+}
+
+impl From<(u16, u16)> for wire::TerminalSize {
+    fn from((columns, rows): (u16, u16)) -> Self {
+        Self { columns: columns.into(), rows: rows.into() }
+    }
+}
+
+/// Columns and rows.
+pub(super) fn terminal_size(
+    field: &'static str,
+    size: Option<wire::TerminalSize>,
+) -> Result<Option<(u16, u16)>, Invalid> {
+    let Some(wire::TerminalSize { columns, rows }) = size else { return Ok(None) };
+    let characters = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+    match (characters(columns), characters(rows)) {
+        (Some(columns), Some(rows)) => Ok(Some((columns, rows))),
+        _ => Err(Invalid::new(field, format_args!("{columns}x{rows} is no terminal's size"))),
     }
 }
 

@@ -7,6 +7,7 @@ use super::format::size;
 use crate::client::{Client, ClientError};
 use crate::model::container::PathStat;
 use crate::model::reason::Reason;
+use crate::model::reason::cause;
 use bytes::Bytes;
 use futures::StreamExt;
 use std::io;
@@ -248,11 +249,7 @@ async fn to_container(
         };
         let meta = meta.map_err(|error| {
             let whole = std::path::absolute(source).unwrap_or_else(|_| PathBuf::from(source));
-            let why = match error.kind() {
-                io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-                _ => error.to_string(),
-            };
-            CommandError::failed(format!("lstat {}: {why}", whole.display()))
+            CommandError::failed(format!("lstat {}: {}", whole.display(), cause(&error)))
         })?;
         let landing = landing(&named(source), meta.is_dir(), &path, what).map_err(CommandError::failed)?;
         if stat(client, container, &landing.folder).await?.is_none_or(|s| s.mode & KIND != FOLDER) {

@@ -64,6 +64,9 @@ impl Plan {
         let files = Files::of(&flags).map_err(refused)?;
         let (mut spec, relabel) = flags.spec(&files, &Host::current()).map_err(refused)?;
         spec.stdin_once = flags.interactive && stdin;
+        if spec.tty {
+            spec.terminal_size = crate::sys::terminal::size();
+        }
         if relabel && Path::new("/sys/fs/selinux/enforce").exists() {
             cx.ui.warning("volumes are not relabelled for SELinux: the options z and Z are not applied");
         }

@@ -6,7 +6,7 @@ use super::options::{Host, env};
 use super::streams::{self, Ended, Joined, Options, StreamError, detach};
 use crate::client::{ClientError, Wanted};
 use crate::model::container::ExecSpec;
-use crate::model::reason::Reason;
+use crate::model::reason::{Reason, cause};
 
 /// Execute a command in a running container
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let mut files = Vec::new();
     for file in &args.env_file {
         let text = std::fs::read_to_string(file)
-            .map_err(|e| CommandError::failed(format!("open {file}: {}", crate::model::reason::chain(&e))))?;
+            .map_err(|e| CommandError::failed(format!("open {file}: {}", cause(&e))))?;
         files.push((file.clone(), text));
     }
     let env =
@@ -66,6 +66,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         tty: args.tty,
         stdin: args.interactive,
         privileged: args.privileged,
+        terminal_size: if args.tty { crate::sys::terminal::size() } else { None },
     };
     let exec = client.create_exec(&args.container, spec).await?;
     if args.detach {

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
+use crate::model::reason::cause;
 use futures::StreamExt;
 use std::path::PathBuf;
 use tokio::io::AsyncWriteExt;
@@ -30,7 +31,8 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         }
         return Ok(());
     };
-    let failed = |error: std::io::Error| CommandError::failed(format!("open {}: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| CommandError::failed(format!("open {}: {}", path.display(), cause(&error)));
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
     if !folder.is_dir() {
         return Err(CommandError::failed(format!(

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use crate::model::image::LoadOutcome;
+use crate::model::reason::cause;
 use futures::StreamExt;
 use std::path::PathBuf;
 use tokio::io::AsyncRead;
@@ -24,17 +25,16 @@ pub(crate) struct Args {
 
 /// Streams the archive to the engine, which unpacks it.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let input: Box<dyn AsyncRead + Send + Unpin> = match &args.input {
-        Some(path) => Box::new(
-            tokio::fs::File::open(path)
-                .await
-                .map_err(|error| CommandError::failed(format!("open {}: {error}", path.display())))?,
-        ),
-        None if cx.ui.terminals().stdin => {
-            return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
-        }
-        None => Box::new(tokio::io::stdin()),
-    };
+    let input: Box<dyn AsyncRead + Send + Unpin> =
+        match &args.input {
+            Some(path) => Box::new(tokio::fs::File::open(path).await.map_err(|error| {
+                CommandError::failed(format!("open {}: {}", path.display(), cause(&error)))
+            })?),
+            None if cx.ui.terminals().stdin => {
+                return Err(CommandError::failed("requested load from stdin, but stdin is empty"));
+            }
+            None => Box::new(tokio::io::stdin()),
+        };
     let archive = ReaderStream::with_capacity(input, CHUNK);
     let mut outcomes = cx.client().await?.load(archive).await?;
     let mut progress = cx.ui.progress(args.quiet);

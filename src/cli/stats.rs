@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 
 fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     let shown = vec!["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
-    let rows = round.iter().map(|stats| row(stats, args.no_trunc)).collect();
+    let rows = round.iter().map(|stats| row(stats, typed(stats, &args.containers), args.no_trunc)).collect();
     let text =
         listing::render(&Columns { titles: TITLES, shown, raw: Vec::new() }, args.format.as_deref(), rows)
             .map_err(CommandError::failed)?;
@@ -81,7 +81,14 @@ fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     Ok(())
 }
 
-fn row(stats: &Stats, no_trunc: bool) -> Row {
+/// What the user called it.
+fn typed<'a>(stats: &Stats, names: &'a [String]) -> Option<&'a str> {
+    let exact = |name: &&String| name.trim_start_matches('/') == stats.name || **name == stats.id;
+    let found = names.iter().find(exact).or_else(|| names.iter().find(|name| stats.id.starts_with(*name)));
+    found.map(String::as_str)
+}
+
+fn row(stats: &Stats, typed: Option<&str>, no_trunc: bool) -> Row {
     let known = |text: String| if stats.known { text } else { "--".to_owned() };
     let both = |a: String, b: String| match stats.known {
         true => format!("{a} / {b}"),
@@ -97,7 +104,7 @@ fn row(stats: &Stats, no_trunc: bool) -> Row {
     let fields = json!({
         "BlockIO": both(decimal(stats.block.0), decimal(stats.block.1)),
         "CPUPerc": known(format!("{:.2}%", stats.cpu_percent)),
-        "Container": id,
+        "Container": typed.unwrap_or(id),
         "ID": id,
         "MemPerc": known(format!("{share:.2}%")),
         "MemUsage": both(size::binary(stats.memory_usage), size::binary(stats.memory_limit)),
@@ -125,13 +132,16 @@ mod tests {
             net: (1500, 0),
             ..Stats::default()
         };
-        let fields = row(&stats, false).fields;
+        let fields = row(&stats, typed(&stats, &["/web".into()]), false).fields;
+        assert_eq!(fields["Container"], "/web");
+        assert_eq!(typed(&stats, &["a".into(), "aba".into()]), Some("a"));
+        assert_eq!(typed(&stats, &[]), None);
         assert_eq!(fields["CPUPerc"], "12.35%");
         assert_eq!(fields["MemUsage"], "64MiB / 1GiB");
         assert_eq!(fields["MemPerc"], "6.25%");
         assert_eq!(fields["NetIO"], "1.5kB / 0B");
         assert_eq!(fields["ID"], "abababababab");
-        let unknown = row(&Stats { known: false, ..stats }, true).fields;
+        let unknown = row(&Stats { known: false, ..stats }, None, true).fields;
         assert_eq!(
             (unknown["CPUPerc"].as_str(), unknown["MemUsage"].as_str()),
             (Some("--"), Some("-- / --"))

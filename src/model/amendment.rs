@@ -39,6 +39,8 @@ pub struct Amendment {
     pub annotations: BTreeMap<String, String>,
     /// A small init is the first process.
     pub init: bool,
+    /// The terminal's first size: columns, rows.
+    pub terminal_size: Option<(u16, u16)>,
     /// The shim writes the container's log; `None`: containerd does, from its FIFOs.
     pub log: Option<Log>,
     /// Output goes to systemd's journal, too, with these fields; empty: it does not.

@@ -49,6 +49,8 @@ pub struct ContainerSpec {
     pub stop_timeout: Option<i64>,
     /// Its first process has a terminal.
     pub tty: bool,
+    /// The terminal's first size: columns, rows.
+    pub terminal_size: Option<(u16, u16)>,
     /// It has a standard input.
     pub open_stdin: bool,
     /// Which ends with the first client's.
@@ -254,6 +256,8 @@ pub struct ExecSpec {
     pub stdin: bool,
     /// All capabilities.
     pub privileged: bool,
+    /// The terminal's first size: columns, rows.
+    pub terminal_size: Option<(u16, u16)>,
 }
 
 /// One mount.

@@ -109,8 +109,24 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A file's error in the words that go behind a colon, as Docker's: `no such file or directory`.
+pub fn cause(error: &std::io::Error) -> String {
+    let text = chain(error);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn causes_are_in_lower_case() {
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(super::cause(&error), "no such file or directory");
+    }
+
     use super::*;
 
     #[test]

@@ -101,6 +101,11 @@ fn apply(spec: &mut Value, amendment: &Amendment, init: &Path) {
                 }
             }
         }
+        if let (Some((columns, rows)), Some(Value::Bool(true))) =
+            (amendment.terminal_size, process.get("terminal"))
+        {
+            process.insert("consoleSize".to_owned(), json!({ "height": rows, "width": columns }));
+        }
         if amendment.init
             && let Some(args) = process.get_mut("args").and_then(Value::as_array_mut)
         {

@@ -11,7 +11,10 @@ use crate::sys::rotated;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How long the rest of a line is waited for, before what there is of it is written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The file of both streams.
 #[derive(Debug)]
@@ -175,11 +178,17 @@ pub(super) async fn follow(hub: Arc<Hub>, reader: ReaderId, stream: usize, write
                 at += bytes.len() as u64;
                 hub.done(reader, stream, at);
             }
-            Found::Wait => {
+            Found::Wait if lines.rest.is_empty() => {
                 if changed.changed().await.is_err() {
                     break;
                 }
             }
+            Found::Wait => match tokio::time::timeout(PATIENCE, changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break,
+                // A prompt, or a line of progress: whoever looks at the log sees it.
+                Err(_) => write(&[(std::mem::take(&mut lines.rest), true)]),
+            },
             Found::End | Found::Cut => break,
         }
     }

@@ -104,6 +104,7 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
             stop_signal: texts.4,
             stop_timeout: rest.4,
             tty: flags.0,
+            terminal_size: flags.1.then_some((80, 24)),
             open_stdin: flags.1,
             stdin_once: flags.2,
             domainname: "d".into(),

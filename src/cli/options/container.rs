@@ -5,6 +5,7 @@ use crate::model::container::{
     ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
     RestartPolicy, Sharing, Ulimit,
 };
+use crate::model::reason::cause;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -257,12 +258,13 @@ impl Files {
     pub(crate) fn of(flags: &Flags) -> Result<Self, String> {
         let read = |file: &String| match std::fs::read_to_string(file) {
             Ok(text) => Ok((file.clone(), text)),
-            Err(error) => Err(format!("open {file}: {error}")),
+            Err(error) => Err(format!("open {file}: {}", cause(&error))),
         };
         let mut seccomp = BTreeMap::new();
         for path in flags.security_opt.iter().filter_map(|option| seccomp_file(option)) {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                format!("opening seccomp profile ({path}) failed: open {path}: {}", cause(&error))
+            })?;
             seccomp.insert(path.to_owned(), text);
         }
         Ok(Self {
@@ -322,6 +324,7 @@ impl Flags {
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
             tty: self.tty,
+            terminal_size: None,
             open_stdin,
             stdin_once: false,
             domainname: self.domainname.clone(),

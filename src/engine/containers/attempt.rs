@@ -381,6 +381,7 @@ impl Inner {
             ulimits: spec.ulimits.clone(),
             annotations: spec.annotations.clone(),
             init: spec.init,
+            terminal_size: spec.terminal_size,
             log: (spec.log.driver != "none").then(|| {
                 // What is wrong with them was said when it was created.
                 let rotation = Rotation::parse(&spec.log.options).unwrap_or_default();

@@ -169,6 +169,13 @@ impl Inner {
         let mut process = spec["process"].take();
         process["args"] = json!(wanted.command);
         process["terminal"] = json!(wanted.tty);
+        if let Some(process) = process.as_object_mut() {
+            // That of the container's own terminal.
+            process.remove("consoleSize");
+        }
+        if let (true, Some((columns, rows))) = (wanted.tty, wanted.terminal_size) {
+            process["consoleSize"] = json!({ "height": rows, "width": columns });
+        }
         if !wanted.working_dir.is_empty() {
             if !wanted.working_dir.starts_with('/') {
                 return Err(EngineError::invalid("Cwd must be an absolute path"));

@@ -160,6 +160,7 @@ impl Inner {
         });
         let mut document = json!({
             "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
+            "ConsoleSize": spec.terminal_size.map_or([0, 0], |(columns, rows)| [rows, columns]),
             "ContainerIDFile": "",
             "LogConfig": {
                 "Type": if spec.log.driver.is_empty() { "json-file" } else { &spec.log.driver }, "Config": spec.log.options,
@@ -270,7 +271,10 @@ fn config_of(record: &Record) -> Value {
         .mounts
         .iter()
         .filter(|m| {
-            matches!(m.kind, MountKind::Volume { .. }) && !spec.mounts.iter().any(|s| s.target == m.target)
+            let named = |s: &Mount| {
+                s.target == m.target && !matches!(&s.kind, MountKind::Volume { name, .. } if name.is_empty())
+            };
+            matches!(m.kind, MountKind::Volume { .. }) && !spec.mounts.iter().any(named)
         })
         .map(|m| m.target.clone())
         .collect();

@@ -111,6 +111,8 @@ pub struct ContainerSpec {
     pub cgroup_parent: ::prost::alloc::string::String,
     #[prost(bool, tag = "44")]
     pub oom_kill_disable: bool,
+    #[prost(message, optional, tag = "45")]
+    pub terminal_size: ::core::option::Option<TerminalSize>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Dns {
@@ -743,6 +745,8 @@ pub struct CreateExecRequest {
     pub stdin: bool,
     #[prost(bool, tag = "8")]
     pub privileged: bool,
+    #[prost(message, optional, tag = "9")]
+    pub terminal_size: ::core::option::Option<TerminalSize>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateExecResponse {

@@ -3,7 +3,7 @@
 use super::{Answers, Service, answers, refused};
 use crate::api;
 use crate::model::attach::Frame;
-use crate::model::container::ContainerSpec;
+use crate::model::container::{ContainerSpec, ExecSpec};
 use crate::proto::k3c::v1 as wire;
 use crate::sys::tree::Unpack;
 use futures::StreamExt;
@@ -159,7 +159,8 @@ impl Containers for Service {
     ) -> Result<Response<wire::CreateExecResponse>, Status> {
         let request = request.into_inner();
         let container = request.container.clone();
-        let id = self.0.create_exec(&container, request.into()).await.map_err(refused)?;
+        let spec = ExecSpec::try_from(request)?;
+        let id = self.0.create_exec(&container, spec).await.map_err(refused)?;
         Ok(Response::new(wire::CreateExecResponse { id }))
     }
 

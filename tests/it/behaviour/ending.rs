@@ -110,6 +110,11 @@ pub(super) const STATES: &[Line] = &[
     ),
     ("k3c stats --no-stream st | head -1", 0, &["CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT"]),
     ("k3c stats --no-stream --format json st", 0, &["{\"BlockIO\":\"", "\"Name\":\"st\"", "\"PIDs\":\""]),
+    (
+        "k3c stats --no-stream --format '{{.Container}}' /st; k3c stats --no-stream --format '{{.Container}}' | wc -c",
+        0,
+        &["=/st\n13"],
+    ),
     ("k3c stats --no-stream --format '{{.Foo}}' st", 1, &["template parsing error: ", "at <.Foo>"]),
     ("k3c restart -t 0 st; k3c inspect -f '{{.State.Running}} {{.RestartCount}}' st", 0, &["=st\ntrue 0"]),
     ("k3c kill st > /dev/null; k3c wait st", 0, &["=137"]),
@@ -223,7 +228,11 @@ pub(super) const LOGS: &[Line] = &[
     ),
     ("k3c logs log 2>&1 >/dev/null", 0, &["=err 1\nerr 2\nerr 3"]),
     ("k3c logs -f log 2>&1 | wc -l", 0, &["=6"]),
-    ("k3c logs -n 2 log; k3c logs --tail 0 log; k3c logs --tail all log | wc -l", 0, &["=out 3\n3\nerr 3"]),
+    (
+        "k3c logs -n 2 log 2>&1 | sort; k3c logs --tail 0 log; k3c logs --tail all log 2>&1 | wc -l",
+        0,
+        &["=err 3\nout 3\n6"],
+    ),
     (
         "k3c logs --tail -1 log 2>/dev/null | wc -l; k3c logs --tail foo log 2>/dev/null | wc -l",
         0,

@@ -188,10 +188,9 @@ pub(super) const INSPECT: &[Line] = &[
     ("k3c inspect -f '{{.RepoTags}}' $DEMO", 0, &["=[k3c.local/demo:latest]"]),
     ("k3c inspect -sf '{{.SizeRw}} {{.SizeRootFs}}' seen | grep -cE '^[0-9]+ [1-9][0-9]+$'", 0, &["=1"]),
     (
-        "k3c inspect -f '{{json .Config.Labels}} {{index .Config.Env 0}} {{join .Config.Cmd \" \"}} {{.Config.Tty}} {{.Config.StopSignal}} {{.Config.StopTimeout}} \
-         {{.Config.Image}} {{range $k, $v := .Config.Volumes}}{{$k}}{{end}} {{.Config.OpenStdin}} {{.Config.User}}|'",
-        1,
-        &["requires at least 1 argument"],
+        "k3c inspect -f '{{range $k, $v := .Config.Volumes}}{{$k}}{{end}} {{.Config.OpenStdin}} {{.Config.StdinOnce}}|' seen",
+        0,
+        &["=/anon false false|"],
     ),
     (
         "k3c inspect -f '{{json .Config.Labels}} {{index .Config.Env 0}} {{join .Config.Cmd \" \"}} {{.Config.Tty}} {{.Config.StopSignal}} {{.Config.StopTimeout}} \
