@@ -1,8 +1,10 @@
 //! CRI v1: pods and containers, as containerd's own plugin makes them.
 
-use super::containerd::{MESSAGE_LIMIT, patiently};
+use super::containerd::{MESSAGE_LIMIT, patiently, request};
 use super::error::EngineError;
 use crate::proto::cri;
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::{DeleteTaskRequest, KillRequest};
 use cri::image_service_client::ImageServiceClient;
 use cri::runtime_service_client::RuntimeServiceClient;
 use std::collections::HashMap;
@@ -143,11 +145,32 @@ impl Cri {
             match unless_missing(self.try_remove_pod(pod).await) {
                 Err(error) if Instant::now() < end => {
                     tracing::debug!(%error, pod, "trying again to remove a pod");
+                    if let EngineError::Containerd { status, .. } = &error
+                        && let Some(task) = forgotten(status)
+                    {
+                        self.end_task(task).await;
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
                 answer => return answer,
             }
+        }
+    }
+
+    /// Kills and deletes a task that CRI does not know any more: its start was cut off when an engine died.
+    async fn end_task(&self, container: &str) {
+        let mut tasks = TasksClient::new(self.channel.clone());
+        let message =
+            KillRequest { container_id: container.to_owned(), exec_id: String::new(), signal: 9, all: true };
+        if let Err(status) = tasks.kill(request(message)).await {
+            tracing::debug!(%status, container, "cannot kill a task");
+        }
+        // The shim has yet to see it end; whoever wants the pod gone comes again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let message = DeleteTaskRequest { container_id: container.to_owned() };
+        if let Err(status) = tasks.delete(request(message)).await {
+            tracing::debug!(%status, container, "cannot delete a task");
         }
     }
 
@@ -263,6 +286,12 @@ fn cut_off(status: &Status) -> Option<&str> {
     what.contains("failed to reserve").then(|| who.split('"').next())?
 }
 
+/// Whose task is in the way of a removal.
+fn forgotten(status: &Status) -> Option<&str> {
+    let (_, rest) = status.message().split_once("cannot delete running task ")?;
+    rest.split(':').next()
+}
+
 fn unless_missing(answer: Result<(), EngineError>) -> Result<(), EngineError> {
     match answer {
         Err(error) if error.is_missing() => Ok(()),
@@ -273,6 +302,13 @@ fn unless_missing(answer: Result<(), EngineError>) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_task_is_in_the_way() {
+        let text = "failed to remove container \"a1\": cannot delete running task a1: failed precondition";
+        assert_eq!(forgotten(&Status::failed_precondition(text)), Some("a1"));
+        assert_eq!(forgotten(&Status::failed_precondition("sandbox container is running")), None);
+    }
 
     #[test]
     fn who_has_the_name() {

@@ -15,6 +15,8 @@ use std::path::Path;
 pub(super) const NEW: &str = "new";
 /// In a volume's folder: it is being removed.
 pub(super) const GONE: &str = "gone";
+/// Begins the name of a folder that is no volume's yet, or no more.
+pub(super) const PASSING: &str = ".";
 /// On a lease: when it ends by itself.
 const EXPIRES: &str = "containerd.io/gc.expire";
 
@@ -33,7 +35,7 @@ pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
     for (name, path) in entries(&config.data.join("volumes")) {
         let [new, gone] = [NEW, GONE].map(|mark| path.join(mark));
         let known = book.volumes.contains_key(&name);
-        if !known && (new.exists() || gone.exists()) {
+        if name.starts_with(PASSING) || !known && (new.exists() || gone.exists()) {
             report(&name, std::fs::remove_dir_all(path));
             continue;
         }
@@ -129,6 +131,7 @@ mod tests {
             ("removed", false, GONE, false, false),
             ("filled", true, NEW, false, true),
             ("kept", true, GONE, true, true),
+            (".gone.x", false, "", false, false),
         ];
         for (name, known, mark, ..) in cases {
             std::fs::create_dir_all(volumes.join(name).join("_data")).unwrap();

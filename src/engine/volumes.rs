@@ -2,7 +2,7 @@
 
 use super::error::EngineError;
 use super::images::Facts;
-use super::leftovers::{GONE, NEW};
+use super::leftovers::{GONE, NEW, PASSING};
 use super::{Engine, Inner, blocking, events};
 use crate::model::container::{Mount, MountKind};
 use crate::model::id::ContainerId;
@@ -138,9 +138,17 @@ impl Inner {
     /// Until it is recorded, its mark says that it is being made.
     async fn make_volume_dir(&self, name: &str) -> Result<(), EngineError> {
         let dir = self.volume_dir(name);
-        if let Some(folder) = dir.parent().filter(|folder| !folder.exists()) {
-            tokio::fs::create_dir_all(folder).await.map_err(EngineError::file("cannot make", folder))?;
-            self.mark_volume(name, NEW).await?;
+        let folder = self.config.data.join("volumes").join(name);
+        if !folder.exists() {
+            // Nowhere without its mark.
+            let aside = self.config.data.join("volumes").join(format!("{PASSING}{NEW}.{name}"));
+            let (made, wanted) = (aside.clone(), folder.clone());
+            let done = blocking(move || {
+                std::fs::create_dir_all(&made)?;
+                std::fs::write(made.join(NEW), "")?;
+                std::fs::rename(&made, &wanted)
+            });
+            done.await?.map_err(EngineError::file("cannot make", &folder))?;
         }
         tokio::fs::create_dir_all(&dir).await.map_err(EngineError::file("cannot make", &dir))
     }
@@ -158,8 +166,14 @@ impl Inner {
 
     /// Takes a volume's directory away; what cannot be removed is named in the log.
     pub(super) async fn delete_volume_dir(&self, name: &str) {
-        let dir = self.config.data.join("volumes").join(name);
-        if let Err(error) = tokio::fs::remove_dir_all(&dir).await
+        let all = self.config.data.join("volumes");
+        let (dir, aside) = (all.join(name), all.join(format!("{PASSING}{GONE}.{name}")));
+        // What is removed in part may have lost its mark.
+        let done = blocking(move || {
+            std::fs::rename(&dir, &aside)?;
+            std::fs::remove_dir_all(&aside)
+        });
+        if let Ok(Err(error)) = done.await
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(%error, volume = name, "cannot remove a volume's directory");

@@ -20,21 +20,14 @@ const CONTAINERD: &str = "/containerd ";
 const BACK: Duration = Duration::from_secs(15);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut all = vec![
+    vec![
+        Case::new("crashes::engine_again_and_again", WITH_TOOLS, || again_and_again(ENGINE, 15, 500)),
         Case::new("crashes::containerd_again_and_again", WITH_TOOLS, || again_and_again(CONTAINERD, 8, 1200)),
         Case::new("crashes::told_once_by_the_next_engine", DAEMON, || told_once(false)),
         Case::new("crashes::told_once_after_containerd_too", DAEMON, || told_once(true)),
         Case::new("crashes::shim_killed", DAEMON, shim_killed),
-    ];
-    // Known defects, so not part of a run that must pass: an engine killed 15 times within 10 s sometimes leaves a pod or
-    // a volume of nobody; a killed containerd loses what it had read of a log. `K3C_TEST_OPEN=1` runs them.
-    if std::env::var_os("K3C_TEST_OPEN").is_some() {
-        all.extend([
-            Case::new("crashes::engine_again_and_again", WITH_TOOLS, || again_and_again(ENGINE, 15, 500)),
-            Case::new("crashes::a_million_lines", DAEMON, a_million_lines),
-        ]);
-    }
-    all
+        Case::new("crashes::a_million_lines", DAEMON, a_million_lines),
+    ]
 }
 
 /// Two that make, start, rename and remove until they are told to stop.
@@ -66,13 +59,13 @@ fn again_and_again(part: &str, kills: u64, pause: u64) -> Result<()> {
         last = disagreement(&env).unwrap_or_else(|error| format!("{error:#}"));
         Ok(last.is_empty())
     })
-    .with_context(|| last.clone())?;
+    .with_context(|| format!("{last}{}", env.complaints()))?;
     report(&format!("{part} killed: records and CRI agree after {:?}", since.elapsed()));
     within(BACK, "containerd holds nothing that nobody uses", || {
         last = held_for_nobody(&env)?;
         Ok(last.is_empty())
     })
-    .with_context(|| last.clone())?;
+    .with_context(|| format!("{last}{}", env.complaints()))?;
     let names = env.ok(&["ps", "-a", "--format", "{{.Names}}"])?;
     ensure!(names.lines().any(|name| name == "stays"), "what nobody touched is gone: {names}");
     let mut churn = String::new();
@@ -80,7 +73,7 @@ fn again_and_again(part: &str, kills: u64, pause: u64) -> Result<()> {
         churn += &fs::read_to_string(env.home.join(file))?;
     }
     let made = churn.lines().filter(|l| l.len() == 64 && l.bytes().all(|b| b.is_ascii_hexdigit())).count();
-    ensure!(made > 2, "hardly anything was made meanwhile: {churn}");
+    ensure!(made > 0, "nothing was made meanwhile: {churn}");
     for name in names.lines() {
         env.ok(&["inspect", name])?;
         env.ok(&["start", name])?;

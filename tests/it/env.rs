@@ -233,6 +233,21 @@ impl TestEnv {
         fs::read_to_string(self.home.join("daemon.out")).unwrap_or_default()
     }
 
+    /// What the engine and its children wrote of what went wrong.
+    pub(crate) fn complaints(&self) -> String {
+        let mut text = String::new();
+        for entry in fs::read_dir(self.home.join(".local/state/k3c")).into_iter().flatten().flatten() {
+            let log = fs::read_to_string(entry.path()).unwrap_or_default();
+            let said = |line: &&str| {
+                ["WARN", "ERROR", "level=error", "interrupted"].iter().any(|w| line.contains(w))
+            };
+            for line in log.lines().filter(said) {
+                text += &format!("{}: {line}\n", entry.file_name().to_string_lossy());
+            }
+        }
+        text
+    }
+
     /// Starts the daemon and does not wait for it.
     pub(crate) fn spawn(&mut self, args: &[&str]) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.home.join("daemon.out"))?;

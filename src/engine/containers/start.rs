@@ -10,6 +10,10 @@ use crate::store::{Change, Desired, Record};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a start of another engine is waited for.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,17 +106,29 @@ impl Inner {
         }
         self.prepare_binds(&record.resolved.mounts).await?;
         self.join_others(record).await?;
-        let missing = match self.cri.start_container(&record.container).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_missing() || no_pod(&error) => error,
-            Err(error) => return Err(error),
-        };
-        // Attempt 0 went away with its pod (a restart of the host): a fresh one is as good.
-        if record.used {
-            return Err(missing);
+        match self.start_made(record).await {
+            // Attempt 0 went away with its pod (a restart of the host), or an engine that is no more has started it: a
+            // fresh one is as good.
+            Err(error) if error.is_missing() || no_pod(&error) || says(&error, "CONTAINER_EXITED state") => {
+                self.fresh_attempt(record).await?;
+                self.start_made(record).await
+            }
+            answer => answer,
         }
-        self.fresh_attempt(record).await?;
-        self.cri.start_container(&record.container).await
+    }
+
+    /// Starts the attempt that was made. The start of an engine that is no more may still be under way, and is then ours.
+    async fn start_made(&self, record: &Record) -> Result<(), EngineError> {
+        let end = Instant::now() + OTHERS_PATIENCE;
+        loop {
+            match self.cri.start_container(&record.container).await {
+                Err(error) if says(&error, "CONTAINER_RUNNING state") => return Ok(()),
+                Err(error) if says(&error, "already in starting state") && Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub(super) async fn fresh_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
@@ -186,6 +202,11 @@ impl Inner {
         }
         error
     }
+}
+
+/// CRI's words about the state of what is to be started.
+fn says(error: &EngineError, words: &str) -> bool {
+    matches!(error, EngineError::Containerd { status, .. } if status.message().contains(words))
 }
 
 /// The pod is not ready any more: its process ended.
