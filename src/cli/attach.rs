@@ -9,31 +9,20 @@ use crate::model::container::WaitCondition;
 /// Attach local standard input, output, and error streams to a running container
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Override the key sequence for detaching a container
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    detach_keys: String,
+    #[command(flatten)]
+    detach_keys: streams::DetachKeys,
     /// Do not attach STDIN
     #[arg(long)]
     no_stdin: bool,
-    /// Proxy all received signals to the process
-    #[arg(
-        long,
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
-    sig_proxy: bool,
+    #[command(flatten)]
+    sig_proxy: streams::SigProxy,
     #[arg(required = true, value_name = "CONTAINER")]
     container: String,
 }
 
 /// Stays until the container ends or the keys are pressed.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let detach_keys = streams::keys(&args.detach_keys)?;
+    let detach_keys = args.detach_keys.parse()?;
     let client = cx.client().await?;
     let document = client.inspect(&args.container, false).await?;
     let state = |key: &str| document["State"][key].as_bool().unwrap_or(false);
@@ -52,7 +41,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let stdin = !args.no_stdin && document["Config"]["OpenStdin"].as_bool().unwrap_or(false);
     streams::check_terminal(tty, stdin, cx)?;
     let id = document["Id"].as_str().unwrap_or(&args.container).to_owned();
-    let signals = match args.sig_proxy && !tty {
+    let signals = match args.sig_proxy.on && !tty {
         true => Some(cx.signals.forward()?),
         false => None,
     };

@@ -14,9 +14,8 @@ pub(crate) struct Args {
     /// Detached mode: run command in the background
     #[arg(short, long)]
     detach: bool,
-    /// Override the key sequence for detaching a container
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    detach_keys: String,
+    #[command(flatten)]
+    detach_keys: streams::DetachKeys,
     /// Set environment variables
     #[arg(short, long, value_name = "list")]
     env: Vec<String>,
@@ -46,7 +45,7 @@ pub(crate) struct Args {
 
 /// Ends with the process's exit code.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let detach_keys = streams::keys(&args.detach_keys)?;
+    let detach_keys = args.detach_keys.parse()?;
     let stdin = args.interactive && !args.detach;
     streams::check_terminal(args.tty, stdin, cx)?;
     let mut files = Vec::new();

@@ -19,21 +19,10 @@ pub(crate) struct Args {
     /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
-    /// Override the key sequence for detaching a container
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    detach_keys: String,
-    /// Proxy received signals to the process
-    #[arg(
-        long,
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
-    sig_proxy: bool,
+    #[command(flatten)]
+    detach_keys: streams::DetachKeys,
+    #[command(flatten)]
+    sig_proxy: streams::SigProxy,
 }
 
 const VERB: &str = "run";
@@ -44,7 +33,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     if args.detach && !flags.attach.is_empty() {
         return Err(refused("conflicting options: cannot specify both --attach and --detach", VERB));
     }
-    let detach_keys = streams::keys(&args.detach_keys)?;
+    let detach_keys = args.detach_keys.parse()?;
     let joined = |stream: value::Stream| match flags.attach.is_empty() {
         true => !args.detach && (stream != value::Stream::Stdin || flags.interactive),
         false => flags.attach.contains(&stream),
@@ -53,7 +42,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     streams::check_terminal(flags.tty, stdin, cx)?;
     let options = follow::Options {
         remove: flags.rm,
-        forward_signals: args.sig_proxy,
+        forward_signals: args.sig_proxy.on,
         output: [joined(value::Stream::Stdout), joined(value::Stream::Stderr)],
         streams: streams::Options { tty: flags.tty, stdin, detach_keys },
     };

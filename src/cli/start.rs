@@ -12,31 +12,20 @@ pub(crate) struct Args {
     /// Attach STDOUT/STDERR and forward signals
     #[arg(short, long)]
     attach: bool,
-    /// Override the key sequence for detaching a container
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    detach_keys: String,
+    #[command(flatten)]
+    detach_keys: streams::DetachKeys,
     /// Attach container's STDIN
     #[arg(short, long)]
     interactive: bool,
-    /// Proxy all received signals to the process
-    #[arg(
-        long,
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
-    sig_proxy: bool,
+    #[command(flatten)]
+    sig_proxy: streams::SigProxy,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 /// Each start gives a fresh container; the first uses what `create` made.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let keys = streams::keys(&args.detach_keys)?;
+    let keys = args.detach_keys.parse()?;
     match (args.attach || args.interactive, args.containers.as_slice()) {
         (true, [one]) => attached(one, &args, keys, cx).await,
         (true, _) => Err(CommandError::failed("you cannot start and attach multiple containers at once")),
@@ -73,7 +62,7 @@ async fn attached(container: &str, args: &Args, detach_keys: Vec<u8>, cx: &Conte
     let stdin = args.interactive && config("OpenStdin");
     streams::check_terminal(tty, stdin, cx)?;
     let id = document["Id"].as_str().unwrap_or(container).to_owned();
-    let signals = if args.sig_proxy && !tty { Some(cx.signals.forward()?) } else { None };
+    let signals = if args.sig_proxy.on && !tty { Some(cx.signals.forward()?) } else { None };
     // One that runs already is joined where it is.
     let starter = !document["State"]["Running"].as_bool().unwrap_or(false);
     let wanted = Wanted { container: id.clone(), exec: String::new(), starter, stdout: true, stderr: true };

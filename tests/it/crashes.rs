@@ -26,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crashes::told_once_by_the_next_engine", DAEMON, || told_once(false)),
         Case::new("crashes::told_once_after_containerd_too", DAEMON, || told_once(true)),
         Case::new("crashes::shim_killed", DAEMON, shim_killed),
+        Case::new("crashes::host_restarted", DAEMON, host_restarted),
         Case::new("crashes::a_million_lines", DAEMON, a_million_lines),
     ]
 }
@@ -260,6 +261,57 @@ fn shim_killed() -> Result<()> {
     })
     .with_context(|| left.clone())?;
     env.ok(&["rm", "-f", "gone", "back", "other"])?;
+    env.stop()
+}
+
+/// As after a power cut.
+fn host_restarted() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    let script = "echo begun; echo mine >> /v/file; exec sleep 1000";
+    for (name, policy) in [("always", "always"), ("unless", "unless-stopped"), ("never", "no")] {
+        let volume = format!("{name}-volume:/v");
+        env.ok(&["run", "-d", "--name", name, "--restart", policy, "-v", &volume, DEMO, "sh", "-c", script])?;
+    }
+    env.ok(&["create", "--name", "made", DEMO, "sh", "-c", "cat /file; echo made"])?;
+    env.ok(&["run", "--name", "ended", DEMO, "sh", "-c", "echo data > /file; echo said; exit 4"]).ok();
+    for name in ["always", "unless", "never"] {
+        within(BACK, "it has begun", || Ok(env.k3c(&["logs", name])?.stdout == "begun\n"))?;
+    }
+    env.power_cut()?;
+    env.prelude = "echo 01234567-89ab-cdef-0123-456789abcdef > /run/k3cit-boot
+        mount --bind /run/k3cit-boot /proc/sys/kernel/random/boot_id; rm /run/k3cit-boot"
+        .into();
+    env.start()?;
+    let states = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
+    let mut last = String::new();
+    within(BACK, "what should run is back", || {
+        let mut rows: Vec<String> = env.ok(&states)?.lines().map(str::to_owned).collect();
+        rows.sort();
+        last = rows.join(", ");
+        Ok(last == "always running, ended exited, made created, never exited, unless running")
+    })
+    .with_context(|| last.clone())?;
+    let code = |name: &str| env.ok(&["inspect", "-f", "{{.State.ExitCode}} {{.RestartCount}}", name]);
+    ensure!((code("never")?, code("ended")?) == ("255 0".to_owned(), "4 0".to_owned()));
+    let events = ["events", "--since", "1m", "--until", "0s", "-f", "container=never", "-f", "event=die"];
+    let text = env.ok(&events)?;
+    ensure!(text.lines().count() == 1 && text.contains("exitCode=255"), "{text}");
+    // Logs, volumes, and what an ended attempt has written are there.
+    ensure!(env.ok(&["logs", "never"])? == "begun" && env.ok(&["logs", "ended"])? == "said");
+    within(
+        BACK,
+        "its second attempt",
+        || Ok(env.ok(&["exec", "always", "cat", "/v/file"])? == "mine\nmine"),
+    )?;
+    env.ok(&["cp", "ended:/file", "file"])?;
+    ensure!(fs::read_to_string(env.home.join("file"))? == "data\n");
+    ensure!(env.ok(&["diff", "ended"])?.contains("A /file"));
+    // One that was never started starts, with what was put into it or not.
+    ensure!(env.k3c(&["start", "-a", "made"])?.stdout == "made\n");
+    env.ok(&["start", "never"])?;
+    ensure!(env.ok(&["inspect", "-f", "{{.State.Running}}", "never"])? == "true");
+    env.ok(&["rm", "-f", "always", "unless", "never", "made", "ended"])?;
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "new"])? == "new");
     env.stop()
 }
 

@@ -361,6 +361,24 @@ impl TestEnv {
         Ok(pid)
     }
 
+    /// Ends all at once, and takes away what does not outlive a boot.
+    pub(crate) fn power_cut(&mut self) -> Result<()> {
+        // Nobody may tidy up behind somebody else.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            for (pid, _) in self.processes() {
+                kill(Pid::from_raw(pid), signal).ok();
+            }
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.processes().is_empty() {
+            ensure!(Instant::now() < end, "they do not die: {:?}", self.processes());
+            sleep(Duration::from_millis(20));
+        }
+        self.wait(Duration::from_secs(10)).ok();
+        fs::remove_dir_all(self.run_dir())?;
+        remove_cgroups(&self.cgroup)
+    }
+
     /// TERM, the end, and the proof that nothing is left.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;

@@ -45,13 +45,47 @@ pub(crate) enum Ended {
 /// Who gets our signals, if anybody.
 pub(crate) type Target<'a> = Option<(&'a str, Forwarded)>;
 
-/// The keys of the flag, else those of Docker's own settings, else Docker's.
-pub(crate) fn keys(flag: &str) -> Result<Vec<u8>, CommandError> {
-    let text = match flag {
-        "" => crate::credentials::setting("detachKeys").unwrap_or_default(),
-        flag => flag.to_owned(),
-    };
-    detach::parse(&text).map_err(CommandError::failed)
+/// A flag of all verbs that join streams.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DetachKeys {
+    /// Override the key sequence for detaching a container
+    #[arg(
+        long = "detach-keys",
+        id = "detach_keys",
+        value_name = "string",
+        default_value = "",
+        hide_default_value = true
+    )]
+    text: String,
+}
+
+impl DetachKeys {
+    /// The keys of the flag, else those of Docker's own settings, else Docker's.
+    pub(crate) fn parse(&self) -> Result<Vec<u8>, CommandError> {
+        let text = match self.text.as_str() {
+            "" => crate::credentials::setting("detachKeys").unwrap_or_default(),
+            flag => flag.to_owned(),
+        };
+        detach::parse(&text).map_err(CommandError::failed)
+    }
+}
+
+/// A flag of all verbs that join a container's first process.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SigProxy {
+    /// Proxy received signals to the process
+    #[arg(
+        id = "sig_proxy",
+        long = "sig-proxy",
+        value_name = "bool",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        hide_possible_values = true,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    pub(crate) on: bool,
 }
 
 /// Refuses early what cannot work: a terminal in the container and none here.
