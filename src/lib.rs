@@ -17,7 +17,8 @@
 //!
 //! A container's streams go past containerd: its shim has a socket for attached clients, and the engine only carries
 //! frames between them and the API (`model::attach` has the protocol). So a session goes on when the engine or
-//! containerd is replaced, and who starts a container attaches first and sees it from the first byte.
+//! containerd is replaced, and who starts a container attaches first and sees it from the first byte. The shim also
+//! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
 //! What a container is asked to be and CRI has words for goes to CRI; the rest goes to the shim in an annotation
 //! (`model::amendment`), which changes the OCI specification by it. Files of containers are reached from outside through
