@@ -10,7 +10,7 @@ needs=(
     /usr/include/seccomp.h:libseccomp-dev zstd:zstd xz:xz-utils
     newuidmap:uidmap slirp4netns:slirp4netns iptables:iptables ip:iproute2 nft:nftables
     pgrep:procps setpriv:util-linux useradd:passwd mount:mount mkfs.ext4:e2fsprogs
-    busybox:busybox-static debootstrap:debootstrap strace:strace cpio:cpio depmod:kmod
+    busybox:busybox-static debootstrap:debootstrap strace:strace cpio:cpio depmod:kmod tmux:tmux
     $([ "$(uname -m)" = x86_64 ] && echo qemu-system-x86_64:qemu-system-x86 || true)
     python3:python3 /usr/share/python-wheels:python3-venv systemd-analyze:systemd
     /etc/ssl/certs/ca-certificates.crt:ca-certificates

@@ -9,7 +9,6 @@ use crate::model::image::Removed;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::time::Duration;
 
 /// Remove all stopped containers
@@ -84,15 +83,24 @@ pub(crate) struct BuilderArgs {
 
 type Filters = BTreeMap<String, Vec<String>>;
 
-/// What is said before anything goes.
-fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
+/// What is said before anything goes. As in Docker, Ctrl-C is a no.
+async fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
     if force {
         return Ok(true);
     }
-    cx.ui.data(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y"))
+    let answer = async {
+        cx.ui.data(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
+        // Aside: a read that waits for somebody would keep us from the signals.
+        let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next().transpose());
+        Ok::<_, CommandError>(line.await.map_err(CommandError::failed)??.unwrap_or_default())
+    };
+    match cx.signals.unless(answer).await? {
+        Some(answer) => Ok(matches!(answer?.trim(), "y" | "Y")),
+        None => {
+            cx.ui.line("")?;
+            Ok(false)
+        }
+    }
 }
 
 /// `until` as a point in time, whatever form it was given in.
@@ -115,7 +123,7 @@ fn total(bytes: i64) -> String {
 /// `container prune`
 pub(crate) async fn containers(args: ContainerArgs, cx: &Context) -> Outcome {
     let filters = filters(&args.filter)?;
-    if !sure("WARNING! This will remove all stopped containers.", args.force, cx)? {
+    if !sure("WARNING! This will remove all stopped containers.", args.force, cx).await? {
         return Ok(());
     }
     let bytes = containers_now(filters, cx).await?;
@@ -143,7 +151,7 @@ pub(crate) async fn images(args: ImageArgs, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all images without at least one container associated to them.",
         false => "WARNING! This will remove all dangling images.",
     };
-    if !sure(warning, args.force, cx)? {
+    if !sure(warning, args.force, cx).await? {
         return Ok(());
     }
     let bytes = images_now(args.all, filters, cx).await?;
@@ -182,7 +190,7 @@ pub(crate) async fn volumes(args: VolumeArgs, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all local volumes not used by at least one container.",
         false => "WARNING! This will remove anonymous local volumes not used by at least one container.",
     };
-    if !sure(warning, args.force, cx)? {
+    if !sure(warning, args.force, cx).await? {
         return Ok(());
     }
     let bytes = volumes_now(filters, cx).await?;
@@ -209,7 +217,7 @@ pub(crate) async fn builder(args: BuilderArgs, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all build cache.",
         false => "WARNING! This will remove all dangling build cache.",
     };
-    if !sure(warning, args.force, cx)? {
+    if !sure(warning, args.force, cx).await? {
         return Ok(());
     }
     let bytes = builder_now(args.all, unused_for, cx).await?;
@@ -245,7 +253,7 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
         true => "  - all images without at least one container associated to them\n  - all build cache\n",
         false => "  - all dangling images\n  - unused build cache\n",
     });
-    if !sure(&warning, args.force, cx)? {
+    if !sure(&warning, args.force, cx).await? {
         return Ok(());
     }
     let mut bytes = containers_now(filters.clone(), cx).await?;

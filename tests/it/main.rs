@@ -23,6 +23,7 @@ mod rooms;
 mod shared;
 mod storms;
 mod streams;
+mod tmux;
 mod user;
 mod vanishing;
 
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         proxy::cases(),
         preflight::cases(),
         streams::cases(),
+        tmux::cases(),
         behaviour::cases(),
         storms::cases(),
         logs::cases(),

@@ -26,8 +26,9 @@ impl Termination {
     }
 }
 
-/// All signals that can be caught, by name, but for those that are about ourselves: our children, our pipes, and our
-/// own mistakes.
+/// All signals that can be caught, by name, but for those that are about ourselves: our children, our pipes, our turn at
+/// the terminal (a read or a change of it out of turn raises them again and again until they stop us), and our own
+/// mistakes.
 pub(crate) struct Forwarded(mpsc::Receiver<&'static str>);
 
 impl Forwarded {
@@ -75,6 +76,8 @@ fn is_our_own(signal: Signal) -> bool {
         Signal::SIGCHLD
             | Signal::SIGPIPE
             | Signal::SIGURG
+            | Signal::SIGTTIN
+            | Signal::SIGTTOU
             | Signal::SIGKILL
             | Signal::SIGSTOP
             | Signal::SIGILL

@@ -39,13 +39,13 @@ impl<'a> Progress<'a> {
             Form::Bars(all, bars) => {
                 let bar = bars.entry(step.id.clone()).or_insert_with(|| {
                     let bar = all.add(ProgressBar::no_length());
-                    bar.set_prefix(step.id.clone());
+                    bar.set_prefix(front(step));
                     bar
                 });
                 let total = u64::try_from(step.total).unwrap_or(0);
                 let template = match total {
-                    0 => "{prefix}: {msg}",
-                    _ => "{prefix}: {msg} [{bar:50}] {decimal_bytes}/{decimal_total_bytes}",
+                    0 => "{prefix}{msg}",
+                    _ => "{prefix}{msg} [{bar:50}] {decimal_bytes}/{decimal_total_bytes}",
                 };
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style.progress_chars("=> "));
@@ -79,9 +79,14 @@ impl Drop for Progress<'_> {
 }
 
 fn line(step: &Step) -> String {
+    front(step) + &step.status
+}
+
+/// What it is about, if it has a name.
+fn front(step: &Step) -> String {
     match step.id.is_empty() {
-        true => step.status.clone(),
-        false => format!("{}: {}", step.id, step.status),
+        true => String::new(),
+        false => format!("{}: ", step.id),
     }
 }
 
