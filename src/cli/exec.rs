@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         privileged: args.privileged,
         terminal_size: if args.tty { crate::sys::terminal::size() } else { None },
     };
-    let exec = client.create_exec(&args.container, spec).await?;
+    let exec = client.create_exec(&args.container, spec).await.map_err(|e| not_started(&e))?;
     if args.detach {
         return client.start_exec(&args.container, &exec).await.map_err(|e| not_started(&e));
     }

@@ -47,7 +47,7 @@ impl Engine {
         let input_ends = if hello.exec.is_empty() { record.spec.stdin_once } else { true };
         let main = hello.exec.is_empty();
         if first {
-            inner.session_event(&record, "attach", &[]).await;
+            inner.tell(&record, "attach", &[]).await;
         }
         let hello = Hello { container: record.container.clone(), ..hello };
         let ended = Arc::new(AtomicBool::new(false));
@@ -62,7 +62,7 @@ impl Engine {
                 _ => return,
             };
             let (inner, record) = (inner.clone(), record.clone());
-            tokio::spawn(async move { inner.session_event(&record, action, &more).await });
+            tokio::spawn(async move { inner.tell(&record, action, &more).await });
         });
         let answers = carry(stream, hello, frames.boxed(), input, input_ends);
         let note = move |answer: &Result<Frame, EngineError>| {
@@ -86,7 +86,8 @@ fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
 }
 
 impl Inner {
-    async fn session_event(&self, record: &Record, action: &str, more: &[(&str, String)]) {
+    /// Records an event of something that changes nothing else.
+    pub(super) async fn tell(&self, record: &Record, action: &str, more: &[(&str, String)]) {
         let event = events::container(record, action, Timestamp::now(), more);
         if let Err(error) = self.commit(Change::new().event(event)).await {
             tracing::warn!(%error, container = record.name, "cannot record an event");

@@ -39,7 +39,13 @@ impl Engine {
         if spec.command.is_empty() {
             return Err(EngineError::invalid("No exec command specified"));
         }
-        let process = inner.exec_process(&record, &spec).await?;
+        let process = inner.exec_process(&record, &spec).await.map_err(|error| match error {
+            // Docker sees it only when it starts.
+            EngineError::Refused { reason: Reason::InvalidArgument, text } => {
+                EngineError::Start { code: 126, text }
+            }
+            other => other,
+        })?;
         let id = ContainerId::from_bytes(rand::random()).to_string();
         let command = spec.command.join(" ");
         let shared = Arc::new(record.clone());

@@ -49,6 +49,7 @@ impl Engine {
         })
         .await
         .map_err(EngineError::call("cannot list processes"))?;
+        inner.tell(&record, "top", &[]).await;
         let pids: Vec<u32> = answer.into_inner().processes.iter().map(|p| p.pid).collect();
         if args.is_empty() {
             return blocking(move || listed(&pids)).await;

@@ -83,6 +83,7 @@ impl Engine {
         let record = inner.find(who)?;
         let layers = inner.snapshot(&record, true).await?;
         let base = inner.config.run.clone();
+        inner.tell(&record, "export", &[]).await;
         Ok(pack(move |archive| {
             let root = Mounted::new(&base, &layers)?;
             Tree::open(root.path())?.pack(Path::new("/"), Path::new(""), archive)
@@ -123,6 +124,7 @@ impl Engine {
         })
         .await?;
         let (root, tree, path) = looked.map_err(|error| in_words(&record, path, error))?;
+        inner.tell(&record, "archive-path", &[]).await;
         Ok(pack(move |archive| {
             let last = path.file_name().map_or_else(|| ".".into(), PathBuf::from);
             let name = if name.as_os_str().is_empty() { last } else { name };
@@ -156,6 +158,7 @@ impl Engine {
         let target = PathBuf::from(path);
         let unpacked = blocking(move || Tree::open(root.path())?.unpack(&target, reader, how)).await?;
         let mut warnings = unpacked.map_err(|error| in_words(&record, path, error))?;
+        inner.tell(&record, "extract-to-dir", &[]).await;
         if record.used && record.status == Status::Exited {
             warnings.push(format!(
                 "container {} has ended: its next start is fresh and will not have what was copied, except in volumes",

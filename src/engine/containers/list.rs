@@ -141,7 +141,7 @@ fn check(key: &str, values: &[String]) -> Result<(), EngineError> {
     match key {
         "id" | "name" | "label" | "ancestor" | "volume" | "before" | "since" => Ok(()),
         "health" => match values.iter().find(|v| !HEALTH.contains(&v.as_str())) {
-            Some(bad) => Err(EngineError::invalid(format!("invalid filter 'health={bad}'"))),
+            Some(bad) => Err(EngineError::invalid(format!("unrecognized filter value for health: {bad}"))),
             None => Ok(()),
         },
         "status" => {

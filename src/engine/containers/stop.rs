@@ -53,7 +53,14 @@ impl Engine {
             .map_err(|error| EngineError::invalid(format!("cannot kill container: {who}: {error}")))?;
         let record = match inner.find(who) {
             Ok(record) => record,
-            Err(error) => return inner.kill_foreign(who, number, error).await,
+            Err(EngineError::NoSuchContainer(_)) => {
+                let missing = EngineError::refused(
+                    Reason::NotFound,
+                    format!("cannot kill container: {who}: No such container: {who}"),
+                );
+                return inner.kill_foreign(who, number, missing).await;
+            }
+            Err(error) => return Err(error),
         };
         let refused = |record: &Record| {
             EngineError::refused(

@@ -59,7 +59,7 @@ pub(super) const SIGNALS: &[Line] = &[
         1,
         &[
             "!error:",
-            "=Error response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody",
+            "=Error response from daemon: No such container: nobody\nError response from daemon: cannot kill container: nobody: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody\nError response from daemon: No such container: nobody",
         ],
     ),
 ];
@@ -282,9 +282,9 @@ pub(super) const LOGS: &[Line] = &[
         &["=log"],
     ),
     (
-        "k3c run --name log --log-driver none $DEMO echo said; k3c logs log",
+        "k3c run --name mute --log-driver none $DEMO echo said; k3c logs mute",
         1,
         &["said\n", "Error response from daemon: configured logging driver does not support reading"],
     ),
-    ("k3c rm log", 0, &["=log"]),
+    ("k3c rm mute", 0, &["=mute"]),
 ];

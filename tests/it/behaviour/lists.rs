@@ -43,7 +43,7 @@ pub(super) const PS: &[Line] = &[
     ("k3c ps -f what=1", 1, &["Error response from daemon: invalid filter 'what'"]),
     ("k3c ps -f status=foo", 1, &["invalid filter 'status=foo'"]),
     ("k3c ps -f exited=x", 1, &["invalid filter 'exited=x'"]),
-    ("k3c ps -f health=foo", 1, &["invalid filter 'health=foo'"]),
+    ("k3c ps -f health=foo", 1, &["unrecognized filter value for health: foo"]),
     (
         "k3c ps -f name=ps-b --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Status}} [{{.Ports}}] {{.Labels}} {{.Label \"nth\"}} \
          {{.Mounts}} {{.LocalVolumes}} {{.Networks}}'",

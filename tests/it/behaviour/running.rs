@@ -226,7 +226,7 @@ pub(super) const ENVIRONMENT: &[Line] = &[
     (
         "rm vars.env; k3c run --rm --env-file vars.env $DEMO env",
         125,
-        &["k3c: open vars.env: no such file or directory\n"],
+        &["k3c: open vars.env: no such file or directory"],
     ),
     ("k3c run --rm -u nobody:77 $DEMO sh -c 'id -u; id -g'", 0, &["=65534\n77"]),
     ("k3c run --rm $DEMO sh -c 'echo $HOME $HOSTNAME | wc -c'", 0, &["=19"]),
@@ -327,8 +327,8 @@ pub(super) const EXEC: &[Line] = &[
     ("k3c exec ex nope 2>/dev/null", 127, &["="]),
     ("k3c exec ex /etc/passwd", 126, &["\"/etc/passwd\": permission denied"]),
     ("k3c exec nobody true", 1, &["=Error response from daemon: No such container: nobody"]),
-    ("k3c exec -u nobody-here ex true", 1, &["unable to find user nobody-here"]),
-    ("k3c exec -w rel ex true", 1, &["Cwd must be an absolute path"]),
+    ("k3c exec -u nobody-here ex true", 126, &["unable to find user nobody-here"]),
+    ("k3c exec -w rel ex true", 126, &["Cwd must be an absolute path"]),
     (
         "k3c pause ex && k3c exec ex true",
         1,

@@ -23,7 +23,7 @@ pub(super) const CREATE_AND_START: &[Line] = &[
     (
         "k3c events --since 5m --until 0s --filter container=made --format '{{.Action}}' | head -4 | xargs",
         0,
-        &["create attach start die"],
+        &["create extract-to-dir attach start"],
     ),
     ("k3c inspect -f '{{.ResolvConfPath}} {{.HostnamePath}}' made", 0, &["/resolv.conf ", "/hostname"]),
     ("k3c port made", 0, &[]),

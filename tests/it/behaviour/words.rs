@@ -174,7 +174,11 @@ pub(super) const MANY: &[Line] = &[
         ],
     ),
     ("k3c stop -t 0 many-two nope 2>/dev/null", 1, &["=many-two"]),
-    ("k3c kill many-three nope", 1, &["=many-three\nError response from daemon: No such container: nope"]),
+    (
+        "k3c kill many-three nope",
+        1,
+        &["=many-three\nError response from daemon: cannot kill container: nope: No such container: nope"],
+    ),
     ("k3c wait many-one many-two many-three", 0, &["=137\n137\n137"]),
     ("k3c restart -t 0 many-three many-one", 0, &["=many-three\nmany-one"]),
     ("k3c pause nope many-one", 1, &["No such container: nope"]),
