@@ -48,6 +48,7 @@ const DELIBERATE: &[(&str, &str)] = &[
         "k3c stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.MemUsage}}",
         "k3c says that nothing is known",
     ),
+    ("' ev[23]$'", "Docker tells of stop and die in either order"),
     ("printf no-end", "k3c shows a line that is not whole after a second"),
     ("k3c rmi $DEMO", "the words of a Docker with containerd's images"),
     ("timeout 3 k3c stop -t -1", "timeout(1) ends the shell that stands for Docker"),
@@ -64,7 +65,7 @@ const WORDS: &[(&str, &str)] = &[
     ("No such object: ", "with a small letter"),
     ("Conflicting options: ", "with a small letter, and 125"),
     ("No public port", "with a small letter"),
-    ("No such container: nobody", "rm -f of what is not there says nothing"),
+    ("Error response from daemon: No such container: nobody", "rm -f of what is not there says nothing"),
 ];
 
 /// Runs all of it.
@@ -172,7 +173,7 @@ fn script() -> String {
             let _ = write!(
                 text,
                 "cat > line.sh <<'END'\n{line}\nEND\n\
-                 timeout 60 sh line.sh > {stem} 2>&1 < /dev/null; echo $? > {stem}.code\n"
+                 timeout 60 sh line.sh > {stem} 2> {stem}.err < /dev/null; echo $? > {stem}.code; cat {stem}.err >> {stem}\n"
             );
         }
     }

@@ -278,9 +278,6 @@ fn host_restarted() -> Result<()> {
         within(BACK, "it has begun", || Ok(env.k3c(&["logs", name])?.stdout == "begun\n"))?;
     }
     env.power_cut()?;
-    env.prelude = "echo 01234567-89ab-cdef-0123-456789abcdef > /run/k3cit-boot
-        mount --bind /run/k3cit-boot /proc/sys/kernel/random/boot_id; rm /run/k3cit-boot"
-        .into();
     env.start()?;
     let states = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
     let mut last = String::new();
@@ -290,7 +287,7 @@ fn host_restarted() -> Result<()> {
         last = rows.join(", ");
         Ok(last == "always running, ended exited, made created, never exited, unless running")
     })
-    .with_context(|| last.clone())?;
+    .with_context(|| format!("{last}\n{}", env.complaints()))?;
     let code = |name: &str| env.ok(&["inspect", "-f", "{{.State.ExitCode}} {{.RestartCount}}", name]);
     ensure!((code("never")?, code("ended")?) == ("255 0".to_owned(), "4 0".to_owned()));
     let events = ["events", "--since", "1m", "--until", "0s", "-f", "container=never", "-f", "event=die"];

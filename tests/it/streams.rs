@@ -163,8 +163,8 @@ fn exec_is_dockers() -> Result<()> {
     ensure!(out == b"typed" && code == 0, "{code} {out:?}");
     env.k3c(&["exec", name, "no-such-program"])?.fails(127, "executable file not found")?;
     env.k3c(&["exec", name, "/etc/passwd"])?.fails(126, "permission denied")?;
-    env.k3c(&["exec", "-u", "nobody-here", name, "true"])?.fails(1, "unable to find user nobody-here")?;
-    env.k3c(&["exec", "-w", "relative", name, "true"])?.fails(1, "Cwd must be an absolute path")?;
+    env.k3c(&["exec", "-u", "nobody-here", name, "true"])?.fails(126, "unable to find user nobody-here")?;
+    env.k3c(&["exec", "-w", "relative", name, "true"])?.fails(126, "Cwd must be an absolute path")?;
     // In the background it leaves nothing but what it did.
     ensure!(env.ok(&["exec", "-d", name, "touch", "/tmp/done"])?.is_empty());
     within(Duration::from_secs(5), "the background exec", || {

@@ -1,6 +1,6 @@
 //! `rm`: the attempt goes first, the record last, so that a crash between leaves something to go on with.
 
-use super::attempt::stop_signal;
+use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
 use crate::engine::leftovers::GONE;
 use crate::engine::{Engine, Inner, events};
@@ -65,7 +65,7 @@ impl Inner {
         };
         if matches!(record.status, Status::Running | Status::Paused) && force {
             let hurry = CancellationToken::new();
-            if let Err(error) = self.end(&record, stop_signal(&record), Some(Duration::ZERO), &hurry).await {
+            if let Err(error) = self.end(&record, SIGKILL, Some(Duration::ZERO), &hurry).await {
                 self.keep(id).await;
                 return Err(error);
             }

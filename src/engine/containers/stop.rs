@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a killed process may take to be gone.
 const AFTER_KILL: Duration = Duration::from_secs(10);
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
 impl Engine {
     /// Asks it to end, and makes it after a while. `timeout`: seconds, negative for ever, absent the container's own.
@@ -142,7 +142,7 @@ impl Inner {
         Ok(record)
     }
 
-    /// Signal, grace, kill; returns when the exit is recorded.
+    /// Signal (but for SIGKILL itself), grace, kill; returns when the exit is recorded.
     pub(in crate::engine) async fn end(
         self: &Arc<Self>,
         record: &Record,
@@ -151,11 +151,9 @@ impl Inner {
         hurry: &CancellationToken,
     ) -> Result<(), EngineError> {
         let container = &record.container;
-        for (signal, patience) in [(signal, grace), (SIGKILL, Some(AFTER_KILL))] {
+        let first = (signal != SIGKILL).then_some((signal, grace));
+        for (signal, patience) in first.into_iter().chain([(SIGKILL, Some(AFTER_KILL))]) {
             let last = signal == SIGKILL;
-            if !last && grace == Some(Duration::ZERO) {
-                continue;
-            }
             match self.containerd.kill(container, signal).await {
                 Ok(()) => {
                     if !last {

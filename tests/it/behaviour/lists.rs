@@ -241,7 +241,7 @@ pub(super) const INSPECT: &[Line] = &[
 ];
 
 pub(super) const EVENTS: &[Line] = &[
-    ("k3c run --rm --name ev1 -l x=y $DEMO true", 0, &["="]),
+    ("k3c run --rm --name ev1 -l x=y $DEMO true; sleep 1", 0, &["="]),
     (
         "k3c events --since 1m --until 0s -f container=ev1 -f type=container --format '{{.Action}}' | xargs",
         0,
@@ -288,19 +288,21 @@ pub(super) const EVENTS: &[Line] = &[
     // What else happens to a container.
     (
         "k3c run -d --name ev2 $DEMO sleep 100 > /dev/null; k3c exec ev2 true; k3c pause ev2; k3c unpause ev2; k3c rename ev2 ev3; \
-         k3c update --restart no ev3; k3c stop -t 0 ev3; k3c rm ev3",
+         k3c update --restart no ev3; k3c stop -t 0 ev3; k3c rm ev3; sleep 1",
         0,
         &["ev2"],
     ),
     (
         "k3c events --since 1m --until 0s -f type=container --format '{{.Action}} {{.Actor.Attributes.name}}' | grep -E ' ev[23]$' | sed 's/ ev.$//; s/: .*//' | xargs",
         0,
-        &["=create start exec_create exec_start exec_die pause unpause rename update kill die stop destroy"],
+        &[
+            "=create start exec_create exec_start exec_die pause unpause rename update kill kill die stop destroy",
+        ],
     ),
     (
         "k3c events --since 1m --until 0s -f event=kill -f container=ev3 --format '{{.Actor.Attributes.signal}}'",
         0,
-        &["=9"],
+        &["=15\n9"],
     ),
 ];
 

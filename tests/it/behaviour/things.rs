@@ -21,7 +21,7 @@ pub(super) const CREATE_AND_START: &[Line] = &[
     ("k3c inspect -f '{{.HostConfig.RestartPolicy.MaximumRetryCount}}' made", 0, &["3"]),
     ("k3c inspect --cri made | grep -c CONTAINER_EXITED", 0, &["1"]),
     (
-        "k3c events --since 5m --until 0s --filter container=made --format '{{.Action}}' | head -4 | xargs",
+        "sleep 1; k3c events --since 5m --until 0s --filter container=made --format '{{.Action}}' | head -4 | xargs",
         0,
         &["create extract-to-dir attach start"],
     ),
