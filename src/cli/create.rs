@@ -61,6 +61,9 @@ impl Plan {
     ) -> Result<Self, CommandError> {
         let refused = |why: String| refused(why, verb);
         let pull = pull_policy(&flags.pull).map_err(refused)?;
+        if flags.image.is_empty() {
+            return Err(refused("invalid reference format".to_owned()));
+        }
         let files = Files::of(&flags).map_err(refused)?;
         let (mut spec, relabel) = flags.spec(&files, &Host::current()).map_err(refused)?;
         spec.stdin_once = flags.interactive && stdin;

@@ -21,6 +21,9 @@ pub(crate) struct CreateArgs {
     /// Set metadata for a volume
     #[arg(long, value_name = "list", value_parser = value::label)]
     label: Vec<(String, String)>,
+    /// Set driver specific options (the driver local has none here)
+    #[arg(short, long, value_name = "map")]
+    opt: Vec<String>,
     #[arg(value_name = "VOLUME")]
     name: Option<String>,
 }
@@ -33,6 +36,13 @@ pub(crate) async fn create(args: CreateArgs, cx: &Context) -> Outcome {
             args.name.unwrap_or_default(),
             args.driver,
             args.driver
+        )));
+    }
+    if let Some(option) = args.opt.first() {
+        return Err(CommandError::failed(format!(
+            "create {}: option {option:?}: volumes are folders here and have no options; folders of the host, tmpfs and \
+             images are mounted with --mount of `run`",
+            args.name.unwrap_or_default(),
         )));
     }
     let labels = args.label.into_iter().collect();

@@ -2,6 +2,7 @@
 
 pub mod amendment;
 pub mod attach;
+pub mod capability;
 pub mod container;
 pub mod crilog;
 pub mod event;

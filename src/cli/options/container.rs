@@ -401,35 +401,14 @@ impl Flags {
             let other = if limit(self.cpu_period) > 0 { "CPU Period" } else { "CPU Quota" };
             return Err(format!("Conflicting options: Nano CPUs and {other} cannot both be set."));
         }
-        let memory = limit(self.memory);
-        if memory > 0 && memory < MINIMUM_MEMORY {
-            return Err("Minimum memory limit allowed is 6MB".to_owned());
-        }
-        if let Some(swap) = self.memory_swap.filter(|swap| *swap > 0) {
-            if memory == 0 {
-                return Err("You should always set the Memory limit when using Memoryswap limit, see usage"
-                    .to_owned());
-            }
-            if swap < memory {
-                return Err(
-                    "Minimum memoryswap limit should be larger than memory limit, see usage".to_owned()
-                );
-            }
-        }
-        let reservation = limit(self.memory_reservation);
-        if memory > 0 && reservation > memory {
-            return Err(
-                "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned()
-            );
-        }
         Ok(Resources {
-            memory,
+            memory: limit(self.memory),
             memory_swap: self.memory_swap.unwrap_or(0),
             nano_cpus: limit(self.cpus),
             cpu_shares: self.cpu_shares.unwrap_or(0),
             cpuset_cpus: self.cpuset_cpus.clone(),
             pids_limit: limit(self.pids_limit),
-            memory_reservation: reservation,
+            memory_reservation: limit(self.memory_reservation),
             cpu_period: limit(self.cpu_period),
             cpu_quota: self.cpu_quota.unwrap_or(0).max(-1),
             cpuset_mems: self.cpuset_mems.clone(),
@@ -489,9 +468,6 @@ impl Flags {
         }
     }
 }
-
-/// Docker's smallest memory limit, in bytes.
-const MINIMUM_MEMORY: i64 = 6 << 20;
 
 fn last_by_name(all: &[Ulimit]) -> Vec<Ulimit> {
     let mut result: Vec<Ulimit> = Vec::new();

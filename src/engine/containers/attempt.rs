@@ -2,6 +2,7 @@
 
 use super::limits::limits;
 use super::security::{self, Seccomp};
+use super::user::{GIDS, UIDS, refuse_unmapped};
 use crate::engine::cri::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
@@ -293,7 +294,10 @@ impl Inner {
         let mut all = Vec::new();
         for group in &record.spec.group_add {
             all.push(match group.parse::<i64>() {
-                Ok(gid) => gid,
+                Ok(gid) => {
+                    refuse_unmapped(gid, GIDS)?;
+                    gid
+                }
                 Err(_) => {
                     let found = self.group_of_image(image, group).await?;
                     found.ok_or_else(|| {
@@ -409,6 +413,11 @@ impl Inner {
                 Err(_) => self.group_of_image(image, group).await?.ok_or_else(|| no_group(group))?,
             };
             result.gid = Some(gid);
+        }
+        for (id, map) in [(result.uid, UIDS), (result.gid, GIDS)] {
+            if let Some(id) = id {
+                refuse_unmapped(id, map)?;
+            }
         }
         Ok(result)
     }

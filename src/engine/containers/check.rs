@@ -4,6 +4,7 @@ use super::security;
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::engine::images::architecture;
+use crate::model::capability;
 use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
 use crate::model::journal;
 use crate::model::reason::Reason;
@@ -14,6 +15,9 @@ use std::os::unix::fs::FileTypeExt;
 /// Names under which our one runtime is known.
 const RUNTIMES: [&str; 4] = ["k3c", "runc", "io.containerd.k3c.v1", "io.containerd.runc.v2"];
 
+/// Of sethostname(2).
+const HOST_NAME_MAX: usize = 64;
+
 impl Inner {
     /// Refuses what cannot be; answers what the user should know.
     pub(super) fn check(&self, spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
@@ -22,6 +26,19 @@ impl Inner {
             return Err(EngineError::invalid(format!("unknown or invalid runtime name: {}", spec.runtime)));
         }
         check_log(spec)?;
+        for (what, names) in [("CapAdd", &spec.cap_add), ("CapDrop", &spec.cap_drop)] {
+            if let Some(name) = names.iter().find(|name| !capability::is_known(name)) {
+                return Err(EngineError::invalid(format!(
+                    "invalid {what}: unknown capability: \"CAP_{name}\""
+                )));
+            }
+        }
+        if spec.hostname.len() > HOST_NAME_MAX {
+            return Err(EngineError::invalid(format!(
+                "invalid hostname: it has {} bytes, and a host name at most {HOST_NAME_MAX}",
+                spec.hostname.len()
+            )));
+        }
         let security = security::parse(&spec.security_opt)?;
         if let security::Seccomp::Profile(profile) = &security.seccomp {
             security::profile(profile, &spec.cap_add, &spec.cap_drop)?;

@@ -5,6 +5,7 @@ use crate::engine::containerd::{patiently, request};
 use crate::engine::error::{EngineError, start_code};
 use crate::engine::{Engine, Inner, blocking, events};
 use crate::model::attach::CLIENTS_ONLY;
+use crate::model::capability::NAMES;
 use crate::model::container::{ExecSpec, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
@@ -229,49 +230,6 @@ fn environment(container: &Value, wanted: &ExecSpec) -> Vec<String> {
 
 /// Those that this kernel knows and that we have ourselves.
 fn capabilities() -> Vec<String> {
-    const NAMES: [&str; 41] = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "SYS_MODULE",
-        "SYS_RAWIO",
-        "SYS_CHROOT",
-        "SYS_PTRACE",
-        "SYS_PACCT",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_NICE",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "MKNOD",
-        "LEASE",
-        "AUDIT_WRITE",
-        "AUDIT_CONTROL",
-        "SETFCAP",
-        "MAC_OVERRIDE",
-        "MAC_ADMIN",
-        "SYSLOG",
-        "WAKE_ALARM",
-        "BLOCK_SUSPEND",
-        "AUDIT_READ",
-        "PERFMON",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-    ];
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let own = status
         .lines()

@@ -33,6 +33,9 @@ pub(super) fn complete(mut asked: Resources) -> Resources {
     asked
 }
 
+/// runc's first process wants as much, in bytes.
+const MINIMUM_MEMORY: i64 = 6 << 20;
+
 /// What is out of this machine's range, in Docker's words.
 pub(super) fn in_range(asked: &Resources, controllers: &[String]) -> Result<(), String> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -40,6 +43,24 @@ pub(super) fn in_range(asked: &Resources, controllers: &[String]) -> Result<(), 
         return Err(format!(
             "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
         ));
+    }
+    let Resources { memory, memory_swap: swap, memory_reservation: reservation, .. } = *asked;
+    let memory_error = match () {
+        () if memory > 0 && memory < MINIMUM_MEMORY => "Minimum memory limit allowed is 6MB",
+        () if memory <= 0 && swap > 0 => {
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        }
+        () if swap > 0 && swap < memory => {
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        }
+        () if memory > 0 && reservation > memory => {
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        }
+        () if reservation > 0 && reservation < MINIMUM_MEMORY => "Minimum memory reservation allowed is 6MB",
+        () => "",
+    };
+    if !memory_error.is_empty() {
+        return Err(memory_error.to_owned());
     }
     for (what, list, file) in [
         ("CPUs", &asked.cpuset_cpus, "cpuset.cpus.effective"),
@@ -225,6 +246,16 @@ mod tests {
         }
         let asked = Resources { nano_cpus: i64::MAX, ..Default::default() };
         assert!(in_range(&asked, &[]).unwrap_err().starts_with("range of CPUs is from 0.01 to "));
+        let memory = |memory, memory_swap, memory_reservation| {
+            let asked = Resources { memory, memory_swap, memory_reservation, ..Default::default() };
+            in_range(&asked, &[]).unwrap_err()
+        };
+        assert_eq!(memory(1 << 20, 0, 0), "Minimum memory limit allowed is 6MB");
+        assert!(memory(0, 1 << 30, 0).starts_with("You should always set the Memory limit"));
+        assert!(memory(8 << 20, 7 << 20, 0).starts_with("Minimum memoryswap limit"));
+        assert!(memory(8 << 20, 0, 9 << 20).contains("reservation limit"));
+        let asked = Resources { memory: 8 << 20, memory_swap: -1, ..Default::default() };
+        assert_eq!(in_range(&asked, &[]), Ok(()));
         let asked = Resources { cpuset_cpus: "x".into(), ..Default::default() };
         assert_eq!(in_range(&asked, &[]).unwrap_err(), "Invalid value x for cpuset cpus");
     }

@@ -12,7 +12,45 @@ pub(super) fn resolve(pid: u32, text: &str) -> Result<Value, EngineError> {
         .map_err(EngineError::file("cannot open", format!("/proc/{pid}/root")))?;
     let passwd = read(&root, "etc/passwd");
     let groups = read(&root, "etc/group");
-    find(text, &passwd, &groups)
+    let user = find(text, &passwd, &groups)?;
+    for (key, map) in [("uid", UIDS), ("gid", GIDS)] {
+        refuse_unmapped(user[key].as_i64().unwrap_or(0), map)?;
+    }
+    Ok(user)
+}
+
+/// Which user ids there are here (user_namespaces(7)).
+pub(super) const UIDS: &str = "/proc/self/uid_map";
+/// Which group ids there are here.
+pub(super) const GIDS: &str = "/proc/self/gid_map";
+
+/// Refuses the id of a user or a group that nobody can have, by the map.
+pub(super) fn refuse_unmapped(id: i64, map: &str) -> Result<(), EngineError> {
+    let text = std::fs::read_to_string(map).map_err(EngineError::file("cannot read", map))?;
+    refuse_beyond(id, &text, if map == UIDS { "user" } else { "group" })
+}
+
+fn refuse_beyond(id: i64, map: &str, what: &str) -> Result<(), EngineError> {
+    let id = match u32::try_from(id) {
+        Ok(id) if i32::try_from(id).is_ok() => u64::from(id),
+        _ => return Err(EngineError::invalid("uids and gids must be in range 0-2147483647")),
+    };
+    let ranges: Vec<(u64, u64)> = map
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().map(str::parse::<u64>);
+            let (first, _, count) = (fields.next()?.ok()?, fields.next()?, fields.next()?.ok()?);
+            Some((first, count))
+        })
+        .collect();
+    if ranges.iter().any(|(first, count)| (*first..first.saturating_add(*count)).contains(&id)) {
+        return Ok(());
+    }
+    let count: u64 = ranges.iter().map(|(_, count)| count).sum();
+    Err(EngineError::invalid(format!(
+        "{what} {id} is beyond the {count} ids that containers have here (/etc/sub{}id says how many)",
+        what.chars().next().unwrap_or('u')
+    )))
 }
 
 /// Nothing leads out of the root; what is missing is empty.
@@ -72,6 +110,20 @@ fn find(text: &str, passwd: &str, groups: &str) -> Result<Value, EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_that_nobody_can_have() {
+        let map = "         0       1000          1\n         1     200000      65536\n";
+        assert!([0, 1, 65536].iter().all(|id| refuse_beyond(*id, map, "user").is_ok()));
+        let said = |id| refuse_beyond(id, map, "group").unwrap_err().to_string();
+        assert_eq!(
+            said(65537),
+            "group 65537 is beyond the 65537 ids that containers have here (/etc/subgid says how many)"
+        );
+        for id in [-1, 1 << 31, 1 << 40] {
+            assert_eq!(said(id), "uids and gids must be in range 0-2147483647");
+        }
+    }
 
     #[test]
     fn users_and_groups() {

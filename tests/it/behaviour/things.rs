@@ -32,6 +32,11 @@ pub(super) const CREATE_AND_START: &[Line] = &[
 ];
 
 pub(super) const VOLUMES: &[Line] = &[
+    (
+        "k3c volume create -o type=nfs none-of-it",
+        1,
+        &["create none-of-it: option \"type=nfs\": volumes are folders"],
+    ),
     ("k3c volume create --label a=1 mine", 0, &["mine"]),
     ("k3c volume create mine", 0, &["mine"]),
     ("k3c volume create x", 1, &["create x: volume name is too short"]),

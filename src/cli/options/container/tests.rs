@@ -149,8 +149,6 @@ fn refused_values() {
             "invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair",
         ),
         ("-v /a:b alpine", "mount path must be absolute"),
-        ("-m 1m alpine", "Minimum memory limit allowed is 6MB"),
-        ("--memory-swap 1g alpine", "You should always set the Memory limit"),
         ("--cpus 1 --cpu-quota 5 alpine", "Nano CPUs and CPU Quota cannot both be set"),
         ("--pid mine alpine", "--pid: invalid PID mode"),
         ("--uts host -h x alpine", "conflicting options: hostname and the UTS mode"),
