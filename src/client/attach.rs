@@ -68,6 +68,14 @@ pub struct Attachment {
     pub output: mpsc::Receiver<Result<Incoming, ClientError>>,
 }
 
+impl Attachment {
+    /// Leaves at once, and so that the other side knows: the process need not wait for somebody who does not come again.
+    pub async fn leave(self) {
+        drop(self.output);
+        let _ = timeout(FAREWELL, self.input.closed()).await;
+    }
+}
+
 impl Client {
     /// Attaches; when this returns, everything from here on is seen.
     pub async fn attach(&self, wanted: Wanted) -> Result<Attachment, ClientError> {
@@ -129,9 +137,18 @@ enum Left {
     /// The engine went away.
     Lost,
     Done,
+    /// Nobody reads any more what comes.
+    Deaf,
 }
 
 impl Connection {
+    async fn goodbye(&mut self) {
+        if let Some(bye) = api::attach_request(Frame::Bye) {
+            let _ = self.to.send(bye).await;
+        }
+        self.farewell().await;
+    }
+
     /// Waits until the other side has taken what was said and hung up: it would be lost with the connection.
     async fn farewell(&mut self) {
         let drained = async { while let Ok(Some(_)) = self.from.message().await {} };
@@ -190,6 +207,7 @@ impl Session {
         loop {
             match self.carry(&mut connection, &mut outgoing, &incoming, &mut typing).await {
                 Ok(Left::Done) => return,
+                Ok(Left::Deaf) => return connection.goodbye().await,
                 Ok(Left::Lost) => match self.again().await {
                     Ok(next) => connection = next,
                     Err(error) => {
@@ -272,7 +290,7 @@ impl Session {
                     // Nobody types, but somebody may read.
                     None => *typing = false,
                 },
-                () = incoming.closed() => return Ok(Left::Done),
+                () = incoming.closed() => return Ok(Left::Deaf),
             }
         }
     }
@@ -291,7 +309,7 @@ impl Session {
                 *shown += data.len() as u64;
                 let offset = *shown;
                 if !data.is_empty() && incoming.send(Ok(Incoming::Output(stream, data))).await.is_err() {
-                    return Ok(Some(Left::Done));
+                    return Ok(Some(Left::Deaf));
                 }
                 if let Some(seen) = api::attach_request(Frame::Seen { stream, offset }) {
                     let _ = connection.to.send(seen).await;
@@ -302,10 +320,7 @@ impl Session {
                 self.kept.retain(|(at, data)| at + data.len() as u64 > offset);
             }
             Frame::Exit { status } => {
-                if let Some(bye) = api::attach_request(Frame::Bye) {
-                    let _ = connection.to.send(bye).await;
-                }
-                connection.farewell().await;
+                connection.goodbye().await;
                 let _ = incoming.send(Ok(Incoming::Exit(status))).await;
                 return Ok(Some(Left::Done));
             }

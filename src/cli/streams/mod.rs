@@ -161,7 +161,12 @@ impl Joined {
                             0 => cx.ui.data(&data),
                             _ => cx.ui.error_data(&data),
                         };
-                        written.map_err(|e| StreamError::Own(e.into()))?;
+                        if let Err(error) = written {
+                            // `| head`: nobody wants more, and the process goes on without us.
+                            drop(self.raw.take());
+                            self.attachment.leave().await;
+                            return Err(StreamError::Own(error.into()));
+                        }
                     }
                     Some(Ok(Incoming::Exit(status))) => {
                         return Ok(Ended::Exit(u8::try_from(status & 0xff).unwrap_or(u8::MAX)));

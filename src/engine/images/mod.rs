@@ -125,6 +125,8 @@ impl Inner {
             let begins = |digest: &str| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(hex));
             let by_id: Vec<&Group> = groups
                 .values()
+                // What people never see is in the way of none of their prefixes.
+                .filter(|g| hex.len() == 64 || !self.is_hidden(g))
                 .filter(|g| begins(&g.id) || g.names.iter().any(|n| reference::is_digest(n) && begins(n)))
                 .collect();
             match by_id.as_slice() {

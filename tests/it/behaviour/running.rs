@@ -64,6 +64,8 @@ pub(super) const RUN: &[Line] = &[
         0,
         &["=0"],
     ),
+    // Who reads no more lets it go on.
+    ("k3c run --rm --name gone $DEMO seq 1 1000000 | head -1; sleep 2; k3c ps -aqf name=gone", 0, &["=1"]),
     ("k3c run -d --rm --name gone $DEMO true > /dev/null; sleep 2; k3c ps -aqf name=gone", 0, &["="]),
     (
         "k3c run --rm --restart always $DEMO true",
