@@ -20,12 +20,14 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
 
 /// How long output may flow on after the end of a process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a program may take to come after runc's init; usually it is less than a millisecond.
+const EXECVE: Duration = Duration::from_millis(500);
 
 /// Why a container could not be made or changed. containerd gets the text.
 #[derive(Debug, Error)]
@@ -289,6 +291,8 @@ impl Container {
     /// Lets the first process go on into its program: runc's init waits at a FIFO for somebody to open it.
     pub(super) async fn start(&self, shared: &Shared) -> Result<(), ContainerError> {
         let fifo = shared.runc.root.join(&self.id).join("exec.fifo");
+        let program = PathBuf::from(format!("/proc/{}/exe", self.init.pid()));
+        let runc = std::fs::read_link(&program).ok();
         let opened = fifo.clone();
         let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> { std::fs::read(opened) });
         let go = async { read.await.map_err(io::Error::other)? };
@@ -301,6 +305,11 @@ impl Container {
             }
         }
         let _ = std::fs::remove_file(&fifo);
+        // runc's init is still there for a moment, and would take a signal for the program in its own way: it ends with 2.
+        let end = Instant::now() + EXECVE;
+        while runc.is_some() && std::fs::read_link(&program).ok() == runc && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.init.runs();
         Ok(())
     }

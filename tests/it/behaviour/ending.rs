@@ -51,6 +51,11 @@ pub(super) const SIGNALS: &[Line] = &[
         0,
         &["=deaf-one\ndeaf-one\ndeaf-one\ndeaf-one\n137"],
     ),
+    (
+        "for i in 1 2 3 4 5 6; do k3c start deaf-one; k3c stop -t 0 deaf-one; k3c wait deaf-one; done | grep -c 137",
+        0,
+        &["=6"],
+    ),
     ("k3c start deaf-one; timeout 3 k3c stop -t -1 deaf-one", 124, &["=deaf-one"]),
     ("k3c kill deaf-one; k3c wait deaf-one; k3c rm deaf-one", 0, &["=deaf-one\n137\ndeaf-one"]),
     ("k3c stop -t x nobody", 125, &["invalid argument \"x\" for \"-t, --time"]),
