@@ -4,7 +4,8 @@ PREFIX ?= /usr/local
 TRIPLE := $(shell uname -m)-unknown-linux-gnu
 BIN := target/$(TRIPLE)/release/k3c
 TOOLCHAIN := if [ -f "$$HOME/.cargo/env" ]; then . "$$HOME/.cargo/env"; fi; PATH=$$PATH:/usr/local/go/bin;
-# One static file (static-pie, glibc inside); the flag does not reach build scripts and proc-macros, because --target is given.
+# One static file (glibc inside), at a fixed address: a static-pie writes to 750 KiB of itself at each start, in every
+# shim. The flags do not reach build scripts and proc-macros, because --target is given.
 STATIC := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static"
 LIBTESTS := cargo test --locked --lib --test proto
 
