@@ -151,7 +151,8 @@ impl Joined {
         cx: &Context,
     ) -> Result<Ended, StreamError> {
         let mut deliveries = FuturesUnordered::new();
-        loop {
+        let mut resized = false;
+        let error = loop {
             // A process that never stops writing must not keep us from its signals.
             tokio::task::consume_budget().await;
             tokio::select! {
@@ -162,10 +163,7 @@ impl Joined {
                             _ => cx.ui.error_data(&data),
                         };
                         if let Err(error) = written {
-                            // `| head`: nobody wants more, and the process goes on without us.
-                            drop(self.raw.take());
-                            self.attachment.leave().await;
-                            return Err(StreamError::Own(error.into()));
+                            break error;
                         }
                     }
                     Some(Ok(Incoming::Exit(status))) => {
@@ -180,10 +178,14 @@ impl Joined {
                     drop(self.raw.take());
                     return Ok(Ended::Detached);
                 },
-                () = next_size(&mut self.resized) => if let Some((columns, rows)) = terminal::size() {
-                    // One that is lost is followed by another, or is the last one's.
-                    let _ = self.attachment.input.try_send(Outgoing::Resize(columns, rows));
-                },
+                () = next_size(&mut self.resized) => resized = true,
+                // What is typed may be in the way of it; output and signals are not kept waiting.
+                room = self.attachment.input.reserve(), if resized => {
+                    resized = false;
+                    if let (Ok(room), Some((columns, rows))) = (room, terminal::size()) {
+                        room.send(Outgoing::Resize(columns, rows));
+                    }
+                }
                 Some(signal) = next_signal(&mut target) => {
                     if let Some((container, _)) = &target {
                         let container = (*container).to_owned();
@@ -193,7 +195,11 @@ impl Joined {
                 // A process that is ending needs no signal any more: as in Docker, nobody is told.
                 Some(_) = deliveries.next(), if !deliveries.is_empty() => {}
             }
-        }
+        };
+        // `| head`: nobody wants more, and the process goes on without us.
+        drop(self.raw.take());
+        self.attachment.leave().await;
+        Err(StreamError::Own(error.into()))
     }
 }
 
