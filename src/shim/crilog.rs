@@ -3,14 +3,14 @@
 //!
 //! containerd opens the same file and writes nothing to it; it is told of new files by the engine.
 
-use super::hub::{Found, Hub, ReaderId};
+use super::hub::Follower;
 use crate::model::amendment::Log;
 use crate::model::container::Stream;
 use crate::model::crilog::{LONGEST, write};
 use crate::sys::rotated;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long the rest of a line is waited for, before what there is of it is written.
@@ -161,43 +161,32 @@ impl Lines {
 }
 
 /// Follows a stream to its end.
-pub(super) async fn follow(hub: Arc<Hub>, reader: ReaderId, stream: usize, writer: Arc<Mutex<Writer>>) {
-    let name = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
+pub(super) async fn follow(mut follower: Follower, writer: &Mutex<Writer>) {
+    let name = if follower.stream() == 0 { Stream::Stdout } else { Stream::Stderr };
     let write = |entries: &[(Vec<u8>, bool)]| {
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.entries(name, entries.iter().map(|(text, partial)| (text.as_slice(), *partial)));
     };
-    let mut changed = hub.subscribe();
-    let mut at = hub.position(reader)[stream];
     let mut lines = Lines::default();
     loop {
-        changed.mark_unchanged();
-        match hub.look(reader, stream, at) {
-            Found::Data(bytes) => {
+        let more = match lines.rest.is_empty() {
+            true => Ok(follower.next().await),
+            false => tokio::time::timeout(PATIENCE, follower.next()).await,
+        };
+        match more {
+            Ok(Some(bytes)) => {
                 write(&lines.take(&bytes));
-                at += bytes.len() as u64;
-                hub.done(reader, stream, at);
+                follower.done(bytes.len());
             }
-            Found::Wait if lines.rest.is_empty() => {
-                if changed.changed().await.is_err() {
-                    break;
-                }
-            }
-            Found::Wait => match tokio::time::timeout(PATIENCE, changed.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => break,
-                // A prompt, or a line of progress: whoever looks at the log sees it.
-                Err(_) => write(&[(std::mem::take(&mut lines.rest), true)]),
-            },
-            Found::End | Found::Cut => break,
+            Ok(None) => break,
+            // A prompt, or a line of progress: whoever looks at the log sees it.
+            Err(_) => write(&[(std::mem::take(&mut lines.rest), true)]),
         }
     }
     if !lines.rest.is_empty() {
         // It ended without a line end, and is shown without one.
         write(&[(lines.rest, true)]);
     }
-    drop(writer);
-    hub.leave(reader);
 }
 
 #[cfg(test)]

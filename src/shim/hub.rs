@@ -13,7 +13,7 @@ use super::reaper::Exit;
 use super::stdio::Input;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// What the log may be behind, in bytes.
@@ -244,6 +244,54 @@ impl Hub {
     pub(super) fn logged(&self) -> bool {
         let state = self.state();
         !state.readers.values().any(|r| r.kind == Kind::Log)
+    }
+}
+
+/// Reads one stream to its end for a log, which presses back; leaves the hub when it is dropped.
+#[derive(Debug)]
+pub(super) struct Follower {
+    hub: Arc<Hub>,
+    reader: ReaderId,
+    stream: usize,
+    at: u64,
+    changed: watch::Receiver<u64>,
+}
+
+impl Follower {
+    /// Of all that is written from here on.
+    pub(super) fn new(hub: &Arc<Hub>, stream: usize) -> Self {
+        let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
+        let at = hub.position(reader)[stream];
+        Self { hub: hub.clone(), reader, stream, at, changed: hub.subscribe() }
+    }
+
+    /// Which one it is.
+    pub(super) fn stream(&self) -> usize {
+        self.stream
+    }
+
+    /// What is there, once something is; `None` at the end. May be given up, and begun again.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.changed.mark_unchanged();
+            match self.hub.look(self.reader, self.stream, self.at) {
+                Found::Data(bytes) => return Some(bytes),
+                Found::Wait => self.changed.changed().await.ok()?,
+                Found::End | Found::Cut => return None,
+            }
+        }
+    }
+
+    /// So many bytes of it are needed no more.
+    pub(super) fn done(&mut self, length: usize) {
+        self.at += length as u64;
+        self.hub.done(self.reader, self.stream, self.at);
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.hub.leave(self.reader);
     }
 }
 

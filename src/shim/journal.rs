@@ -1,7 +1,7 @@
 //! Sends a container's output to systemd's journal, a message a line, in the journal's own protocol (systemd,
 //! `JOURNAL_NATIVE_PROTOCOL.md`). The journal is one more reader of the hub: it may be away for 4 MiB of output.
 
-use super::hub::{Found, Hub, Kind, ReaderId};
+use super::hub::{Follower, Hub};
 use crate::model::journal::{LONGEST_MESSAGE, PRIORITIES, SOCKET, message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,48 +21,33 @@ struct Journal {
 /// Follows both streams of a process from here on. `fields` are those of every message.
 pub(super) fn follow(hub: &Arc<Hub>, fields: &BTreeMap<String, String>) {
     for stream in 0..2 {
-        let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
         let journal = Journal { socket: None, fields: fields.clone() };
-        tokio::spawn(send(hub.clone(), reader, stream, journal));
+        tokio::spawn(send(Follower::new(hub, stream), journal));
     }
 }
 
-async fn send(hub: Arc<Hub>, reader: ReaderId, stream: usize, mut journal: Journal) {
-    let mut changed = hub.subscribe();
-    let mut at = hub.position(reader)[stream];
+async fn send(mut follower: Follower, mut journal: Journal) {
+    let stream = follower.stream();
     let mut line = Vec::new();
-    loop {
-        changed.mark_unchanged();
-        match hub.look(reader, stream, at) {
-            Found::Data(bytes) => {
-                for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-                    line.extend_from_slice(part);
-                    while line.len() > LONGEST_MESSAGE {
-                        let rest = line.split_off(LONGEST_MESSAGE);
-                        journal.write(stream, &line, true).await;
-                        line = rest;
-                    }
-                    if line.last() == Some(&b'\n') {
-                        line.pop();
-                        journal.write(stream, &line, false).await;
-                        line.clear();
-                    }
-                }
-                at += bytes.len() as u64;
-                hub.done(reader, stream, at);
+    while let Some(bytes) = follower.next().await {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            while line.len() > LONGEST_MESSAGE {
+                let rest = line.split_off(LONGEST_MESSAGE);
+                journal.write(stream, &line, true).await;
+                line = rest;
             }
-            Found::Wait => {
-                if changed.changed().await.is_err() {
-                    break;
-                }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+                journal.write(stream, &line, false).await;
+                line.clear();
             }
-            Found::End | Found::Cut => break,
         }
+        follower.done(bytes.len());
     }
     if !line.is_empty() {
         journal.write(stream, &line, false).await;
     }
-    hub.leave(reader);
 }
 
 impl Journal {

@@ -1,7 +1,7 @@
 //! A process's descriptors: pipes or a terminal on its side, the hub, containerd's FIFOs and files on the other.
 
 use super::crilog::{self, Writer};
-use super::hub::{CHUNK, Found, Hub, Kind, ReaderId};
+use super::hub::{CHUNK, Follower, Hub};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::sys::poll::asynchronous;
 use bytes::Bytes;
@@ -84,21 +84,19 @@ pub(super) fn connect(hub: &Arc<Hub>, ends: Ends, paths: &Paths) -> io::Result<(
     let logs = [paths.stdout.as_str(), if paths.terminal { "" } else { &paths.stderr }];
     let own = paths.log.clone().map(|log| Arc::new(Mutex::new(Writer::new(log))));
     for (stream, path) in logs.into_iter().enumerate() {
-        if let Some(log) = Log::open(path)? {
-            let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
-            match own.clone() {
-                Some(own) => {
-                    let follow = crilog::follow(hub.clone(), reader, stream, own);
-                    tokio::spawn(async move {
-                        follow.await;
-                        drop(log);
-                    });
+        if let Some(mut log) = Log::open(path)? {
+            let follower = Follower::new(hub, stream);
+            let own = own.clone();
+            tokio::spawn(async move {
+                match own {
+                    // It is held to the end, which tells containerd.
+                    Some(own) => crilog::follow(follower, &own).await,
+                    None => write_log(follower, &mut log).await,
                 }
-                None => drop(tokio::spawn(write_log(hub.clone(), reader, stream, log))),
-            }
+                drop(log);
+            });
         }
     }
-    drop(own);
     let terminal = match ends {
         Ends::Terminal(master) => {
             let master = Arc::new(asynchronous(master)?);
@@ -165,32 +163,13 @@ impl Log {
     }
 }
 
-async fn write_log(hub: Arc<Hub>, reader: ReaderId, stream: usize, mut log: Log) {
-    let mut changed = hub.subscribe();
-    let mut at = hub.position(reader)[stream];
-    loop {
-        changed.mark_unchanged();
-        match hub.look(reader, stream, at) {
-            Found::Data(bytes) => match log.write(&bytes).await {
-                Ok(written) => {
-                    at += written as u64;
-                    hub.done(reader, stream, at);
-                }
-                Err(error) => {
-                    super::log(&format!("cannot write a container's log: {error}"));
-                    break;
-                }
-            },
-            Found::Wait => {
-                if changed.changed().await.is_err() {
-                    break;
-                }
-            }
-            Found::End | Found::Cut => break,
+async fn write_log(mut follower: Follower, log: &mut Log) {
+    while let Some(bytes) = follower.next().await {
+        match log.write(&bytes).await {
+            Ok(written) => follower.done(written),
+            Err(error) => return super::log(&format!("cannot write a container's log: {error}")),
         }
     }
-    drop(log);
-    hub.leave(reader);
 }
 
 async fn read(hub: Arc<Hub>, stream: usize, from: Arc<AsyncFd<OwnedFd>>) {

@@ -8,7 +8,7 @@ pub fn files(log: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(aged(log)?.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The one that is one younger than `NAME.1`'s: where a log's last full file is.
+/// Where the youngest of the older ones is.
 pub fn last(log: &Path) -> PathBuf {
     of_age(log, 1)
 }

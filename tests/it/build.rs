@@ -10,14 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-const WITH_DEBIAN: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-    Need::Debian,
-];
+const WITH_DEBIAN: &[Need] = &[Need::Daemon, Need::Debian];
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);

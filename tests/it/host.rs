@@ -16,7 +16,18 @@ pub(crate) enum Need {
     Debian,
     /// Programs on PATH.
     Program(&'static str),
+    /// All that an instance under a new ordinary user wants.
+    Daemon,
 }
+
+/// See [`Need::Daemon`].
+const OF_A_DAEMON: [Need; 5] = [
+    Need::Root,
+    Need::Bundle,
+    Need::Program("slirp4netns"),
+    Need::Program("newuidmap"),
+    Need::Program("setpriv"),
+];
 
 impl Need {
     /// Why it is not met.
@@ -31,6 +42,10 @@ impl Need {
             Self::Tools => (!tool("ctr").exists())
                 .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
+            Self::Daemon => {
+                let unmet: Vec<String> = OF_A_DAEMON.into_iter().filter_map(Self::unmet).collect();
+                (!unmet.is_empty()).then(|| unmet.join("; "))
+            }
             Self::Program(name) => (!on_path(name)).then(|| format!("needs {name}")),
         }
     }

@@ -10,14 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const WITH_JOURNAL: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-    Need::Program("journalctl"),
-];
+const WITH_JOURNAL: &[Need] = &[Need::Daemon, Need::Program("journalctl")];
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![

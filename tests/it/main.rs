@@ -45,13 +45,7 @@ pub(crate) struct Case {
 }
 
 /// What most tests need.
-pub(crate) const DAEMON: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-];
+pub(crate) const DAEMON: &[Need] = &[Need::Daemon];
 
 impl Case {
     /// Names a test.

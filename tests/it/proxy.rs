@@ -10,14 +10,7 @@ use k3c::proto::cri;
 use k3c::proto::cri::runtime_service_client::RuntimeServiceClient;
 use std::time::Duration;
 
-pub(crate) const WITH_TOOLS: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-    Need::Tools,
-];
+pub(crate) const WITH_TOOLS: &[Need] = &[Need::Daemon, Need::Tools];
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![

@@ -20,14 +20,7 @@ const PROMPT: &str = "host$((n=n+1))$ ";
 /// What busybox's shell shows in a container.
 const INSIDE: &str = "/ #";
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-    Need::Program("tmux"),
-];
+const NEEDS: &[Need] = &[Need::Daemon, Need::Program("tmux")];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 

@@ -211,8 +211,7 @@ fn says(error: &EngineError, words: &str) -> bool {
 
 /// The pod is not ready any more: its process ended.
 fn no_pod(error: &EngineError) -> bool {
-    matches!(error, EngineError::Containerd { status, .. }
-        if status.message().contains("sandbox container") && status.message().contains("is not running"))
+    says(error, "sandbox container") && says(error, "is not running")
 }
 
 fn in_dockers_words(error: EngineError) -> EngineError {

@@ -52,14 +52,7 @@ pub(crate) const TABLES: &[(&str, &[Line])] = &[
     ("pruning", things::PRUNING),
 ];
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Bundle,
-    Need::Program("slirp4netns"),
-    Need::Program("newuidmap"),
-    Need::Program("setpriv"),
-    Need::Program("script"),
-];
+const NEEDS: &[Need] = &[Need::Daemon, Need::Program("script")];
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
