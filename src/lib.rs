@@ -53,7 +53,7 @@
 //! ```text
 //!  5   main
 //!  4   cli                         daemon
-//!  3   build                       server
+//!  3   builder                     server
 //!  2   client                      engine  network  children  rootless  holder  shim
 //!  1   api  config  credentials    store  supervise  telemetry
 //!  0   model  proto                sys
@@ -77,14 +77,14 @@
 //! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children |
 //! | [`client`] | the API, used; starts a daemon when there is none | engine, server |
-//! | [`build`] | BuildKit's client, where the user's files are | engine, server |
+//! | [`builder`] | BuildKit's client, where the user's files are | engine, server |
 //! | [`cli`] | one file per verb: parse, call, print | engine, server, rootless |
 //! | `daemon` | joins the machine's side together | cli |
 //!
 //! What a room needs of a sibling is a trait of its own that `daemon` supplies.
 
 pub mod api;
-pub mod build;
+pub mod builder;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;
-use crate::build::{self, BuildError, Display, Inputs, Options, Plain, Quiet, Size, Tty};
+use crate::builder::{self, BuildError, Display, Inputs, Options, Plain, Quiet, Size, Tty};
 use std::io::{self, Write};
 
 /// Build an image from a Dockerfile
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let stdin = Box::new(tokio::io::stdin());
     let inputs = Inputs::prepare(&options, stdin).await.map_err(failed)?;
     let channel = cx.client().await?.channel();
-    match build::build(channel, &options, inputs, display.as_mut()).await {
+    match builder::build(channel, &options, inputs, display.as_mut()).await {
         Ok(id) if quiet => Ok(cx.ui.line(&id)?),
         Ok(_) => Ok(()),
         Err(error) => {

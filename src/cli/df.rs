@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, quote, size, status, table};
-use crate::build::{self, CacheRecord};
+use crate::builder::{self, CacheRecord};
 use crate::model::system::{DiskUsage, UsageRow};
 use jiff::Timestamp;
 use serde_json::json;
@@ -32,7 +32,7 @@ const TITLES: &[(&str, &str)] = &[
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     let usage = client.disk_usage().await?;
-    let cache = build::usage(client.channel()).await.map_err(CommandError::failed)?;
+    let cache = builder::usage(client.channel()).await.map_err(CommandError::failed)?;
     if args.verbose {
         if args.format.is_some() {
             return Err(CommandError::failed("the verbose option is not supported with --format"));

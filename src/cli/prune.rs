@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::{duration, moment, size};
 use super::options::value;
-use crate::build;
+use crate::builder;
 use crate::model::image::Removed;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -233,7 +233,7 @@ fn age(text: &str) -> Result<Duration, CommandError> {
 
 async fn builder_now(all: bool, age: Option<Duration>, cx: &Context) -> Result<i64, CommandError> {
     let channel = cx.client().await?.channel();
-    let gone = build::prune(channel, all, age).await.map_err(CommandError::failed)?;
+    let gone = builder::prune(channel, all, age).await.map_err(CommandError::failed)?;
     let ids: Vec<String> = gone.iter().map(|r| r.id.clone()).collect();
     listed("Deleted build cache objects:", &ids, cx)?;
     Ok(gone.iter().map(|r| r.size).sum())

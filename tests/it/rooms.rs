@@ -23,14 +23,14 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("rootless", 2, &[]),
     ("holder", 2, &[]),
     ("shim", 2, &[]),
-    ("build", 3, &["engine", "network", "children", "rootless", "holder", "shim", "store", "supervise"]),
+    ("builder", 3, &["engine", "network", "children", "rootless", "holder", "shim", "store", "supervise"]),
     ("server", 3, &["children", "rootless", "holder", "shim", "client"]),
     (
         "cli",
         4,
         &["engine", "server", "rootless", "network", "children", "holder", "shim", "store", "supervise"],
     ),
-    ("daemon", 4, &["build", "client"]),
+    ("daemon", 4, &["builder", "client"]),
     ("main", 5, &[]),
 ];
 
@@ -151,7 +151,7 @@ pub(crate) fn a_wrong_arrow_is_seen() -> Result<()> {
         ("cli", "engine"),
         ("server", "children"),
         ("cli", "daemon"),
-        ("build", "engine"),
+        ("builder", "engine"),
         ("engine", "utils"),
     ] {
         ensure!(verdict(from, to).is_err(), "{from} -> {to} passed");

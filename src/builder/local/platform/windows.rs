@@ -1,14 +1,14 @@
 //! Windows: everything may be executed, nothing else is known.
 
 use super::Detail;
-use crate::build::local::mode;
+use crate::builder::local::mode;
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
 /// From what the file system said.
-pub(in crate::build::local) fn detail(data: &Metadata) -> Detail {
+pub(in crate::builder::local) fn detail(data: &Metadata) -> Detail {
     let kind = match data.file_type() {
         kind if kind.is_dir() => mode::DIR,
         kind if kind.is_symlink() => mode::SYMLINK,
@@ -20,6 +20,6 @@ pub(in crate::build::local) fn detail(data: &Metadata) -> Detail {
 
 /// None.
 #[expect(clippy::unnecessary_wraps, reason = "the same on every system")]
-pub(in crate::build::local) fn attributes(_: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+pub(in crate::builder::local) fn attributes(_: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
     Ok(HashMap::new())
 }

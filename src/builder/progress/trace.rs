@@ -230,7 +230,7 @@ pub(super) mod tests {
     }
 
     /// A vertex that started and, perhaps, ended, in milliseconds.
-    pub(in crate::build::progress) fn vertex(digest: &str, started: i64, completed: Option<i64>) -> Vertex {
+    pub(in crate::builder::progress) fn vertex(digest: &str, started: i64, completed: Option<i64>) -> Vertex {
         Vertex {
             digest: digest.to_owned(),
             name: format!("[{digest}] RUN {digest}"),
@@ -240,16 +240,16 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::build::progress) fn vertexes(all: Vec<Vertex>) -> StatusResponse {
+    pub(in crate::builder::progress) fn vertexes(all: Vec<Vertex>) -> StatusResponse {
         StatusResponse { vertexes: all, ..StatusResponse::default() }
     }
 
-    pub(in crate::build::progress) fn log(digest: &str, time: i64, text: &str) -> StatusResponse {
+    pub(in crate::builder::progress) fn log(digest: &str, time: i64, text: &str) -> StatusResponse {
         let log = VertexLog { vertex: digest.to_owned(), timestamp: at(time), stream: 1, msg: text.into() };
         StatusResponse { logs: vec![log], ..StatusResponse::default() }
     }
 
-    pub(in crate::build::progress) fn transfer(
+    pub(in crate::builder::progress) fn transfer(
         digest: &str,
         current: i64,
         total: i64,

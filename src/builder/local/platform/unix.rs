@@ -1,7 +1,7 @@
 //! Unix: modes, devices, hard links, extended attributes.
 
 use super::Detail;
-use crate::build::local::mode;
+use crate::builder::local::mode;
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 /// From what `lstat` said.
-pub(in crate::build::local) fn detail(data: &Metadata) -> Detail {
+pub(in crate::builder::local) fn detail(data: &Metadata) -> Detail {
     let kind = data.file_type();
     let is_device = kind.is_block_device() || kind.is_char_device();
     Detail {
@@ -30,7 +30,7 @@ fn device(number: u64) -> (i64, i64) {
 }
 
 /// All extended attributes but macOS' own.
-pub(in crate::build::local) fn attributes(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+pub(in crate::builder::local) fn attributes(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
     let names = match read(|buffer| llistxattr(path, buffer)) {
         Ok(names) => names,
         Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => return Ok(HashMap::new()),

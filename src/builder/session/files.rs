@@ -1,6 +1,6 @@
 //! `FileSync`: directories, by `DiffCopy`.
 
-use crate::build::local::{self, Filter};
+use crate::builder::local::{self, Filter};
 use crate::proto::fsutil::types::Packet;
 use crate::proto::moby::filesync::v1::file_sync_server::FileSync;
 use std::collections::HashMap;
