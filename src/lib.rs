@@ -71,7 +71,7 @@
 //! | `children` | containerd and buildkitd: their files and command lines; unpacks the bundle | engine, server |
 //! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
-//! | `network` | CNI, addresses | engine |
+//! | `network` | the containers' network: CNI, slirp4netns, RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, stable reasons of errors | engine |

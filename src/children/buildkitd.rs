@@ -1,6 +1,5 @@
 //! buildkitd's configuration.
 
-use super::cni;
 use super::containerd::{RUNTIME_TYPE, SHIM, path, table};
 use crate::config::Instance;
 use toml::{Table, Value};
@@ -15,7 +14,7 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "rootless" => instance.rootless,
         "snapshotter" => snapshotter,
         "networkMode" => "cni",
-        "cniConfigPath" => path(&cni::file(dirs)),
+        "cniConfigPath" => path(&dirs.cni_list()),
         "cniBinaryPath" => path(&instance.bundle.join("bin")),
         "gc" => true,
         "runtime" => table! {

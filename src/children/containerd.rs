@@ -1,6 +1,5 @@
 //! containerd's configuration (version 3).
 
-use super::cni;
 use crate::config::Instance;
 use std::path::Path;
 use toml::{Table, Value};
@@ -48,7 +47,7 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         },
         "cni" => table! {
             "bin_dirs" => vec![Value::from(bin)],
-            "conf_dir" => path(&cni::folder(dirs)),
+            "conf_dir" => path(&dirs.cni()),
             "max_conf_num" => 1,
         },
         "netns_mounts_under_state_dir" => true,

@@ -3,5 +3,4 @@
 
 pub mod buildkitd;
 pub mod bundle;
-pub mod cni;
 pub mod containerd;

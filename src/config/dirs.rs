@@ -125,6 +125,16 @@ impl Dirs {
         self.runtime.join("etc")
     }
 
+    /// CNI configurations; containerd reads this folder.
+    pub fn cni(&self) -> PathBuf {
+        self.rendered().join("cni")
+    }
+
+    /// The one file in it, which buildkitd reads too.
+    pub fn cni_list(&self) -> PathBuf {
+        self.cni().join("10-k3c.conflist")
+    }
+
     /// Unpacked bundles.
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundle")

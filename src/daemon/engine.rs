@@ -1,11 +1,12 @@
 //! The engine stage: what the holder starts inside the namespaces. Children first, then the engine, then the API.
 
-use super::{buildkit, rootlesskit, slirp};
+use super::buildkit;
 use crate::children::bundle::Bundle;
-use crate::children::{buildkitd, cni, containerd};
+use crate::children::{buildkitd, containerd};
 use crate::config::{Instance, env as names};
 use crate::engine::{EmbeddedImage, Engine, EngineConfig};
 use crate::model::holder::ToKeeper;
+use crate::network::{cni, rootlesskit, slirp};
 use crate::rootless::{cgroup, mounts};
 use crate::server::{self, Backends};
 use crate::supervise::{Keeper, Order, Probe, Service, Spec};
@@ -161,7 +162,7 @@ async fn serve(
         child.stop().await;
     }
     if !instance.rootless {
-        let _ = std::process::Command::new("ip").args(["link", "delete", cni::BRIDGE]).output();
+        let _ = cni::remove_bridge();
     }
     keeper.tell(&ToKeeper::Drained);
     Ok(())
@@ -175,7 +176,7 @@ struct Rendered {
 fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rendered> {
     let dirs = &instance.dirs;
     let folder = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
-    folder(&cni::folder(dirs), 0o700)?;
+    folder(&dirs.cni(), 0o700)?;
     folder(&dirs.shims(), 0o700)?;
     // Containers' root filesystems are below these, seen by other users of the namespace.
     for path in [dirs.containerd_root(), dirs.containerd_state(), dirs.data.join("opt")] {
@@ -190,7 +191,7 @@ fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rendered> {
     };
     fs::write(&rendered.containerd, containerd::render(instance, snapshotter))?;
     fs::write(&rendered.buildkitd, buildkitd::render(instance, snapshotter))?;
-    fs::write(cni::file(dirs), cni::render(instance))?;
+    fs::write(dirs.cni_list(), cni::render(instance))?;
     Ok(rendered)
 }
 

@@ -5,8 +5,6 @@
 mod buildkit;
 mod engine;
 mod native;
-mod rootlesskit;
-mod slirp;
 
 pub use engine::stage as engine_stage;
 pub use native::{UNPACK_STAGE, run, unpack_stage};

@@ -1,3 +1,14 @@
-//! The containers' network. For now the Go bridge plugin makes it, entered through [`cni`].
+//! The containers' network: what makes it, its way out, and how other programs find it.
+//!
+//! ```text
+//! containerd, buildkitd ─> k3c-cni (cni) ─> bridge plugin ─┐
+//!                                                          ├ the detached network namespace (rootless::netns made it)
+//! engine stage ─────────── slirp4netns (slirp) ────────────┘
+//! rootlessctl ───────────> api.sock (rootlesskit)
+//! ```
+//!
+//! As root there is neither a detached namespace nor slirp4netns: the bridge is in the host's own namespace.
 
 pub mod cni;
+pub mod rootlesskit;
+pub mod slirp;

@@ -6,10 +6,8 @@
 
 use super::RootlessError;
 use rustix::mount::mount_bind;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -78,28 +76,4 @@ fn set_up() -> io::Result<()> {
 fn unshare_network() -> io::Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
     Ok(())
-}
-
-/// Runs `what` in a thread of its own that has joined the namespace at `path`.
-///
-/// # Errors
-/// open(2), setns(2).
-pub fn inside<T: Send + 'static>(path: &Path, what: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let file = File::open(path)?;
-    std::thread::spawn(move || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        Ok(what())
-    })
-    .join()
-    .map_err(|_| io::Error::other("the thread in the network namespace panicked"))?
-}
-
-/// Whether the namespace at `path` has an interface of that name.
-pub fn has_interface(path: &Path, name: &str) -> bool {
-    let wanted = format!("{name}:");
-    inside(path, move || {
-        fs::read_to_string("/proc/thread-self/net/dev")
-            .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with(&wanted)))
-    })
-    .unwrap_or(false)
 }

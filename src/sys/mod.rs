@@ -12,6 +12,8 @@ pub mod link;
 #[cfg(target_os = "linux")]
 pub mod mount;
 #[cfg(target_os = "linux")]
+pub mod netns;
+#[cfg(target_os = "linux")]
 pub mod owners;
 #[cfg(target_os = "linux")]
 pub mod packet;
