@@ -48,7 +48,9 @@
 //!
 //! # Rooms
 //!
-//! Imports go down, never up, and on the second level never sideways. The test `rooms` compares this with the source.
+//! Imports go down, never up, and never sideways but for the settings, `config`. The user's side imports nothing of the
+//! machine's but `sys`; only `main` joins both. The test `rooms` reads the drawing and the table and compares them with
+//! the source, so a single word in the last column is a room's name.
 //!
 //! ```text
 //!  5   main
@@ -75,11 +77,12 @@
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
-//! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children |
+//! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children, holder, shim, client |
 //! | [`client`] | the API, used; starts a daemon when there is none | engine, server |
 //! | [`builder`] | BuildKit's client, where the user's files are | engine, server |
 //! | [`cli`] | one file per verb: parse, call, print | engine, server, rootless |
-//! | `daemon` | joins the machine's side together | cli |
+//! | `daemon` | joins the machine's side together | cli, builder, client |
+//! | `main` | picks a role before any thread exists | what a role is about |
 //!
 //! What a room needs of a sibling is a trait of its own that `daemon` supplies.
 

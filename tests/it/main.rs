@@ -83,8 +83,10 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     let cases: Vec<Case> = [
         vec![
+            Case::new("rooms::drawn_listed_and_there", &[], rooms::drawn_listed_and_there),
             Case::new("rooms::arrows_go_down", &[], rooms::arrows_go_down),
             Case::new("rooms::a_wrong_arrow_is_seen", &[], rooms::a_wrong_arrow_is_seen),
+            Case::new("rooms::a_wrong_table_is_seen", &[], rooms::a_wrong_table_is_seen),
         ],
         binary::cases(),
         containers::cases(),
