@@ -4,6 +4,7 @@
 
 mod buildkit;
 mod engine;
+mod lock;
 mod native;
 
 pub use engine::stage as engine_stage;

@@ -1,10 +1,12 @@
 //! `k3c daemon`: takes the lock, starts the holder and writes its id maps, says when the API answers, then only waits
 //! and forwards signals. It owns nothing that matters: a new daemon takes over a running holder.
 
+use super::lock::{self, Lock};
 use crate::children::bundle;
 use crate::config::{DaemonConfig, Dirs, Instance, env as names};
 use crate::model::holder::{FromHolder, HolderStatus, ToHolder};
 use crate::rootless::{cgroup, find_program, ids, preflight};
+use crate::supervise::identity;
 use crate::sys::{inherit, packet, process};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,7 +15,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -100,11 +102,11 @@ fn text(error: impl std::error::Error + 'static) -> String {
     crate::model::reason::chain(&error)
 }
 
+/// Tells the daemon that holds the lock to replace its engine.
 fn reload() -> Result<(), String> {
     let dirs = Dirs::discover().map_err(text)?;
-    let holder = fs::read_to_string(dirs.lock()).unwrap_or_default();
-    let pid: i32 = holder.trim().parse().map_err(|_| "no daemon runs".to_owned())?;
-    process::signal(pid, Signal::HUP).map_err(|e| format!("cannot signal the daemon {pid}: {e}"))
+    let daemon = lock::owner(&dirs.lock()).map_err(text)?;
+    process::signal_pinned(daemon.as_fd(), Signal::HUP).map_err(|e| format!("cannot signal the daemon: {e}"))
 }
 
 fn serve(flags: Flags) -> Result<(), String> {
@@ -128,7 +130,7 @@ fn serve(flags: Flags) -> Result<(), String> {
 
     // Signals by descriptor from here on, before anything is made that would have to be cleaned up.
     let signals = block_signals().map_err(|e| format!("cannot block signals: {e}"))?;
-    let runtime_lock = lock(&dirs.lock())?;
+    let runtime_lock = Lock::take(&dirs.lock()).map_err(text)?;
     let bundle = bundle::ensure(&dirs).map_err(text)?;
     bundle.warnings.iter().for_each(|w| warn(w));
 
@@ -177,30 +179,10 @@ fn block_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Takes the lock, or says who has it.
-fn lock(path: &Path) -> Result<File, String> {
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|e| format!("cannot open the lock {}: {e}", path.display()))?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        return Err(format!("a daemon runs already (process {}, lock {})", holder.trim(), path.display()));
-    }
-    let _ = file.set_len(0);
-    let _ = file.rewind();
-    let _ = write!(file, "{}", std::process::id());
-    Ok(file)
-}
-
 struct Daemon {
     dirs: Dirs,
     signals: SignalFd,
-    _lock: File,
+    _lock: Lock,
     child: Option<Child>,
     told: bool,
     stops: u32,
@@ -224,7 +206,7 @@ impl Daemon {
         if status.engine_ready {
             self.ready();
         }
-        Some(Control { pidfd: pidfd(status.process.pid), socket })
+        Some(Control { pidfd: pinned(&status), socket })
     }
 
     fn start_holder(&mut self, instance: &Instance, found: &preflight::Findings) -> Result<Control, String> {
@@ -276,7 +258,7 @@ impl Daemon {
                 }
                 Some(FromHolder::Status(status)) => {
                     self.remember(&status);
-                    return Ok(Control { pidfd: pidfd(status.process.pid), socket: ours });
+                    return Ok(Control { pidfd: pinned(&status), socket: ours });
                 }
                 Some(FromHolder::Warning { message }) => warn(&message),
                 Some(FromHolder::Failed { message }) => return Err(message),
@@ -487,9 +469,9 @@ fn installed_binary() -> PathBuf {
     PathBuf::from(own.to_string_lossy().trim_end_matches(" (deleted)"))
 }
 
-fn pidfd(pid: i32) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty())
-        .ok()
+/// A descriptor of the holder; without one (an old kernel) the end of its socket is the end of it.
+fn pinned(status: &HolderStatus) -> Option<OwnedFd> {
+    identity::pin(&status.process).ok().flatten()
 }
 
 /// With a user manager the holder lives in a delegated scope of its own, so that the death or the restart of the

@@ -8,9 +8,10 @@ mod children;
 
 use crate::config::{Instance, env as names};
 use crate::model::holder::{
-    FromHolder, FromKeeper, HolderStatus, PROTOCOL, ProcessIdentity, SpawnRequest, ToHolder, ToKeeper,
+    FromHolder, FromKeeper, HolderStatus, PROTOCOL, SpawnRequest, ToHolder, ToKeeper,
 };
 use crate::model::reason::chain;
+use crate::supervise::identity;
 use crate::sys::{inherit, packet, process};
 use children::Children;
 use nix::sys::signal::{SigSet, Signal as NixSignal};
@@ -127,11 +128,7 @@ impl Holder {
         let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
         let status = HolderStatus {
             protocol: PROTOCOL,
-            process: ProcessIdentity {
-                pid,
-                start_time: process::start_time(pid)?,
-                boot_id: process::boot_id()?,
-            },
+            process: identity::of(pid)?,
             user_namespace: instance.rootless.then(|| process::user_namespace(pid)).transpose()?,
             cgroup: instance.cgroup.clone(),
             engine_ready: false,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Version of both protocols; a holder outlives engines of other versions.
 pub const PROTOCOL: u32 = 1;
 
-/// A process, for as long as the machine is up.
+/// A process, and never another one that gets its number later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Process ID as the holder sees it (there is no pid namespace: the host's).

@@ -9,6 +9,7 @@
 //!  stop: signal, grace, kill ─▶ Stopped
 //! ```
 
+pub mod identity;
 mod keeper;
 mod policy;
 

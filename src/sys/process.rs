@@ -1,6 +1,7 @@
 //! Processes: who they are, what they belong to, how they end.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io};
 
@@ -68,13 +69,35 @@ pub fn in_cgroup(folder: &std::path::Path) -> Vec<i32> {
 /// # Errors
 /// Not ours to signal.
 pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
-    let Some(pid) = Pid::from_raw(pid) else {
+    let Some(pid) = (pid > 0).then(|| Pid::from_raw(pid)).flatten() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a process ID"));
     };
     match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Pins the process that has this number now: the descriptor never comes to mean another one. It is readable once the
+/// process has ended. `None` when there is no such process.
+///
+/// # Errors
+/// pidfd_open(2).
+pub fn pin(pid: i32) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = (pid > 0).then(|| Pid::from_raw(pid)).flatten() else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Sends a signal to a pinned process.
+///
+/// # Errors
+/// pidfd_send_signal(2): also when the process has ended.
+pub fn signal_pinned(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, signal)?)
 }
 
 /// Sends a signal by its number, also one without a name (real-time signals).
@@ -101,5 +124,13 @@ mod tests {
         assert!(!is_zombie(me));
         assert_eq!(find(|pid| pid == me), vec![me]);
         assert!(user_namespace(me).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_number_without_a_process_cannot_be_pinned() {
+        assert!(pin(i32::try_from(std::process::id()).unwrap()).unwrap().is_some());
+        for nobody in [i32::MAX, 0, -1] {
+            assert!(pin(nobody).unwrap().is_none(), "{nobody}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod env;
 mod faults;
 mod full;
 mod guest;
+mod handover;
 mod host;
 mod logs;
 mod preflight;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         logs::cases(),
         faults::cases(),
         crashes::cases(),
+        handover::cases(),
         full::cases(),
         vanishing::cases(),
         guest::cases(),
