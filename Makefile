@@ -7,9 +7,9 @@ TOOLCHAIN := if [ -f "$$HOME/.cargo/env" ]; then . "$$HOME/.cargo/env"; fi; PATH
 # One static file (glibc inside), at a fixed address: a static-pie writes to 750 KiB of itself at each start, in every
 # shim. The flags do not reach build scripts and proc-macros, because --target is given.
 STATIC := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static"
-LIBTESTS := cargo test --locked --lib --test proto
+UNIT := --lib --test proto
 
-.PHONY: help deps bundle build demo test lint check-cross proto bench compare-docker install clean
+.PHONY: help deps bundle build demo test compile-tests unit it lint check-cross proto bench compare-docker install clean
 help:        ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  \1\t/p' Makefile | expand -t 18
 deps:        ## install what a build, a run and the tests need
@@ -20,8 +20,12 @@ build: bundle ## build the release binary: one static file
 	$(TOOLCHAIN) $(STATIC) cargo build --locked --release --bin k3c --target $(TRIPLE)
 demo: build  ## build images/hello with k3c and run it
 	@packaging/demo.sh $(BIN)
-test: build  ## run all tests against the release binary
-	$(TOOLCHAIN) $(LIBTESTS)
+compile-tests: deps ## compile all tests
+	$(TOOLCHAIN) cargo test --locked $(UNIT) --test it --no-run
+unit: deps   ## run the tests that need no binary
+	$(TOOLCHAIN) cargo test --locked $(UNIT)
+test: unit it ## run all tests
+it: build    ## run the tests of the whole against the release binary
 	$(TOOLCHAIN) K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it -- $(TESTS)
 lint: deps   ## rustfmt, clippy, cargo-deny
 	$(TOOLCHAIN) packaging/lint.sh

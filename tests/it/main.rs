@@ -22,6 +22,7 @@ mod preflight;
 mod proxy;
 mod rooms;
 mod shared;
+mod slowest;
 mod storms;
 mod streams;
 mod tmux;
@@ -31,7 +32,9 @@ mod vanishing;
 use anyhow::Result;
 use host::Need;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use slowest::Durations;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -54,14 +57,16 @@ impl Case {
         Self { name, needs, run }
     }
 
-    fn trial(&self) -> Trial {
-        let (needs, run) = (self.needs, self.run);
-        Trial::ignorable_test(self.name, move || {
+    fn trial(&self, durations: &Arc<Durations>) -> Trial {
+        let (name, needs, run) = (self.name, self.needs, self.run);
+        let durations = durations.clone();
+        Trial::ignorable_test(name, move || {
             let unmet: Vec<String> = needs.iter().filter_map(|need| need.unmet()).collect();
             match (unmet.is_empty(), host::required()) {
-                (true, _) => {
-                    in_time(run).map(|()| Completion::Completed).map_err(|e| Failed::from(format!("{e:#}")))
-                }
+                (true, _) => durations
+                    .measure(name, || in_time(run))
+                    .map(|()| Completion::Completed)
+                    .map_err(|e| Failed::from(format!("{e:#}"))),
                 (false, true) => Err(Failed::from(format!("required, but {}", unmet.join("; ")))),
                 (false, false) => Ok(Completion::ignored_with(unmet.join("; "))),
             }
@@ -88,6 +93,7 @@ fn main() -> ExitCode {
             Case::new("rooms::arrows_go_down", &[], rooms::arrows_go_down),
             Case::new("rooms::a_wrong_arrow_is_seen", &[], rooms::a_wrong_arrow_is_seen),
             Case::new("rooms::a_wrong_table_is_seen", &[], rooms::a_wrong_table_is_seen),
+            Case::new("slowest::ten_at_most", &[], slowest::ten_at_most),
         ],
         binary::cases(),
         containers::cases(),
@@ -138,7 +144,9 @@ fn main() -> ExitCode {
             }
         };
     }
-    let trials = cases.iter().map(Case::trial).collect();
+    let durations = Arc::default();
+    let trials = cases.iter().map(|case| case.trial(&durations)).collect();
+    drop(durations);
     let conclusion = libtest_mimic::run(&args, trials);
     if list || !root {
         return conclusion.exit_code();
