@@ -4,6 +4,7 @@
 
 mod attach;
 mod container;
+pub mod docker;
 mod event;
 mod image;
 pub mod reason;

@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::moment;
 use super::format::template::{Data, Template};
 use super::options::value;
+use crate::api::docker;
 use crate::model::event::{Event, EventFilter};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -78,23 +79,7 @@ fn text(event: &Event, zone: &TimeZone) -> String {
 }
 
 fn document(event: &Event) -> Value {
-    let nanoseconds = i64::try_from(event.time.as_nanosecond()).unwrap_or(i64::MAX);
-    let mut document = json!({});
-    // The first three are older than `Actor`, and only for these two.
-    if matches!(event.kind.as_str(), "container" | "image") {
-        document["status"] = event.action.as_str().into();
-        document["id"] = event.actor.as_str().into();
-        if let Some(image) = event.attributes.get("image") {
-            document["from"] = image.as_str().into();
-        }
-    }
-    document["Type"] = event.kind.as_str().into();
-    document["Action"] = event.action.as_str().into();
-    document["Actor"] = json!({"ID": event.actor, "Attributes": event.attributes});
-    document["scope"] = "local".into();
-    document["time"] = event.time.as_second().into();
-    document["timeNano"] = nanoseconds.into();
-    document
+    docker::value(&docker::Event::from(event.clone()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::table;
 use super::format::template::{Data, Template};
+use crate::api::docker::{self, ClientVersion};
 use crate::model::system::Version;
 use serde_json::{Value, json};
 
@@ -52,38 +53,17 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 }
 
 fn document(server: Option<&Version>) -> Value {
-    let mut document = json!({"Client": {
-        "Version": own(),
-        "ApiVersion": server.map_or(own(), |server| server.api_version.as_str()),
-        "GitCommit": commit(),
-        "Os": os(std::env::consts::OS),
-        "Arch": arch(std::env::consts::ARCH),
-        "BuildTime": option_env!("K3C_BUILD_TIME").unwrap_or("unknown"),
-        "Context": "default",
-    }});
-    let Some(server) = server else { return document };
-    let engine = json!({
-        "ApiVersion": server.api_version,
-        "Arch": arch(&server.arch),
-        "BuildTime": server.built,
-        "GitCommit": server.git_commit,
-        "KernelVersion": server.kernel_version,
-        "MinAPIVersion": server.api_version,
-        "Os": server.os,
-    });
-    let mut components = vec![json!({"Name": "Engine", "Version": server.version, "Details": engine})];
-    components.extend(
-        server
-            .components
-            .iter()
-            .map(|(name, version)| json!({"Name": name, "Version": version, "Details": {}})),
-    );
-    let mut part = json!({"Platform": {"Name": "k3c"}, "Components": components, "Version": server.version});
-    if let (Value::Object(part), Value::Object(engine)) = (&mut part, engine) {
-        part.extend(engine);
-    }
-    document["Server"] = part;
-    document
+    let client = ClientVersion {
+        version: own().to_owned(),
+        api_version: server.map_or(own(), |server| server.api_version.as_str()).to_owned(),
+        git_commit: commit().to_owned(),
+        os: docker::os(std::env::consts::OS).to_owned(),
+        arch: docker::arch(std::env::consts::ARCH).to_owned(),
+        build_time: option_env!("K3C_BUILD_TIME").unwrap_or("unknown").to_owned(),
+        context: "default".to_owned(),
+        ..ClientVersion::default()
+    };
+    docker::value(&docker::Version { client, server: server.map(Into::into) })
 }
 
 /// The names of the fields in Go, where the JSON has others.
@@ -93,18 +73,6 @@ fn aliases(document: &Value) -> Value {
         more["Server"] = json!({"APIVersion": document["Server"]["ApiVersion"]});
     }
     more
-}
-
-fn os(name: &str) -> &str {
-    if name == "macos" { "darwin" } else { name }
-}
-
-fn arch(name: &str) -> &str {
-    match name {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn text(document: &Value) -> String {

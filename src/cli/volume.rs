@@ -7,6 +7,7 @@ use super::format::size;
 use super::inspect::Printer;
 use super::options::value;
 use super::parallel;
+use crate::api::docker;
 use crate::client::{Client, ClientError};
 use crate::model::volume::VolumeSummary;
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
 }
 
 fn row(row: &VolumeSummary) -> Row {
-    let labels = labels(&row.volume);
+    let labels = row.volume.shown_labels();
     let fields = json!({
         "Driver": "local",
         "Labels": listing::labels(&labels),
@@ -108,15 +109,6 @@ fn row(row: &VolumeSummary) -> Row {
         "Size": row.size.map_or_else(|| "N/A".to_owned(), size::human),
     });
     Row { fields, labels: json!(labels) }
-}
-
-/// With the one by which Docker marks those without a name.
-fn labels(volume: &crate::model::volume::Volume) -> BTreeMap<String, String> {
-    let mut labels = volume.labels.clone();
-    if volume.anonymous {
-        labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
-    }
-    labels
 }
 
 /// Display detailed information on one or more volumes
@@ -154,17 +146,8 @@ pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
 /// Docker's document of one volume.
 pub(crate) async fn document(client: &Client, name: &str) -> Result<Option<Value>, ClientError> {
     let all = client.volumes(BTreeMap::new(), false).await?;
-    Ok(all.into_iter().find(|row| row.volume.name == name).map(|row| {
-        json!({
-            "CreatedAt": row.volume.created.to_string(),
-            "Driver": "local",
-            "Labels": labels(&row.volume),
-            "Mountpoint": row.mountpoint,
-            "Name": row.volume.name,
-            "Options": null,
-            "Scope": "local",
-        })
-    }))
+    let volume = all.into_iter().find(|row| row.volume.name == name).map(docker::Volume::from);
+    Ok(volume.map(|volume| docker::value(&volume)))
 }
 
 /// Remove one or more volumes

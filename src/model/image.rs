@@ -1,5 +1,6 @@
 //! Images as people see them.
 
+use crate::model::container::Healthcheck;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,76 @@ pub struct ImageSummary {
     pub containers: i64,
     /// CRI's image ID.
     pub config_digest: String,
+}
+
+/// All that is known of one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageDetail {
+    /// `sha256:...` of the manifest or index.
+    pub id: String,
+    /// Familiar form, `name:tag`.
+    pub tags: Vec<String>,
+    /// `name@sha256:...`
+    pub digests: Vec<String>,
+    /// When it was made, as its configuration has it; empty: not known.
+    pub created: String,
+    /// When a name was last given to it.
+    pub tagged: Timestamp,
+    /// Who made it.
+    pub author: String,
+    /// Comment of its last layer.
+    pub comment: String,
+    /// In Go's words: `amd64`, `arm64`.
+    pub architecture: String,
+    /// Of the architecture; mostly empty.
+    pub variant: String,
+    /// `linux`
+    pub os: String,
+    /// What its containers run.
+    pub config: ImageConfig,
+    /// Digests of the unpacked layers, bottom first.
+    pub layers: Vec<String>,
+    /// Bytes: content and snapshots.
+    pub size: i64,
+    /// Media type of what `id` names.
+    pub media_type: String,
+    /// Bytes of what `id` names.
+    pub descriptor_size: i64,
+    /// CRI's image ID.
+    pub config_digest: String,
+    /// Snapshotter.
+    pub driver: String,
+}
+
+/// What containers of an image run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// `name|uid[:group|gid]`; empty is root.
+    pub user: String,
+    /// `80/tcp`
+    pub exposed: Vec<String>,
+    /// `KEY=value`
+    pub env: Vec<String>,
+    /// Before the command.
+    pub entrypoint: Vec<String>,
+    /// After the entrypoint.
+    pub cmd: Vec<String>,
+    /// Targets of anonymous volumes.
+    pub volumes: Vec<String>,
+    /// Empty is `/`.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Empty is `SIGTERM`.
+    pub stop_signal: String,
+    /// Windows: the command is one text.
+    pub args_escaped: bool,
+    /// `None`: it says nothing.
+    pub health: Option<Healthcheck>,
+    /// Instructions for builds that begin with this image.
+    pub on_build: Vec<String>,
+    /// What runs instructions in shell form; empty is `/bin/sh -c`.
+    pub shell: Vec<String>,
 }
 
 /// One line of `rmi`.

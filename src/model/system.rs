@@ -24,6 +24,51 @@ pub struct Version {
     pub components: BTreeMap<String, String>,
 }
 
+/// What `info` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// UUID of the data directory.
+    pub id: String,
+    /// Containers that run, or are about to again.
+    pub running: usize,
+    /// Containers that are frozen.
+    pub paused: usize,
+    /// All other containers.
+    pub stopped: usize,
+    /// Images that people see.
+    pub images: usize,
+    /// Snapshotter.
+    pub driver: String,
+    /// cgroup controllers that can be applied.
+    pub controllers: Vec<String>,
+    /// On the engine's host.
+    pub time: Timestamp,
+    /// Of the engine's host.
+    pub kernel_version: String,
+    /// Name and version of the host's distribution.
+    pub operating_system: String,
+    /// In the kernel's words: `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// CPUs that the engine may use.
+    pub cpus: usize,
+    /// Bytes of the host's memory.
+    pub memory: u64,
+    /// Folder of the records, logs and volumes.
+    pub data: String,
+    /// The host's name.
+    pub host_name: String,
+    /// Ours.
+    pub version: String,
+    /// Name of the OCI runtime.
+    pub runtime: String,
+    /// Inside a user namespace.
+    pub rootless: bool,
+    /// containerd, buildkit, runc -> version
+    pub components: BTreeMap<String, String>,
+    /// containerd's namespace that everything is in.
+    pub containerd_namespace: String,
+}
+
 /// What everything takes on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {

@@ -17,6 +17,17 @@ pub struct Volume {
     pub anonymous: bool,
 }
 
+impl Volume {
+    /// Labels as they are shown: with the one by which Docker marks a volume without a name.
+    pub fn shown_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        if self.anonymous {
+            labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+        }
+        labels
+    }
+}
+
 /// One row of `volume ls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeSummary {

@@ -1,10 +1,10 @@
 //! What the engine remembers of one container.
 
-use crate::model::container::{ContainerSpec, Health, Healthcheck, Mount, Status};
+use crate::model::container::{ContainerSpec, Status};
+pub use crate::model::container::{HealthLog, Probe, Resolved};
 use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Whether people want it to run. Changed by people only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,31 +69,6 @@ pub struct Removal {
     pub volumes: bool,
 }
 
-/// The last health checks of an attempt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HealthLog {
-    /// `None`: there are no checks.
-    pub status: Option<Health>,
-    /// Failures in a row.
-    pub failing: u32,
-    /// The last five.
-    pub probes: Vec<Probe>,
-}
-
-/// One health check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// When it began.
-    pub start: Timestamp,
-    /// When it was over.
-    pub end: Timestamp,
-    /// 0 is well; -1: it took too long.
-    pub code: i32,
-    /// The beginning of what it wrote.
-    pub output: String,
-}
-
 /// How an attempt went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -108,44 +83,6 @@ pub struct Exit {
     pub started: Option<Timestamp>,
     /// `None`: never.
     pub finished: Option<Timestamp>,
-}
-
-/// What was worked out from the spec and the image when the container was created.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Resolved {
-    /// `sha256:...` of the manifest or index.
-    pub image_id: String,
-    /// `sha256:...` of the configuration: CRI's image ID.
-    pub config_digest: String,
-    /// Complete reference, empty when it was named by an ID.
-    pub reference: String,
-    /// Before the command.
-    pub entrypoint: Vec<String>,
-    /// After the entrypoint.
-    pub command: Vec<String>,
-    /// The image's and the user's.
-    pub env: Vec<String>,
-    /// Empty is `/`.
-    pub working_dir: String,
-    /// `name|uid[:group|gid]`.
-    pub user: String,
-    /// Never empty.
-    pub hostname: String,
-    /// The image's and the user's.
-    pub labels: BTreeMap<String, String>,
-    /// With volumes' names filled in, and the volumes that the image declares.
-    pub mounts: Vec<Mount>,
-    /// What the image exposes (`80/tcp`).
-    pub exposed: Vec<String>,
-    /// Never empty.
-    pub stop_signal: String,
-    /// How it is found out whether it is well; `None`: not at all.
-    pub health: Option<Healthcheck>,
-    /// Limits that this host cannot apply, in words.
-    pub warnings: Vec<String>,
-    /// Their names, as in Docker's `HostConfig`.
-    pub dropped_limits: Vec<String>,
 }
 
 /// What is kept of a removed container for those who still wait for it.

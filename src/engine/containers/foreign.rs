@@ -3,14 +3,16 @@
 use crate::engine::Inner;
 use crate::engine::cri::LABEL_ID;
 use crate::engine::error::EngineError;
-use crate::model::container::{ContainerSpec, ContainerState, ContainerSummary, ExitStatus, Status};
+use crate::model::container::{
+    ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, ContainerSummary, Endpoint, ExitStatus,
+    Status,
+};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::model::reference;
 use crate::proto::cri;
 use crate::store::{Desired, Exit, HealthLog, Record, Resolved};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -176,42 +178,46 @@ impl Inner {
         Ok(PathBuf::from(status.log_path))
     }
 
+    /// What is known of one of them.
     pub(super) async fn inspect_foreign(
         &self,
         who: &str,
         missing: EngineError,
-    ) -> Result<Value, EngineError> {
+    ) -> Result<ContainerDetail, EngineError> {
         let found = self.find_foreign(who, true, missing).await?;
         let status = self.cri.status(&found.container.id, false).await?.status.unwrap_or_default();
-        let state = state(&status);
-        let word = state.status;
-        let pid =
-            if word == Status::Running { self.containerd.pid(&status.id).await.unwrap_or(0) } else { 0 };
-        Ok(json!({
-            "Id": status.id,
-            "Created": nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
-            "Name": format!("/{}", found.name),
-            "Image": status.image_ref,
-            "LogPath": status.log_path,
-            "State": {
-                "Status": word.as_str(),
-                "Running": word == Status::Running,
-                "Paused": false,
-                "Restarting": false,
-                "OOMKilled": state.oom_killed,
-                "Dead": false,
-                "Pid": pid,
-                "ExitCode": state.exit_code,
-                "Error": status.message,
-                "StartedAt": super::inspect::time(state.started_at),
-                "FinishedAt": super::inspect::time(state.finished_at),
+        let mut state = state(&status);
+        if state.status == Status::Running {
+            let pid = self.containerd.pid(&status.id).await.unwrap_or(0);
+            state.pid = i32::try_from(pid).unwrap_or(0);
+        }
+        let image = status.image.map(|i| i.image).unwrap_or_default();
+        Ok(ContainerDetail {
+            id: ContainerId::try_from(status.id.clone())
+                .map_err(|e| EngineError::Broken(format!("CRI's ID {}: {e}", status.id)))?,
+            name: found.name,
+            created: nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
+            spec: ContainerSpec { image, ..ContainerSpec::default() },
+            resolved: Resolved {
+                image_id: status.image_ref,
+                labels: status.labels.into_iter().collect(),
+                ..Resolved::default()
             },
-            "Config": {
-                "Image": status.image.map(|i| i.image).unwrap_or_default(),
-                "Labels": status.labels,
-            },
-            "Foreign": true,
-        }))
+            state,
+            health: HealthLog::default(),
+            sizes: None,
+            mounts: Vec::new(),
+            execs: Vec::new(),
+            files: ContainerFiles { log: status.log_path, ..ContainerFiles::default() },
+            endpoint: Endpoint::default(),
+            masked_paths: Vec::new(),
+            readonly_paths: Vec::new(),
+            driver: self.config.snapshotter.clone(),
+            runtime: self.runtime_name(),
+            pod: found.container.pod_sandbox_id,
+            container: status.id,
+            foreign: true,
+        })
     }
 
     /// Their rows in `ps`.

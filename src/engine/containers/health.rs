@@ -168,24 +168,6 @@ fn go(time: Duration) -> String {
     }
 }
 
-/// Docker's `State.Health`.
-pub(super) fn document(record: &Record) -> Option<serde_json::Value> {
-    let status = record.health.status?;
-    let log: Vec<serde_json::Value> = record
-        .health
-        .probes
-        .iter()
-        .map(|p| {
-            serde_json::json!({
-                "Start": p.start.to_string(), "End": p.end.to_string(), "ExitCode": p.code, "Output": p.output,
-            })
-        })
-        .collect();
-    Some(serde_json::json!({
-        "Status": status.as_str(), "FailingStreak": record.health.failing, "Log": log,
-    }))
-}
-
 impl Inner {
     /// After the engine came up: those that run are checked on.
     pub(in crate::engine) fn watch_all_health(self: &Arc<Self>) {

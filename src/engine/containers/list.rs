@@ -113,15 +113,9 @@ pub(super) fn state(record: &Record) -> ContainerState {
 }
 
 impl Inner {
-    /// Bytes that it wrote, and all that it sees.
+    /// Bytes that a container wrote, and bytes of all that it sees; `None`: it is gone, or not ours.
     pub(super) async fn size_of(&self, row: &ContainerSummary) -> Option<(i64, i64)> {
-        let record = self.record(&row.id).ok()?;
-        let own = self.containerd.usage(&self.config.snapshotter, &record.container).await.ok()?;
-        let below = match self.facts(&record.resolved.image_id).await {
-            Ok(facts) => self.unpacked_size(&facts).await,
-            Err(_) => 0,
-        };
-        Some((own, own + below))
+        self.sizes(&self.record(&row.id).ok()?).await.ok()
     }
 }
 

@@ -1,7 +1,9 @@
 //! `--security-opt`, and Docker's seccomp profiles in the runtime's form.
 
+use super::attempt::{MASKED, READ_ONLY};
 use crate::engine::error::EngineError;
 use crate::engine::images::architecture;
+use crate::model::container::ContainerSpec;
 use serde_json::{Value, json};
 
 /// What the options ask for.
@@ -57,6 +59,15 @@ pub(super) fn parse(options: &[String]) -> Result<Security, EngineError> {
         }
     }
     Ok(security)
+}
+
+/// Paths that are hidden from a container, and paths that it cannot write to.
+pub(super) fn hidden_paths(spec: &ContainerSpec) -> (Vec<String>, Vec<String>) {
+    if spec.privileged || parse(&spec.security_opt).is_ok_and(|security| security.unmasked) {
+        return (Vec::new(), Vec::new());
+    }
+    let owned = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
+    (owned(MASKED), owned(READ_ONLY))
 }
 
 /// What CRI gives to a container that asks for nothing.

@@ -3,10 +3,13 @@
 use crate::engine::Inner;
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
+use crate::model::container::Healthcheck;
+use crate::model::image::ImageConfig;
 use containerd_client::services::v1::ReadContentRequest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One image for this platform. Immutable: everything hangs on a digest.
 #[derive(Debug)]
@@ -33,10 +36,7 @@ impl Facts {
 
     /// A list of strings of the configuration's `config` object.
     pub(in crate::engine) fn list(&self, key: &str) -> Vec<String> {
-        self.config["config"][key]
-            .as_array()
-            .map(|a| a.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
-            .unwrap_or_default()
+        strings(&self.config["config"][key])
     }
 
     /// The keys of an object of the configuration's `config` object.
@@ -52,10 +52,44 @@ impl Facts {
             .unwrap_or_default()
     }
 
+    /// What its containers run.
+    pub(super) fn image_config(&self) -> ImageConfig {
+        let check = &self.config["config"]["Healthcheck"];
+        let time = |key: &str| check[key].as_u64().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+        let retries = check["Retries"].as_u64().and_then(|n| u32::try_from(n).ok());
+        ImageConfig {
+            user: self.text("User"),
+            exposed: self.keys("ExposedPorts"),
+            env: self.list("Env"),
+            entrypoint: self.list("Entrypoint"),
+            cmd: self.list("Cmd"),
+            volumes: self.keys("Volumes"),
+            working_dir: self.text("WorkingDir"),
+            labels: self.labels(),
+            stop_signal: self.text("StopSignal"),
+            args_escaped: self.config["config"]["ArgsEscaped"].as_bool().unwrap_or_default(),
+            health: check.is_object().then(|| Healthcheck {
+                test: strings(&check["Test"]),
+                interval: time("Interval"),
+                timeout: time("Timeout"),
+                start_period: time("StartPeriod"),
+                start_interval: time("StartInterval"),
+                retries: retries.unwrap_or_default(),
+            }),
+            on_build: self.list("OnBuild"),
+            shell: self.list("Shell"),
+        }
+    }
+
     /// The topmost snapshot.
     pub(in crate::engine) fn top(&self) -> &str {
         self.chain.last().map_or("", String::as_str)
     }
+}
+
+/// The strings of a list; empty where there is none.
+pub(super) fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
 /// The architecture in Go's words.

@@ -1,43 +1,48 @@
 //! `image inspect` and `tag`.
 
+use super::facts::strings;
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
+use crate::model::image::ImageDetail;
 use crate::model::reference::{self, Reference};
 use containerd_client::services::v1::{CreateImageRequest, Image, UpdateImageRequest};
 use containerd_client::types::Descriptor;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tonic::Code;
 
 impl Engine {
-    /// Docker's document of one image.
-    pub async fn inspect_image(&self, who: &str) -> Result<Value, EngineError> {
+    /// All that is known of one image.
+    ///
+    /// # Errors
+    /// `NotFound`: there is no such image; `Ambiguous`: the prefix of an ID is several images'.
+    pub async fn inspect_image(&self, who: &str) -> Result<ImageDetail, EngineError> {
         let inner = self.inner();
         inner.ready().await;
         let (found, facts) = inner.open_image(who).await?;
         let group = &found.group;
-        let tags: Vec<String> = group.tags().iter().map(|t| reference::familiar(t)).collect();
         let config = &facts.config;
-        let updated = Timestamp::from_second(group.updated).unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(json!({
-            "Id": group.id,
-            "RepoTags": tags,
-            "RepoDigests": group.digests(),
-            "Comment": last_comment(config),
-            "Created": config["created"].as_str().unwrap_or_default(),
-            "Author": config["author"].as_str().unwrap_or_default(),
-            "Config": config["config"],
-            "Architecture": config["architecture"],
-            "Variant": config["variant"].as_str().unwrap_or_default(),
-            "Os": config["os"],
-            "Size": facts.content_size + inner.unpacked_size(&facts).await,
-            "GraphDriver": { "Name": inner.config.snapshotter, "Data": null },
-            "RootFS": { "Type": "layers", "Layers": config["rootfs"]["diff_ids"] },
-            "Metadata": { "LastTagTime": updated.to_string() },
-            "Descriptor": facts.descriptor,
-            "ConfigDigest": facts.config_digest,
-        }))
+        let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+        Ok(ImageDetail {
+            id: group.id.clone(),
+            tags: group.tags().iter().map(|t| reference::familiar(t)).collect(),
+            digests: group.digests(),
+            created: text("created"),
+            tagged: Timestamp::from_second(group.updated).unwrap_or(Timestamp::UNIX_EPOCH),
+            author: text("author"),
+            comment: last_comment(config),
+            architecture: text("architecture"),
+            variant: text("variant"),
+            os: text("os"),
+            config: facts.image_config(),
+            layers: strings(&config["rootfs"]["diff_ids"]),
+            size: facts.content_size + inner.unpacked_size(&facts).await,
+            media_type: facts.descriptor["mediaType"].as_str().unwrap_or_default().to_owned(),
+            descriptor_size: facts.descriptor["size"].as_i64().unwrap_or_default(),
+            config_digest: facts.config_digest.clone(),
+            driver: inner.config.snapshotter.clone(),
+        })
     }
 
     /// Gives an image one more name.

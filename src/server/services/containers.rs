@@ -1,7 +1,7 @@
 //! `k3c.v1.Containers`
 
 use super::{Answers, Service, answers, refused};
-use crate::api;
+use crate::api::{self, docker};
 use crate::model::attach::Frame;
 use crate::model::container::{ContainerSpec, ExecSpec};
 use crate::proto::k3c::v1 as wire;
@@ -121,11 +121,13 @@ impl Containers for Service {
         request: Request<wire::InspectContainerRequest>,
     ) -> Result<Response<wire::InspectContainerResponse>, Status> {
         let request = request.into_inner();
-        let document = match request.cri {
-            true => self.0.inspect_cri(&request.container).await.map_err(refused)?,
-            false => self.0.inspect(&request.container, request.size).await.map_err(refused)?,
+        let who = &request.container;
+        let document = if request.cri {
+            docker::text(&docker::CriContainer::from(self.0.inspect_cri(who).await.map_err(refused)?))
+        } else {
+            docker::text(&docker::Container::from(self.0.inspect(who, request.size).await.map_err(refused)?))
         };
-        Ok(Response::new(wire::InspectContainerResponse { document: document.to_string() }))
+        Ok(Response::new(wire::InspectContainerResponse { document }))
     }
 
     type LogsStream = Answers<wire::LogEntry>;

@@ -1,7 +1,7 @@
 //! `k3c.v1.Images`
 
 use super::{Answers, Service, answers, refused};
-use crate::api::{self, Invalid};
+use crate::api::{self, Invalid, docker};
 use crate::model::image::LoadOutcome;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
@@ -26,8 +26,8 @@ impl Images for Service {
         &self,
         request: Request<wire::InspectImageRequest>,
     ) -> Result<Response<wire::InspectImageResponse>, Status> {
-        let document = self.0.inspect_image(&request.into_inner().image).await.map_err(refused)?;
-        Ok(Response::new(wire::InspectImageResponse { document: document.to_string() }))
+        let image = self.0.inspect_image(&request.into_inner().image).await.map_err(refused)?;
+        Ok(Response::new(wire::InspectImageResponse { document: docker::text(&docker::Image::from(image)) }))
     }
 
     async fn tag(

@@ -1,7 +1,7 @@
 //! `k3c.v1.System`
 
 use super::{Service, refused};
-use crate::api::API_VERSION;
+use crate::api::{API_VERSION, docker};
 use crate::proto::k3c::v1 as wire;
 use tonic::{Request, Response, Status};
 use wire::system_server::System;
@@ -18,8 +18,8 @@ impl System for Service {
     }
 
     async fn info(&self, _: Request<wire::InfoRequest>) -> Result<Response<wire::InfoResponse>, Status> {
-        let document = self.0.info().await.map_err(refused)?;
-        Ok(Response::new(wire::InfoResponse { document: document.to_string() }))
+        let info = self.0.info().await.map_err(refused)?;
+        Ok(Response::new(wire::InfoResponse { document: docker::text(&docker::Info::from(info)) }))
     }
 
     async fn disk_usage(

@@ -1,0 +1,133 @@
+//! All that is known of one container.
+
+use super::health::HealthLog;
+use super::mount::Mount;
+use super::resolved::Resolved;
+use super::spec::ContainerSpec;
+use super::state::ContainerState;
+use crate::model::id::ContainerId;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// What `inspect` shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerDetail {
+    /// Stable identifier (for a foreign container, CRI's).
+    pub id: ContainerId,
+    /// Without a leading slash; `pod/container` for a foreign one.
+    pub name: String,
+    /// When the record was made.
+    pub created: Timestamp,
+    /// As it was asked for; for a foreign container only the image.
+    pub spec: ContainerSpec,
+    /// What was worked out from the spec and the image.
+    pub resolved: Resolved,
+    /// Its state.
+    pub state: ContainerState,
+    /// What the checks of this attempt said.
+    pub health: HealthLog,
+    /// Bytes written, and bytes of all that it sees; `None` unless asked for.
+    pub sizes: Option<(i64, i64)>,
+    /// Mounts in force.
+    pub mounts: Vec<MountPoint>,
+    /// IDs of the processes that were added and have not ended.
+    pub execs: Vec<String>,
+    /// Files of the engine's host.
+    pub files: ContainerFiles,
+    /// Its part in the default network.
+    pub endpoint: Endpoint,
+    /// Paths that are hidden from it.
+    pub masked_paths: Vec<String>,
+    /// Paths that it cannot write to.
+    pub readonly_paths: Vec<String>,
+    /// Snapshotter.
+    pub driver: String,
+    /// Name of the OCI runtime.
+    pub runtime: String,
+    /// CRI's ID of this attempt's pod.
+    pub pod: String,
+    /// CRI's ID of this attempt's container.
+    pub container: String,
+    /// Made through CRI by somebody else.
+    pub foreign: bool,
+}
+
+/// A mount, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountPoint {
+    /// As it was asked for, a volume with its name filled in.
+    pub mount: Mount,
+    /// Path on the engine's host; empty: none.
+    pub source: String,
+}
+
+/// Paths on the engine's host; empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerFiles {
+    /// Mounted at /etc/resolv.conf.
+    pub resolv_conf: String,
+    /// Mounted at /etc/hostname.
+    pub hostname: String,
+    /// Mounted at /etc/hosts.
+    pub hosts: String,
+    /// The log of this attempt.
+    pub log: String,
+}
+
+/// A container's part in a network; all but `network_id` is empty while it does not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// 64 hex digits, the same for as long as there is the network.
+    pub network_id: String,
+    /// 64 hex digits, one for each attempt.
+    pub id: String,
+    /// Address.
+    pub address: String,
+    /// Bits of the network's part of the address.
+    pub prefix_len: u32,
+    /// Address of the way out.
+    pub gateway: String,
+    /// Hardware address, `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
+    /// Path of the network namespace on the engine's host.
+    pub namespace: String,
+}
+
+/// A container as CRI has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CriDetail {
+    /// CRI's.
+    pub id: String,
+    /// In its pod.
+    pub name: String,
+    /// CRI's own count.
+    pub attempt: u32,
+    /// `CONTAINER_RUNNING` ...
+    pub state: String,
+    /// `None`: never.
+    pub created: Option<Timestamp>,
+    /// `None`: never.
+    pub started: Option<Timestamp>,
+    /// `None`: never.
+    pub finished: Option<Timestamp>,
+    /// 0-255.
+    pub exit_code: i32,
+    /// As it was asked for.
+    pub image: String,
+    /// Digest of the configuration.
+    pub image_id: String,
+    /// One word.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Path of the log on the engine's host.
+    pub log: String,
+    /// Path in the container, path on the host, read-only.
+    pub mounts: Vec<(String, String, bool)>,
+    /// containerd's own description: name -> JSON.
+    pub info: BTreeMap<String, String>,
+}

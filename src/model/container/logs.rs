@@ -1,0 +1,57 @@
+//! Logs.
+
+use jiff::Timestamp;
+
+/// What `logs` asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogsOptions {
+    /// Go on until the container stops.
+    pub follow: bool,
+    /// The last N lines.
+    pub tail: Option<u64>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Not after.
+    pub until: Option<Timestamp>,
+    /// Wanted.
+    pub stdout: bool,
+    /// Wanted.
+    pub stderr: bool,
+    /// Only the attempt that is created or running now, from its first byte; waits for its start.
+    pub current_attempt: bool,
+    /// Goes on behind an entry that was seen, instead of `tail`.
+    pub after: Option<LogPosition>,
+}
+
+/// Where an entry of a log ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Names a file of the log.
+    pub file: u64,
+    /// In bytes.
+    pub offset: u64,
+}
+
+/// Which of a container's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Which output.
+    pub stream: Stream,
+    /// When it was written.
+    pub time: Timestamp,
+    /// With its line end, unless `partial`.
+    pub data: Vec<u8>,
+    /// The line goes on in the next entry of this stream.
+    pub partial: bool,
+    /// Where it ends.
+    pub position: LogPosition,
+}

@@ -1,0 +1,44 @@
+//! What a container runs: worked out from its spec and its image.
+
+use super::health::Healthcheck;
+use super::mount::Mount;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What was worked out from the spec and the image when the container was created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resolved {
+    /// `sha256:...` of the manifest or index.
+    pub image_id: String,
+    /// `sha256:...` of the configuration: CRI's image ID.
+    pub config_digest: String,
+    /// Complete reference, empty when it was named by an ID.
+    pub reference: String,
+    /// Before the command.
+    pub entrypoint: Vec<String>,
+    /// After the entrypoint.
+    pub command: Vec<String>,
+    /// The image's and the user's.
+    pub env: Vec<String>,
+    /// Empty is `/`.
+    pub working_dir: String,
+    /// `name|uid[:group|gid]`.
+    pub user: String,
+    /// Never empty.
+    pub hostname: String,
+    /// The image's and the user's.
+    pub labels: BTreeMap<String, String>,
+    /// With volumes' names filled in, and the volumes that the image declares.
+    pub mounts: Vec<Mount>,
+    /// What the image exposes (`80/tcp`).
+    pub exposed: Vec<String>,
+    /// Never empty.
+    pub stop_signal: String,
+    /// How it is found out whether it is well; `None`: not at all.
+    pub health: Option<Healthcheck>,
+    /// Limits that this host cannot apply, in words.
+    pub warnings: Vec<String>,
+    /// Their names, as in Docker's `HostConfig`.
+    pub dropped_limits: Vec<String>,
+}

@@ -1,0 +1,55 @@
+//! Namespaces: whose a container has.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Whose namespace a container has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// What is usual.
+    #[default]
+    Default,
+    /// Its own.
+    Private,
+    /// Its own, which others may join.
+    Shareable,
+    /// Its own, without /dev/shm.
+    None,
+    /// The host's.
+    Host,
+    /// Another container's: its name or ID.
+    Container(String),
+}
+
+impl Sharing {
+    /// One of Docker's words, if it is among `allowed` (`container` stands for `container:<name|id>`); empty is the default.
+    pub fn parse(text: &str, allowed: &[&str]) -> Option<Self> {
+        let (word, who) = text.split_once(':').map_or((text, None), |(word, who)| (word, Some(who)));
+        if !word.is_empty() && !allowed.contains(&word) {
+            return None;
+        }
+        match (word, who) {
+            ("", None) => Some(Self::Default),
+            ("private", None) => Some(Self::Private),
+            ("shareable", None) => Some(Self::Shareable),
+            ("none", None) => Some(Self::None),
+            ("host", None) => Some(Self::Host),
+            ("container", Some(who)) if !who.is_empty() => Some(Self::Container(who.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => Ok(()),
+            Self::Private => f.write_str("private"),
+            Self::Shareable => f.write_str("shareable"),
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Container(who) => write!(f, "container:{who}"),
+        }
+    }
+}

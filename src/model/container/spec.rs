@@ -1,0 +1,153 @@
+//! What a user asks for when making a container.
+
+use super::health::Healthcheck;
+use super::mount::Mount;
+use super::resources::Resources;
+use super::restart::RestartPolicy;
+use super::sharing::Sharing;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the user asked for; stored in the record as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// As the user typed it.
+    pub image: String,
+    /// `None`: the image's; `Some([])`: none.
+    pub entrypoint: Option<Vec<String>>,
+    /// Empty: the image's, unless `entrypoint` is given.
+    pub command: Vec<String>,
+    /// `KEY=value`, resolved by the client.
+    pub env: Vec<String>,
+    /// Empty: the image's.
+    pub working_dir: String,
+    /// `name|uid[:group|gid]`; empty: the image's.
+    pub user: String,
+    /// Empty: the short ID.
+    pub hostname: String,
+    /// Docker's labels.
+    pub labels: BTreeMap<String, String>,
+    /// In the order given.
+    pub mounts: Vec<Mount>,
+    /// The root filesystem is mounted read-only.
+    pub read_only: bool,
+    /// Without `CAP_`, upper case, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Without `CAP_`, upper case, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// All capabilities and devices, no seccomp.
+    pub privileged: bool,
+    /// Zero means unlimited.
+    pub resources: Resources,
+    /// `--rm`
+    pub auto_remove: bool,
+    /// What to do when it exits.
+    pub restart: RestartPolicy,
+    /// Empty: the image's, else `SIGTERM`.
+    pub stop_signal: String,
+    /// Seconds; negative: for ever; `None`: 10.
+    pub stop_timeout: Option<i64>,
+    /// Its first process has a terminal.
+    pub tty: bool,
+    /// The terminal's first size: columns, rows.
+    pub terminal_size: Option<(u16, u16)>,
+    /// It has a standard input.
+    pub open_stdin: bool,
+    /// Which ends with the first client's.
+    pub stdin_once: bool,
+    /// NIS domain.
+    pub domainname: String,
+    /// `name:address` or `name:host-gateway`, for `/etc/hosts`.
+    pub extra_hosts: Vec<String>,
+    /// Empty parts: the host's.
+    pub dns: Dns,
+    /// More groups of its user, names or numbers.
+    pub group_add: Vec<String>,
+    /// `container[:ro|rw]` whose mounts it has too.
+    pub volumes_from: Vec<String>,
+    /// setrlimit(2)
+    pub ulimits: Vec<Ulimit>,
+    /// sysctl(8) of its own namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of /dev/shm; 0 = 64 MiB.
+    pub shm_size: i64,
+    /// As typed; of `seccomp=FILE` the file's content.
+    pub security_opt: Vec<String>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Whose processes it sees.
+    pub pid: Sharing,
+    /// Whose System V IPC and /dev/shm it has.
+    pub ipc: Sharing,
+    /// Whose host name it has.
+    pub uts: Sharing,
+    /// Whose cgroup tree it sees.
+    pub cgroupns: Sharing,
+    /// A small init is its first process.
+    pub init: bool,
+    /// `None`: the image's.
+    pub health: Option<Healthcheck>,
+    /// Where its output is kept.
+    pub log: LogConfig,
+    /// For the OCI runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// `os[/arch[/variant]]`; empty: the host's.
+    pub platform: String,
+    /// Empty: our own.
+    pub runtime: String,
+    /// Below the delegated cgroup.
+    pub cgroup_parent: String,
+    /// The kernel is not to kill it for its memory.
+    pub oom_kill_disable: bool,
+}
+
+/// Name resolution, as in resolv.conf(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// Addresses.
+    pub servers: Vec<String>,
+    /// Domains.
+    pub searches: Vec<String>,
+    /// `ndots:2` ...
+    pub options: Vec<String>,
+}
+
+/// A limit of setrlimit(2); -1 is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Lower case, without `RLIMIT_`.
+    pub name: String,
+    /// In force.
+    pub soft: i64,
+    /// How far it may be raised.
+    pub hard: i64,
+}
+
+/// A device of the host in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path on the host.
+    pub host: String,
+    /// Absolute path in the container.
+    pub container: String,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// Where a container's output is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogConfig {
+    /// Empty is `json-file`; or `journald`, `none`.
+    pub driver: String,
+    /// `max-size`, `max-file`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Time that a container has to stop when nothing else was said.
+pub const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,56 @@
+//! Rows of `ps`.
+
+use super::mount::Mount;
+use super::state::ContainerState;
+use crate::model::id::ContainerId;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// One row of `ps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerSummary {
+    /// Stable identifier (for a foreign container, CRI's).
+    pub id: ContainerId,
+    /// Without a leading slash; `pod/container` for a foreign one.
+    pub names: Vec<String>,
+    /// As shown: familiar, or a short ID when the tag has moved away.
+    pub image: String,
+    /// `sha256:...`
+    pub image_id: String,
+    /// Entrypoint and command, joined by spaces.
+    pub command: String,
+    /// When the record was made.
+    pub created: Timestamp,
+    /// Its state.
+    pub state: ContainerState,
+    /// Labels of the user.
+    pub labels: BTreeMap<String, String>,
+    /// Mounts, volumes with their names filled in.
+    pub mounts: Vec<Mount>,
+    /// Bytes written; `None` unless asked for.
+    pub size: Option<(i64, i64)>,
+    /// Made through CRI by somebody else.
+    pub foreign: bool,
+}
+
+/// What `ps` asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Also those that do not run.
+    pub all: bool,
+    /// By name: `id name label status ancestor exited volume before since`.
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// The newest N, of any state.
+    pub limit: Option<usize>,
+    /// Compute sizes.
+    pub size: bool,
+}
+
+/// What `prune` removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// IDs or names.
+    pub deleted: Vec<String>,
+    /// Bytes.
+    pub reclaimed: i64,
+}
