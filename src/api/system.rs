@@ -75,6 +75,7 @@ impl From<DiskUsage> for wire::DiskUsageResponse {
             containers: rows(usage.containers),
             volumes: rows(usage.volumes),
             layers_size: usage.layers_size,
+            warnings: usage.warnings,
         }
     }
 }
@@ -91,6 +92,7 @@ impl TryFrom<wire::DiskUsageResponse> for DiskUsage {
             containers: rows(usage.containers)?,
             volumes: rows(usage.volumes)?,
             layers_size: usage.layers_size,
+            warnings: usage.warnings,
         })
     }
 }

@@ -61,7 +61,8 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     if let Some(reference) = &args.reference {
         filters.entry("reference".to_owned()).or_default().push(reference.clone());
     }
-    let mut images = cx.client().await?.images(args.all, filters).await?;
+    let (mut images, warnings) = cx.client().await?.images(args.all, filters).await?;
+    warnings.iter().for_each(|warning| cx.ui.warning(warning));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     let text = render(&args, &images, Timestamp::now(), &TimeZone::system())?;
     cx.ui.data(text.as_bytes())?;

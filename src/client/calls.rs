@@ -214,11 +214,12 @@ impl Client {
         &self,
         all: bool,
         filters: BTreeMap<String, Vec<String>>,
-    ) -> Answer<Vec<ImageSummary>> {
+    ) -> Answer<(Vec<ImageSummary>, Vec<String>)> {
         let request = wire::ListImagesRequest { all, filters: api::filters_to(filters) };
         let answer =
             retry::safe(async || self.answer(self.image_service().list(request.clone()).await)).await?;
-        Ok(answer.images.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+        let images = answer.images.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok((images, answer.warnings))
     }
 
     /// Docker's document.

@@ -97,7 +97,7 @@ impl Buildkit for OnDemand {
             self.shared.leases.fetch_add(1, Ordering::SeqCst);
             if start {
                 // A first build may name them before anything else did.
-                self.engine.import_embedded().await;
+                self.engine.embedded_images().await;
             }
             let guard = Guard(Arc::clone(&self.shared));
             if let Some(service) = service.as_ref()

@@ -129,7 +129,12 @@ async fn serve(
         let engine = ready.clone();
         Box::pin(async move { engine.ready().await }) as BoxFuture<'static, ()>
     });
-    let backends = Backends { containerd: socket, buildkit: buildkit.clone(), pods };
+    let listed = engine.clone();
+    let images = Arc::new(move || {
+        let engine = listed.clone();
+        Box::pin(async move { drop(engine.embedded_images().await) }) as BoxFuture<'static, ()>
+    });
+    let backends = Backends { containerd: socket, buildkit: buildkit.clone(), pods, images };
     let api = tokio::spawn(server::serve(listener, engine.clone(), backends, shutdown.clone()));
     keeper.tell(&ToKeeper::Ready);
     tracing::info!("the API answers on {}", instance.dirs.socket().display());

@@ -15,6 +15,7 @@ impl Engine {
         let config = &inner.config;
         let records = inner.records();
         let count = |wanted: &[Status]| records.iter().filter(|r| wanted.contains(&r.status)).count();
+        let warnings = inner.embedded_images().await;
         let images = inner.image_groups().await?.into_values().filter(|g| !inner.is_hidden(g)).count();
         let running = count(&[Status::Running, Status::Restarting]);
         let paused = count(&[Status::Paused]);
@@ -43,6 +44,7 @@ impl Engine {
             rootless: config.rootless,
             components: config.components.clone(),
             containerd_namespace: super::NAMESPACE.to_owned(),
+            warnings,
         })
     }
 

@@ -36,7 +36,7 @@ use crate::model::id::ContainerId;
 use crate::model::volume::Volume;
 use crate::store::{Change, Record, Store};
 use cri::Cri;
-use images::Facts;
+use images::Images;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -121,12 +121,9 @@ struct Inner {
     ooms: Mutex<HashSet<String>>,
     /// Processes that were added to containers, by their IDs.
     execs: Mutex<HashMap<String, containers::Exec>>,
-    /// Held while an image of the binary is imported.
-    importing: AsyncMutex<()>,
     /// Held while a volume is filled.
     filling: AsyncMutex<()>,
-    facts: Mutex<HashMap<String, Arc<Facts>>>,
-    sizes: Mutex<HashMap<String, i64>>,
+    images: Images,
     draining: AtomicBool,
     /// When this engine began.
     started: Timestamp,
@@ -137,11 +134,6 @@ struct Inner {
 }
 
 impl Engine {
-    /// Sees to it that the images of the binary were imported, as far as that has not happened before.
-    pub async fn import_embedded(&self) {
-        images::import_all(&self.0, false).await;
-    }
-
     /// Waits until the records were compared with what runs and the pause image is there, but not for ever.
     pub async fn ready(&self) {
         self.0.ready().await;
@@ -187,10 +179,8 @@ impl Engine {
             creating: Mutex::default(),
             ooms: Mutex::default(),
             execs: Mutex::default(),
-            importing: AsyncMutex::new(()),
             filling: AsyncMutex::new(()),
-            facts: Mutex::default(),
-            sizes: Mutex::default(),
+            images: Images::default(),
             draining: AtomicBool::new(false),
             started: Timestamp::now(),
             recursive_read_only: AtomicBool::new(false),

@@ -95,7 +95,7 @@ impl Engine {
         let wanted = Filters::parse(&filters, &["until", "dangling"])?;
         let mut lines = Vec::new();
         let mut reclaimed = 0;
-        for image in self.images(true, BTreeMap::new()).await? {
+        for image in self.images(true, BTreeMap::new()).await?.0 {
             let goes = image.containers == 0
                 && (image.repo_tags.is_empty() || wanted.dangling == Some(false))
                 && wanted.lets_through(&image.labels, image.created);
@@ -139,7 +139,7 @@ impl Engine {
 
     /// What everything takes.
     pub async fn disk_usage(&self) -> Result<DiskUsage, EngineError> {
-        let images = self.images(true, BTreeMap::new()).await?;
+        let (images, warnings) = self.images(true, BTreeMap::new()).await?;
         let filter = ListFilter { all: true, size: true, ..ListFilter::default() };
         let containers = self.list(filter).await?;
         let volumes = self.volumes(BTreeMap::new(), true).await?;
@@ -174,6 +174,7 @@ impl Engine {
             more: String::new(),
         };
         Ok(DiskUsage {
+            warnings,
             layers_size: self.inner().layers_size().await,
             images: images.into_iter().map(image).collect(),
             containers: containers.into_iter().filter(|c| !c.foreign).map(container).collect(),

@@ -5,11 +5,11 @@
 //! subscribe -> compare all -> events ... connection lost -> subscribe -> compare all -> ...
 //! ```
 
+use super::Inner;
 use super::containerd::{ended, request};
 use super::containers::{Starter, nanoseconds, wants_restart};
 use super::cri::LABEL_ID;
 use super::error::EngineError;
-use super::{Inner, images};
 use crate::model::container::{RestartPolicy, Status};
 use crate::proto::cri;
 use crate::store::{Change, Desired, Record};
@@ -57,13 +57,13 @@ pub(super) async fn run(engine: Weak<Inner>) {
         }
         if first {
             // No pod without the pause image.
-            images::import_all(&inner, true).await;
+            inner.import_pinned().await;
         }
         inner.synced.send_replace(true);
         if first {
             first = false;
             let others = inner.clone();
-            tokio::spawn(async move { images::import_all(&others, false).await });
+            tokio::spawn(async move { others.import_others().await });
             inner.watch_all_health();
             inner.bring_back();
         }

@@ -67,6 +67,8 @@ pub struct Info {
     pub components: BTreeMap<String, String>,
     /// containerd's namespace that everything is in.
     pub containerd_namespace: String,
+    /// What may be missing in the figures, and why.
+    pub warnings: Vec<String>,
 }
 
 /// What everything takes on disk.
@@ -80,6 +82,8 @@ pub struct DiskUsage {
     pub volumes: Vec<UsageRow>,
     /// Bytes of all images, each layer once.
     pub layers_size: i64,
+    /// What may be missing, and why.
+    pub warnings: Vec<String>,
 }
 
 /// One thing on disk.

@@ -45,6 +45,9 @@ const HEADER_BYTES: u32 = 1 << 20;
 /// How long calls under way may take to end after the shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Waits for something that a call must not find missing.
+pub type Wait = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// What the passthrough leads to.
 #[derive(Clone)]
 pub struct Backends {
@@ -53,7 +56,9 @@ pub struct Backends {
     /// Started when first needed.
     pub buildkit: Arc<dyn Buildkit>,
     /// Waits until pods can be made: containerd has the pause image, which nobody can pull.
-    pub pods: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    pub pods: Wait,
+    /// Waits until the images of the binary are there, but not for ever.
+    pub images: Wait,
 }
 
 /// Whoever runs buildkitd.
@@ -184,9 +189,7 @@ impl Router {
                 Err(never) => match never {},
             },
             Route::Backend(backend) => {
-                if request.uri().path() == "/runtime.v1.RuntimeService/RunPodSandbox" {
-                    self.proxy.pods().await;
-                }
+                self.proxy.prepared(route::needs(request.uri().path())).await;
                 self.proxy.forward(backend, request).await
             }
         }

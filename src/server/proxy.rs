@@ -4,7 +4,7 @@
 //! request was already complete, the answer's body is dropped, which does the same.
 
 use super::guarded::Guarded;
-use super::route::Backend;
+use super::route::{Backend, Needs};
 use super::upstream::{PATIENCE, Sender, Upstream};
 use super::{Backends, refusal};
 use crate::api::reason;
@@ -37,9 +37,13 @@ impl Proxy {
         Self { backends, containerd: Upstream::default(), buildkit: Upstream::default() }
     }
 
-    /// See `Backends::pods`.
-    pub(super) async fn pods(&self) {
-        (self.backends.pods)().await;
+    /// Waits for what a call needs, as `Backends` says.
+    pub(super) async fn prepared(&self, needs: Needs) {
+        match needs {
+            Needs::Nothing => {}
+            Needs::Pods => (self.backends.pods)().await,
+            Needs::Images => (self.backends.images)().await,
+        }
     }
 
     /// The backend's answer, or ours that there is none.

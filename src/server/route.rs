@@ -32,6 +32,27 @@ const NAMESPACE: &str = "containerd-namespace";
 /// Services for which a buildkitd is started; no other call does.
 const STARTING: [&str; 2] = ["moby.buildkit.v1.Control", "moby.buildkit.v1.frontend.LLBBridge"];
 
+/// What must be there before a call is sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    Nothing,
+    /// The pause image.
+    Pods,
+    /// The images of the binary.
+    Images,
+}
+
+/// What a call needs that lists images, or makes a pod. `path` is `/package.Service/Method`.
+pub(super) fn needs(path: &str) -> Needs {
+    match path {
+        "/runtime.v1.RuntimeService/RunPodSandbox" => Needs::Pods,
+        "/runtime.v1.ImageService/ListImages"
+        | "/runtime.v1.ImageService/ImageStatus"
+        | "/containerd.services.images.v1.Images/List" => Needs::Images,
+        _ => Needs::Nothing,
+    }
+}
+
 /// The rule. `path` is `/package.Service/Method`.
 pub(super) fn route(path: &str, headers: &HeaderMap) -> Route {
     let service =
@@ -52,6 +73,19 @@ pub(super) fn route(path: &str, headers: &HeaderMap) -> Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_images_wait_for_those_of_the_binary() {
+        for (path, needed) in [
+            ("/runtime.v1.ImageService/ListImages", Needs::Images),
+            ("/containerd.services.images.v1.Images/List", Needs::Images),
+            ("/containerd.services.images.v1.Images/Get", Needs::Nothing),
+            ("/runtime.v1.RuntimeService/RunPodSandbox", Needs::Pods),
+            ("/runtime.v1.RuntimeService/Version", Needs::Nothing),
+        ] {
+            assert_eq!(needs(path), needed, "{path}");
+        }
+    }
 
     #[test]
     fn every_path_has_its_owner() {

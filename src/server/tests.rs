@@ -180,6 +180,7 @@ impl Bench {
             containerd: folder.path().join("containerd.sock"),
             buildkit: Arc::new(buildkit),
             pods: Arc::new(|| Box::pin(async {})),
+            images: Arc::new(|| Box::pin(async {})),
         };
         let mut ours = tonic::service::RoutesBuilder::default();
         ours.add_service(crate::proto::grpc::health::v1::health_server::HealthServer::new(health::Checks));

@@ -17,6 +17,7 @@ mod full;
 mod guest;
 mod handover;
 mod host;
+mod images;
 mod logs;
 mod preflight;
 mod proxy;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         binary::cases(),
         containers::cases(),
         build::cases(),
+        images::cases(),
         proxy::cases(),
         preflight::cases(),
         streams::cases(),

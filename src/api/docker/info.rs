@@ -195,7 +195,7 @@ impl From<Noun> for Info {
     }
 }
 
-/// What this host cannot limit.
+/// What this host cannot limit, and what the engine warns of.
 fn warnings(info: &Noun) -> Vec<String> {
     let lacks = |name: &str| !info.controllers.iter().any(|c| c == name);
     let texts = [
@@ -204,5 +204,6 @@ fn warnings(info: &Noun) -> Vec<String> {
         ("cpuset", "WARNING: No cpuset support"),
         ("pids", "WARNING: No pids limit support"),
     ];
-    texts.into_iter().filter(|(name, _)| lacks(name)).map(|(_, text)| text.to_owned()).collect()
+    let limits = texts.into_iter().filter(|(name, _)| lacks(name)).map(|(_, text)| text.to_owned());
+    limits.chain(info.warnings.iter().map(|text| format!("WARNING: {text}"))).collect()
 }

@@ -44,12 +44,10 @@ impl Engine {
         let wanted = record.status == Status::Running && !options.no_pause;
         // Where it cannot be paused, it runs on.
         let pause = wanted && inner.freeze(&record).await.is_ok();
-        let lease = format!("k3c-commit-{}", uuid::Uuid::new_v4());
-        let made = inner.commit_with(&record, &image, config, name.as_ref(), &lease).await;
+        let made = inner.commit_with(&record, &image, config, name.as_ref()).await;
         if pause {
             inner.thaw(&record).await.ok();
         }
-        inner.drop_lease(&lease).await;
         let id = made?;
         let more = [("comment", options.comment.clone()), ("imageID", id.clone())];
         let event = events::container(&record, "commit", Timestamp::now(), &more);
@@ -68,15 +66,9 @@ impl Inner {
         image: &Facts,
         mut config: Value,
         name: Option<&Reference>,
-        lease: &str,
     ) -> Result<String, EngineError> {
-        let message = api::CreateRequest {
-            id: lease.to_owned(),
-            labels: HashMap::from([("containerd.io/gc.expire".to_owned(), in_an_hour())]),
-        };
-        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
-        leases.create(request(message)).await.map_err(EngineError::call("cannot begin a commit"))?;
-
+        let lease = self.lease("commit").await?;
+        let lease = lease.id();
         let (layer, diff_id) = self.layer(record, image, lease).await?;
         if let Some(ids) = config["rootfs"]["diff_ids"].as_array_mut() {
             ids.push(json!(diff_id));
@@ -239,23 +231,10 @@ impl Inner {
             Err(status) => Err(EngineError::call("cannot write the image")(status)),
         }
     }
-
-    async fn drop_lease(&self, lease: &str) {
-        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
-        let message = api::DeleteRequest { id: lease.to_owned(), sync: false };
-        if let Err(status) = leases.delete(request(message)).await {
-            tracing::debug!(%status, "a lease stays until its time is over");
-        }
-    }
 }
 
 fn wire(layer: Layer) -> Mount {
     Mount { r#type: layer.kind, source: layer.source, target: String::new(), options: layer.options }
-}
-
-fn in_an_hour() -> String {
-    let hour = jiff::SignedDuration::from_hours(1);
-    Timestamp::now().checked_add(hour).unwrap_or(Timestamp::MAX).to_string()
 }
 
 fn digest(bytes: &[u8]) -> String {

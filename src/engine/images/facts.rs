@@ -6,6 +6,7 @@ use crate::engine::error::EngineError;
 use crate::model::container::Healthcheck;
 use crate::model::image::ImageConfig;
 use containerd_client::services::v1::ReadContentRequest;
+use containerd_client::types::Descriptor;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -105,11 +106,11 @@ pub(in crate::engine) fn architecture() -> &'static str {
 impl Inner {
     /// The facts of the image that a manifest's or index's digest names.
     pub(in crate::engine) async fn facts(&self, digest: &str) -> Result<Arc<Facts>, EngineError> {
-        if let Some(known) = self.facts.lock().ok().and_then(|f| f.get(digest).cloned()) {
+        if let Some(known) = self.images.facts.lock().ok().and_then(|f| f.get(digest).cloned()) {
             return Ok(known);
         }
         let facts = Arc::new(self.read_facts(digest).await?);
-        if let Ok(mut cache) = self.facts.lock() {
+        if let Ok(mut cache) = self.images.facts.lock() {
             cache.insert(digest.to_owned(), facts.clone());
         }
         Ok(facts)
@@ -151,11 +152,19 @@ impl Inner {
         }
     }
 
-    /// The manifests of an index; none of a manifest.
-    pub(super) async fn children(&self, digest: &str) -> Result<Vec<String>, EngineError> {
+    /// The manifests and indexes in an index; none for a manifest.
+    pub(super) async fn children(&self, digest: &str) -> Result<Vec<Descriptor>, EngineError> {
         let top: Value = json(&self.blob(digest).await?, digest)?;
         let manifests = top["manifests"].as_array().into_iter().flatten();
-        Ok(manifests.filter_map(|m| m["digest"].as_str().map(str::to_owned)).collect())
+        let child = |m: &Value| {
+            Some(Descriptor {
+                media_type: m["mediaType"].as_str()?.to_owned(),
+                digest: m["digest"].as_str()?.to_owned(),
+                size: m["size"].as_i64()?,
+                ..Default::default()
+            })
+        };
+        Ok(manifests.filter_map(child).collect())
     }
 
     /// A whole blob; only for small ones.

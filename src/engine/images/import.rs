@@ -1,39 +1,46 @@
 //! Loading an archive: the bytes go through containerd's streaming service, its transfer service imports and unpacks them.
+//!
+//! containerd names the images that have a name in the archive. It could name the others by their digests, but then it
+//! names the archive's own index, too, and nobody can take that name back for good: CRI marks each new name as its own a
+//! moment later, and so brings back one that was deleted in between. So the others get their names here, and a lease
+//! keeps their content until then.
 
-use super::{UNNAMED, architecture};
+use super::UNNAMED;
+use super::lease::Lease;
+use super::transfer::{Pipe, Saved};
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{LoadOutcome, Progress};
 use crate::model::reference;
 use bytes::Bytes;
-use containerd_client::services::v1::{StreamInit, TransferOptions, TransferRequest};
+use containerd_client::services::v1::ListContentRequest;
 use containerd_client::to_any;
-use containerd_client::types::Platform;
+use containerd_client::types::Descriptor;
 use containerd_client::types::transfer as wire;
 use futures::{Stream, StreamExt};
 use prost::Message;
 use prost_types::Any;
+use std::collections::HashSet;
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
-/// No part of an archive is sent in larger pieces.
-const PIECE: usize = 64 << 10;
+/// Bytes of an archive that are sent at once, at most.
+pub(super) const PIECE: usize = 64 << 10;
 
-/// One named stream of containerd's streaming service.
-struct Pipe {
-    id: String,
-    sender: mpsc::Sender<Any>,
-    receiver: Streaming<Any>,
-}
+/// Labels that only an index has: its first child is a manifest, or an index.
+const OF_AN_INDEX: [&str; 2] =
+    ["labels.\"containerd.io/gc.ref.content.m.0\"", "labels.\"containerd.io/gc.ref.content.0\""];
 
 impl Engine {
     /// Loads a docker or OCI archive, also compressed by gzip or zstd.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: not an archive, or one without an image for this platform.
     pub async fn load(
         &self,
         input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
@@ -43,8 +50,12 @@ impl Engine {
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             let progress = sender.clone();
+            let tell = move |step| {
+                // A reader that is slow misses some progress, never a name.
+                progress.try_send(Ok(LoadOutcome::Progress(step))).ok();
+            };
             let answer = tokio::select! {
-                answer = inner.import(input, Some(progress)) => answer,
+                answer = inner.import(input, tell) => answer,
                 () = sender.closed() => return,
             };
             let outcomes = match answer {
@@ -69,64 +80,39 @@ fn outcome(name: &str) -> LoadOutcome {
 }
 
 impl Inner {
-    /// Imports an image of the binary, once ever; another name is nothing to do.
-    pub(in crate::engine) async fn import_embedded(&self, reference: &str) -> Result<(), EngineError> {
-        let Some(embedded) = self.config.embedded_images.iter().find(|e| e.reference == reference) else {
-            return Ok(());
-        };
-        let _one = self.importing.lock().await;
-        let key = format!("embedded-image {reference}");
-        if !embedded.pinned && self.store.text(&key)?.is_some() {
-            return Ok(());
-        }
-        if embedded.pinned && self.image_names().await?.iter().any(|i| i.name == reference) {
-            return Ok(());
-        }
-        let file = tokio::fs::File::open(&embedded.archive)
-            .await
-            .map_err(EngineError::file("cannot open", &embedded.archive))?;
-        self.import(tokio_util::io::ReaderStream::with_capacity(file, PIECE), None).await?;
-        if !embedded.pinned {
-            self.commit(crate::store::Change::new().text(&key, "imported")).await?;
-        }
-        Ok(())
-    }
-
-    /// Imports an archive; returns the names that were given, as containerd keeps them.
-    pub(in crate::engine) async fn import(
+    /// Imports an archive; returns the names that were given, as containerd keeps them, in their order.
+    pub(super) async fn import(
         &self,
         input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
-        outcomes: Option<mpsc::Sender<Result<LoadOutcome, EngineError>>>,
+        tell: impl Fn(Progress) + Send + 'static,
     ) -> Result<Vec<String>, EngineError> {
-        let data = self.open_pipe().await?;
-        let progress = self.open_pipe().await?;
-        let message = TransferRequest {
-            source: Some(to_any(&wire::ImageImportStream {
-                stream: data.id.clone(),
-                media_type: String::new(),
-                force_compress: false,
-            })),
-            destination: Some(to_any(&self.destination())),
-            options: Some(TransferOptions { progress_stream: progress.id.clone() }),
-        };
-        let names = tokio::spawn(watch_progress(progress.receiver, outcomes));
-        let feeding = AbortOnDropHandle::new(tokio::spawn(feed(data.sender, data.receiver, input)));
-        let answer = self.containerd.transfer().transfer(request(message)).await;
-        drop(progress.sender);
+        let lease = self.lease("import").await?;
+        let Pipe { id, sender, receiver } = self.open_pipe().await?;
+        let source = wire::ImageImportStream { stream: id, ..Default::default() };
+        let mut destination = self.store_for_us();
+        destination.extra_references = vec![wire::ImageReference {
+            name: UNNAMED.to_owned(),
+            is_prefix: true,
+            allow_overwrite: true,
+            ..Default::default()
+        }];
+        let feeding = AbortOnDropHandle::new(tokio::spawn(feed(sender, receiver, input)));
+        let ends = (to_any(&source), to_any(&destination));
+        let answer = self.transfer(ends, Some(&lease), tell, import_error).await;
         // What went wrong in reading is the cause; what containerd says is the consequence.
         let fed = if feeding.is_finished() { feeding.await.ok() } else { None };
         if let Some(Err(source)) = fed {
             return Err(EngineError::Broken(format!("cannot read the archive: {source}")));
         }
-        answer.map_err(|status| import_error(&status))?;
-        let mut names = tokio::time::timeout(Duration::from_secs(5), names)
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or_default();
+        let saved = answer?;
+        let mut names: Vec<String> = saved.iter().map(|saved| saved.name.clone()).collect();
+        for target in self.without_a_name(&lease, &saved).await? {
+            let name = format!("{UNNAMED}@{}", target.digest);
+            self.point_name(&name, target).await?;
+            names.push(name);
+        }
         names.sort();
         names.dedup();
-        self.drop_archive_index(&mut names).await?;
         if names.is_empty() {
             return Err(EngineError::invalid("the archive has no image for this platform"));
         }
@@ -137,28 +123,35 @@ impl Inner {
         Ok(names)
     }
 
-    /// containerd also keeps the archive's own index, as if it were an image without a name: that goes.
-    async fn drop_archive_index(&self, names: &mut Vec<String>) -> Result<(), EngineError> {
-        let targets: Vec<String> = self
-            .image_names()
-            .await?
-            .into_iter()
-            .filter(|i| names.contains(&i.name))
-            .filter_map(|i| i.target.map(|t| t.digest))
-            .collect();
-        let mut indexes = Vec::new();
-        for name in names.iter() {
-            let Some(digest) = name.strip_prefix(UNNAMED).and_then(|r| r.strip_prefix('@')) else { continue };
-            let children = self.children(digest).await?;
-            if !children.is_empty() && children.iter().all(|c| targets.contains(c)) {
-                indexes.push(name.clone());
+    /// The images of an archive that have no name in it. The archive's index is the one index under the lease that
+    /// belongs to no other.
+    async fn without_a_name(&self, lease: &Lease, saved: &[Saved]) -> Result<Vec<Descriptor>, EngineError> {
+        let content = lease.content().await?;
+        let indexes: Vec<String> =
+            self.indexes().await?.into_iter().filter(|digest| content.contains(digest)).collect();
+        let mut children = Vec::new();
+        for index in &indexes {
+            children.push((index, self.children(index).await?));
+        }
+        Ok(unnamed(&children, saved))
+    }
+
+    /// Digests of all indexes in the content store.
+    async fn indexes(&self) -> Result<Vec<String>, EngineError> {
+        patiently(|| {
+            let mut content = self.containerd.content();
+            let message = ListContentRequest { filters: OF_AN_INDEX.map(str::to_owned).to_vec() };
+            async move {
+                let mut pages = content.list(request(message)).await?.into_inner();
+                let mut digests = Vec::new();
+                while let Some(page) = pages.message().await? {
+                    digests.extend(page.info.into_iter().map(|info| info.digest));
+                }
+                Ok(digests)
             }
-        }
-        for name in indexes {
-            self.delete_name(&name, false).await?;
-            names.retain(|n| *n != name);
-        }
-        Ok(())
+        })
+        .await
+        .map_err(EngineError::call("cannot list content"))
     }
 
     /// CRI learns of new images from containerd's events: waits until it has.
@@ -168,53 +161,26 @@ impl Inner {
                 if self.cri.has_image(name).await.unwrap_or(true) {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         }
     }
+}
 
-    fn destination(&self) -> wire::ImageStore {
-        let platform = Platform {
-            os: "linux".to_owned(),
-            architecture: architecture().to_owned(),
-            ..Default::default()
-        };
-        wire::ImageStore {
-            platforms: vec![platform.clone()],
-            extra_references: vec![wire::ImageReference {
-                name: UNNAMED.to_owned(),
-                is_prefix: true,
-                allow_overwrite: true,
-                add_digest: true,
-                skip_named_digest: true,
-            }],
-            unpacks: vec![wire::UnpackConfiguration {
-                platform: Some(platform),
-                snapshotter: self.config.snapshotter.clone(),
-            }],
-            ..Default::default()
+/// The children, not saved under a name, of those indexes that are nobody's child.
+fn unnamed(indexes: &[(&String, Vec<Descriptor>)], saved: &[Saved]) -> Vec<Descriptor> {
+    let below: HashSet<&str> =
+        indexes.iter().flat_map(|(_, children)| children).map(|child| child.digest.as_str()).collect();
+    let tops = indexes.iter().filter(|(index, _)| !below.contains(index.as_str()));
+    let mut found: Vec<Descriptor> = Vec::new();
+    for child in tops.flat_map(|(_, children)| children) {
+        let known = saved.iter().any(|s| s.digest == child.digest)
+            || found.iter().any(|other| other.digest == child.digest);
+        if !known {
+            found.push(child.clone());
         }
     }
-
-    async fn open_pipe(&self) -> Result<Pipe, EngineError> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let (sender, receiver) = patiently(|| {
-            let init = to_any(&StreamInit { id: id.clone() });
-            let mut streaming = self.containerd.streaming();
-            async move {
-                let (sender, messages) = mpsc::channel(16);
-                sender.try_send(init).ok();
-                let mut receiver =
-                    streaming.stream(request(ReceiverStream::new(messages))).await?.into_inner();
-                // The first answer says that the stream has its name.
-                receiver.message().await?;
-                Ok((sender, receiver))
-            }
-        })
-        .await
-        .map_err(EngineError::call("cannot open a stream"))?;
-        Ok(Pipe { id, sender, receiver })
-    }
+    found
 }
 
 /// Sends an archive as fast as containerd widens the window; ends the stream at its end.
@@ -251,32 +217,6 @@ async fn feed(
     Ok(())
 }
 
-/// Reads progress until the transfer is over; returns the names it saved.
-async fn watch_progress(
-    mut receiver: Streaming<Any>,
-    outcomes: Option<mpsc::Sender<Result<LoadOutcome, EngineError>>>,
-) -> Vec<String> {
-    let mut names = Vec::new();
-    while let Ok(Some(any)) = receiver.message().await {
-        let Ok(progress) = wire::Progress::decode(any.value.as_slice()) else { continue };
-        if progress.event == "saved" {
-            names.push(progress.name);
-            continue;
-        }
-        if let Some(outcomes) = &outcomes {
-            let line = Progress {
-                id: progress.desc.map(|d| d.digest).unwrap_or(progress.name),
-                status: progress.event,
-                current: progress.progress,
-                total: progress.total,
-            };
-            // A reader that is slow misses some progress, never a name.
-            outcomes.try_send(Ok(LoadOutcome::Progress(line))).ok();
-        }
-    }
-    names
-}
-
 fn import_error(status: &tonic::Status) -> EngineError {
     let text = status.message();
     if text.contains("unrecognized image format")
@@ -289,23 +229,20 @@ fn import_error(status: &tonic::Status) -> EngineError {
     }
 }
 
-/// How often an image of the bundle is tried: without pause there is no pod, and nobody can pull it.
-const TRIES: u32 = 5;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Imports what the binary brings: the images that k3c itself needs, or the others.
-pub(in crate::engine) async fn import_all(inner: &Inner, pinned: bool) {
-    for embedded in inner.config.embedded_images.iter().filter(|e| e.pinned == pinned) {
-        for attempt in 1..=TRIES {
-            match inner.import_embedded(&embedded.reference).await {
-                Ok(()) => break,
-                Err(error) => {
-                    let image = &embedded.reference;
-                    tracing::warn!(image, attempt, %error, "cannot import an image of the bundle");
-                }
-            }
-            if attempt < TRIES {
-                tokio::time::sleep(Duration::from_millis(100) * attempt).await;
-            }
-        }
+    #[test]
+    fn images_without_a_name_are_those_of_the_topmost_index() {
+        let descriptor = |digest: &str| Descriptor { digest: digest.to_owned(), ..Default::default() };
+        let index = |children: &[&str]| children.iter().map(|d| descriptor(d)).collect::<Vec<_>>();
+        let (top, nested) = ("top".to_owned(), "nested".to_owned());
+        let indexes =
+            [(&nested, index(&["amd64", "arm64"])), (&top, index(&["nested", "plain", "named", "plain"]))];
+        let saved = [Saved { name: "n".into(), digest: "named".into() }];
+        let found: Vec<String> = unnamed(&indexes, &saved).into_iter().map(|d| d.digest).collect();
+        assert_eq!(found, ["nested", "plain"]);
+        assert!(unnamed(&[], &saved).is_empty());
     }
 }

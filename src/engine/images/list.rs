@@ -9,15 +9,19 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 impl Engine {
-    /// The images, newest first.
+    /// The images, newest first; and warnings about what may be missing in the list.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter; `NotFound`: the image of a `before` or `since` filter.
     pub async fn images(
         &self,
         _all: bool,
         filters: BTreeMap<String, Vec<String>>,
-    ) -> Result<Vec<ImageSummary>, EngineError> {
+    ) -> Result<(Vec<ImageSummary>, Vec<String>), EngineError> {
         let inner = self.inner();
         inner.ready().await;
         let wanted = Filters::parse(filters)?;
+        let warnings = inner.embedded_images().await;
         let mut rows = Vec::new();
         for group in inner.image_groups().await?.into_values() {
             if !inner.is_hidden(&group) {
@@ -46,7 +50,7 @@ impl Engine {
             wanted.narrow(row);
         }
         rows.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.repo_tags.cmp(&b.repo_tags)));
-        Ok(rows)
+        Ok((rows, warnings))
     }
 }
 
@@ -78,12 +82,12 @@ impl Inner {
     pub(in crate::engine) async fn unpacked_size(&self, facts: &super::Facts) -> i64 {
         let mut size = 0;
         for chain in &facts.chain {
-            let known = self.sizes.lock().ok().and_then(|s| s.get(chain).copied());
+            let known = self.images.sizes.lock().ok().and_then(|s| s.get(chain).copied());
             size += match known {
                 Some(known) => known,
                 None => match self.containerd.usage(&self.config.snapshotter, chain).await {
                     Ok(size) => {
-                        if let Ok(mut sizes) = self.sizes.lock() {
+                        if let Ok(mut sizes) = self.images.sizes.lock() {
                             sizes.insert(chain.clone(), size);
                         }
                         size

@@ -4,26 +4,39 @@
 //! people give, CRI keeps `sha256:<configuration>` for each image it knows; those hold the content and are not shown.
 
 mod commit;
+mod embedded;
 mod facts;
 mod import;
 mod inspect;
+mod lease;
 mod list;
 mod pull;
 mod remove;
+mod transfer;
 
 pub(super) use facts::{Facts, architecture};
-pub(super) use import::import_all;
 
 use super::Inner;
 use super::containerd::{patiently, request};
 use super::error::EngineError;
+use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
 use containerd_client::services::v1::{Image, ListImagesRequest};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 /// Loaded images without a name get this one and their digest; it is never shown.
 pub(super) const UNNAMED: &str = "k3c.local/loaded";
+
+/// What the engine keeps in memory of images.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    /// By the digest of the manifest or index.
+    facts: Mutex<HashMap<String, Arc<Facts>>>,
+    /// Bytes of committed snapshots, by their names.
+    sizes: Mutex<HashMap<String, i64>>,
+    embedded: embedded::Embedded,
+}
 
 /// All the names of one target.
 #[derive(Clone, Debug, Default)]
@@ -104,8 +117,9 @@ impl Inner {
     pub(super) async fn find_image(&self, who: &str) -> Result<Found, EngineError> {
         let reference = Reference::parse(who);
         if let Ok(reference) = &reference {
-            self.import_embedded(&reference.to_string()).await?;
+            self.await_embedded(&reference.to_string()).await?;
         }
+        let complete = !is_hex(who) || self.embedded_are_over().await;
         let groups = self.image_groups().await?;
         if let Ok(reference) = &reference {
             let full = reference.to_string();
@@ -121,7 +135,7 @@ impl Inner {
             }
         }
         let hex = who.strip_prefix("sha256:").unwrap_or(who);
-        if !hex.is_empty() && hex.len() <= 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_hex(who) {
             let begins = |digest: &str| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(hex));
             let by_id: Vec<&Group> = groups
                 .values()
@@ -146,6 +160,13 @@ impl Inner {
                 }
             }
         }
+        if !complete {
+            let why = "the images inside k3c are still being imported";
+            return Err(EngineError::refused(
+                Reason::Unavailable,
+                format!("cannot tell whether there is an image {who}: {why}"),
+            ));
+        }
         match reference {
             Ok(reference) => Err(EngineError::NoSuchImage(reference.familiar())),
             Err(_) if reference::is_digest(who) || hex.len() == 64 => {
@@ -161,4 +182,10 @@ impl Inner {
         let facts = self.facts(&found.group.id).await?;
         Ok((found, facts))
     }
+}
+
+/// Whether a text may be an ID or the beginning of one.
+fn is_hex(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    (1..=64).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

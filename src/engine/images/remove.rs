@@ -8,7 +8,8 @@ use crate::model::container::Status;
 use crate::model::image::Removed;
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
-use containerd_client::services::v1::DeleteImageRequest;
+use containerd_client::services::v1::{DeleteImageRequest, GetImageRequest};
+use std::time::Duration;
 use tonic::Code;
 
 impl Engine {
@@ -74,7 +75,7 @@ impl Engine {
                     inner.delete_name(&facts.config_digest, true).await?;
                 }
             }
-            if let Ok(mut cache) = inner.facts.lock() {
+            if let Ok(mut cache) = inner.images.facts.lock() {
                 cache.remove(&found.group.id);
             }
             removed.push(Removed::Deleted(found.group.id.clone()));
@@ -112,7 +113,9 @@ impl Inner {
         }
     }
 
+    /// Takes a name away; one that is not there is no error.
     pub(super) async fn delete_name(&self, name: &str, sync: bool) -> Result<(), EngineError> {
+        self.await_mark(name).await?;
         let answer = patiently(|| {
             let mut images = self.containerd.images();
             let message = DeleteImageRequest { name: name.to_owned(), sync, target: None };
@@ -125,6 +128,37 @@ impl Inner {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// CRI's label on each name that it knows.
+const MARK: &str = "io.cri-containerd.image";
+
+impl Inner {
+    /// CRI puts its mark on a new name a moment after that was made, by making it anew: a name that was deleted in
+    /// between would be back. Waits for the mark, for as long as CRI may need. An image that is not for this platform
+    /// CRI leaves alone.
+    async fn await_mark(&self, name: &str) -> Result<(), EngineError> {
+        for _ in 0..200 {
+            let answer = patiently(|| {
+                let mut images = self.containerd.images();
+                let message = GetImageRequest { name: name.to_owned() };
+                async move { images.get(request(message)).await }
+            })
+            .await;
+            let image = match answer {
+                Ok(answer) => answer.into_inner().image.unwrap_or_default(),
+                Err(status) if status.code() == Code::NotFound => return Ok(()),
+                Err(status) => return Err(EngineError::call("cannot look at the image")(status)),
+            };
+            let digest = image.target.unwrap_or_default().digest;
+            if image.labels.contains_key(MARK) || self.facts(&digest).await.is_err() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tracing::warn!(name, "CRI has not taken notice of a name that is deleted: it may bring it back");
+        Ok(())
     }
 }
 

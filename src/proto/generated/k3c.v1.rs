@@ -939,6 +939,8 @@ pub struct ListImagesRequest {
 pub struct ListImagesResponse {
     #[prost(message, repeated, tag = "1")]
     pub images: ::prost::alloc::vec::Vec<ImageSummary>,
+    #[prost(string, repeated, tag = "2")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImageSummary {
@@ -1152,6 +1154,8 @@ pub struct DiskUsageResponse {
     pub volumes: ::prost::alloc::vec::Vec<disk_usage_response::Row>,
     #[prost(int64, tag = "4")]
     pub layers_size: i64,
+    #[prost(string, repeated, tag = "5")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `DiskUsageResponse`.
 pub mod disk_usage_response {

@@ -18,8 +18,10 @@ impl Images for Service {
         request: Request<wire::ListImagesRequest>,
     ) -> Result<Response<wire::ListImagesResponse>, Status> {
         let request = request.into_inner();
-        let rows = self.0.images(request.all, api::filters_from(request.filters)).await.map_err(refused)?;
-        Ok(Response::new(wire::ListImagesResponse { images: rows.into_iter().map(Into::into).collect() }))
+        let (rows, warnings) =
+            self.0.images(request.all, api::filters_from(request.filters)).await.map_err(refused)?;
+        let images = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListImagesResponse { images, warnings }))
     }
 
     async fn inspect(

@@ -1,0 +1,149 @@
+//! The images inside the binary: imported once ever, as the first thing that an instance does. Whoever lists images, or
+//! looks one up, waits for that.
+
+use super::import::PIECE;
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
+use crate::model::reason::Reason;
+use crate::store::Change;
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+/// How long a list or a look-up waits.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often an image is tried: without pause there is no pod, and nobody can pull it.
+const TRIES: u32 = 5;
+
+/// How far the import is.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    /// Held while one is imported.
+    gate: Mutex<()>,
+    /// What went wrong, in words, when all were tried; `None` before that.
+    over: watch::Sender<Option<Vec<String>>>,
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        Self { gate: Mutex::default(), over: watch::channel(None).0 }
+    }
+}
+
+impl Embedded {
+    /// Waits until all were tried, for at most `limit`. Returns warnings: what is missing in a list, and why.
+    async fn over(&self, limit: Duration) -> Vec<String> {
+        let mut over = self.over.subscribe();
+        let answer = timeout(limit, over.wait_for(Option::is_some)).await;
+        match answer {
+            Ok(Ok(over)) => over.clone().unwrap_or_default(),
+            Ok(Err(_)) | Err(_) => {
+                vec!["the images inside k3c are still being imported, and may be missing here".to_owned()]
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Waits until the images of the binary are there, but not for ever. Returns warnings.
+    pub async fn embedded_images(&self) -> Vec<String> {
+        self.inner().embedded_images().await
+    }
+}
+
+impl Inner {
+    /// See [`Engine::embedded_images`].
+    pub(in crate::engine) async fn embedded_images(&self) -> Vec<String> {
+        self.images.embedded.over(PATIENCE).await
+    }
+
+    /// Waits like `embedded_images`; false when the import still goes on.
+    pub(super) async fn embedded_are_over(&self) -> bool {
+        self.images.embedded.over(PATIENCE).await;
+        self.images.embedded.over.borrow().is_some()
+    }
+
+    /// Imports the images that k3c itself needs: no pod without pause.
+    pub(in crate::engine) async fn import_pinned(&self) {
+        self.import_all(true).await;
+    }
+
+    /// Imports the other images of the binary, and tells those who wait.
+    pub(in crate::engine) async fn import_others(&self) {
+        let failed = self.import_all(false).await;
+        self.images.embedded.over.send_replace(Some(failed));
+    }
+
+    async fn import_all(&self, pinned: bool) -> Vec<String> {
+        let mut failed = Vec::new();
+        for embedded in self.config.embedded_images.iter().filter(|e| e.pinned == pinned) {
+            let image = &embedded.reference;
+            for attempt in 1..=TRIES {
+                let Err(error) = self.import_embedded(image).await else { break };
+                tracing::warn!(image, attempt, %error, "cannot import an image of the bundle");
+                if attempt == TRIES {
+                    failed.push(format!("cannot import the image {image}, which is inside k3c: {error}"));
+                } else {
+                    tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+                }
+            }
+        }
+        failed
+    }
+
+    /// Sees to it that an image is there if it is one of the binary's, but not for ever.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is still being imported.
+    pub(super) async fn await_embedded(&self, reference: &str) -> Result<(), EngineError> {
+        if !self.config.embedded_images.iter().any(|e| e.reference == reference) {
+            return Ok(());
+        }
+        timeout(PATIENCE, self.import_embedded(reference)).await.unwrap_or_else(|_| {
+            Err(EngineError::refused(
+                Reason::Unavailable,
+                format!("the image {reference}, which is inside k3c, is still being imported: try again"),
+            ))
+        })
+    }
+
+    /// Imports an image of the binary, unless that was done before: once ever, a pinned one whenever it is not there.
+    async fn import_embedded(&self, reference: &str) -> Result<(), EngineError> {
+        let Some(embedded) = self.config.embedded_images.iter().find(|e| e.reference == reference) else {
+            return Ok(());
+        };
+        let _one = self.images.embedded.gate.lock().await;
+        let key = format!("embedded-image {reference}");
+        if !embedded.pinned && self.store.text(&key)?.is_some() {
+            return Ok(());
+        }
+        if embedded.pinned && self.image_names().await?.iter().any(|i| i.name == reference) {
+            return Ok(());
+        }
+        let file = tokio::fs::File::open(&embedded.archive)
+            .await
+            .map_err(EngineError::file("cannot open", &embedded.archive))?;
+        self.import(tokio_util::io::ReaderStream::with_capacity(file, PIECE), |_| {}).await?;
+        if !embedded.pinned {
+            self.commit(Change::new().text(&key, "imported")).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_ends_with_the_import_or_a_warning() {
+        let embedded = Embedded::default();
+        let warnings = embedded.over(Duration::from_millis(1)).await;
+        assert!(warnings.len() == 1 && warnings[0].contains("still being imported"), "{warnings:?}");
+        embedded.over.send_replace(Some(vec!["broken".into()]));
+        assert_eq!(embedded.over(PATIENCE).await, ["broken"]);
+        embedded.over.send_replace(Some(Vec::new()));
+        assert!(embedded.over(PATIENCE).await.is_empty());
+    }
+}

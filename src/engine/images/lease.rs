@@ -1,0 +1,68 @@
+//! Leases: what is made under one is not collected until an image's name, or a container, holds it.
+
+use crate::engine::Inner;
+use crate::engine::containerd::{Containerd, patiently, request};
+use crate::engine::error::EngineError;
+use containerd_client::services::v1 as api;
+use containerd_client::services::v1::leases_client::LeasesClient;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, HashSet};
+
+/// A lease that ends when it is dropped; one that nobody could end, after a day.
+pub(super) struct Lease {
+    id: String,
+    containerd: Containerd,
+}
+
+impl Inner {
+    /// Takes a lease; `purpose` is a word for people who list them.
+    pub(super) async fn lease(&self, purpose: &str) -> Result<Lease, EngineError> {
+        let end = Timestamp::now().checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
+        let message = api::CreateRequest {
+            id: format!("k3c-{purpose}-{}", uuid::Uuid::new_v4()),
+            labels: HashMap::from([("containerd.io/gc.expire".to_owned(), end.to_string())]),
+        };
+        patiently(|| {
+            let mut leases = LeasesClient::new(self.containerd.channel());
+            let message = message.clone();
+            async move { leases.create(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot take a lease"))?;
+        Ok(Lease { id: message.id, containerd: self.containerd.clone() })
+    }
+}
+
+impl Lease {
+    /// What a call names it by.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Digests of the content that it holds.
+    pub(super) async fn content(&self) -> Result<HashSet<String>, EngineError> {
+        let answer = patiently(|| {
+            let mut leases = LeasesClient::new(self.containerd.channel());
+            let message = api::ListResourcesRequest { id: self.id.clone() };
+            async move { leases.list_resources(request(message)).await }
+        })
+        .await
+        .map_err(EngineError::call("cannot ask what a lease holds"))?;
+        let resources = answer.into_inner().resources.into_iter();
+        Ok(resources.filter(|r| r.r#type == "content").map(|r| r.id).collect())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut leases = LeasesClient::new(self.containerd.channel());
+        let message = api::DeleteRequest { id: std::mem::take(&mut self.id), sync: false };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(status) = leases.delete(request(message)).await {
+                    tracing::debug!(%status, "a lease stays until its time is over");
+                }
+            });
+        }
+    }
+}
