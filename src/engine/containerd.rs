@@ -182,9 +182,14 @@ impl Containerd {
 
     /// A container's first process.
     pub(super) async fn task(&self, container: &str) -> Result<Option<Process>, EngineError> {
+        self.exec(container, "").await
+    }
+
+    /// A process that was added to a container; with an empty ID its first one.
+    pub(super) async fn exec(&self, container: &str, exec: &str) -> Result<Option<Process>, EngineError> {
         let answer = patiently(|| {
             let mut tasks = api::tasks_client::TasksClient::new(self.channel());
-            let message = api::GetRequest { container_id: container.to_owned(), exec_id: String::new() };
+            let message = api::GetRequest { container_id: container.to_owned(), exec_id: exec.to_owned() };
             async move { tasks.get(request(message)).await }
         })
         .await

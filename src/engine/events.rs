@@ -3,8 +3,9 @@
 use super::error::EngineError;
 use super::{Engine, Inner};
 use crate::model::event::{Event, EventFilter};
+use crate::model::id::ContainerId;
 use crate::model::reference;
-use crate::store::{Change, Record, Store};
+use crate::store::{Change, Record};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tokio::sync::broadcast::error::RecvError;
@@ -13,9 +14,25 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// An event of a container, with Docker's attributes: its labels, its image and its name.
 pub(super) fn container(record: &Record, action: &str, time: Timestamp, more: &[(&str, String)]) -> Event {
+    of(&record.id, attributes(record), action, time, more)
+}
+
+/// Attributes that every event of a container has.
+pub(super) fn attributes(record: &Record) -> BTreeMap<String, String> {
     let mut attributes = record.resolved.labels.clone();
     attributes.insert("image".to_owned(), record.spec.image.clone());
     attributes.insert("name".to_owned(), record.name.clone());
+    attributes
+}
+
+/// An event of a container of which only these attributes are known.
+pub(super) fn of(
+    container: &ContainerId,
+    mut attributes: BTreeMap<String, String>,
+    action: &str,
+    time: Timestamp,
+    more: &[(&str, String)],
+) -> Event {
     for (key, value) in more {
         attributes.insert((*key).to_owned(), value.clone());
     }
@@ -24,7 +41,7 @@ pub(super) fn container(record: &Record, action: &str, time: Timestamp, more: &[
         time,
         kind: "container".to_owned(),
         action: action.to_owned(),
-        actor: record.id.to_string(),
+        actor: container.to_string(),
         attributes,
     }
 }
@@ -52,7 +69,7 @@ impl Inner {
             actor: actor.to_owned(),
             attributes: BTreeMap::from([("name".to_owned(), name.to_owned())]),
         };
-        if let Err(error) = self.commit(Change::new().event(event)).await {
+        if let Err(error) = self.records.commit(Change::new().event(event)).await {
             tracing::warn!(%error, action, actor, "cannot record an event");
         }
     }
@@ -63,11 +80,11 @@ impl Engine {
     pub async fn events(&self, filter: EventFilter) -> ReceiverStream<Result<Event, EngineError>> {
         let (sender, receiver) = mpsc::channel(256);
         // Listening begins before the past is read: nothing falls between.
-        let mut live = self.inner().events.subscribe();
-        let store = self.inner().store.clone();
+        let mut live = self.inner().records.live_events();
+        let records = self.inner().records.clone();
         let after = filter.after.unwrap_or(0);
         let past = after > 0 || filter.since.is_some() || filter.until.is_some_and(|u| u <= Timestamp::now());
-        let read = if past { kept(&store, after).await } else { Ok(Vec::new()) };
+        let read = if past { records.past_events(after).await } else { Ok(Vec::new()) };
         tokio::spawn(async move {
             let mut last = after;
             let mut known = read;
@@ -110,7 +127,7 @@ impl Engine {
                     }
                     Err(RecvError::Closed) => return,
                     // More came than wait here: they are in the store.
-                    Err(RecvError::Lagged(_)) if last > 0 => known = kept(&store, last).await,
+                    Err(RecvError::Lagged(_)) if last > 0 => known = records.past_events(last).await,
                     Err(RecvError::Lagged(count)) => {
                         let text = format!("events were lost: {count} came faster than they were read");
                         return drop(sender.send(Err(EngineError::Broken(text))).await);
@@ -120,11 +137,6 @@ impl Engine {
         });
         ReceiverStream::new(receiver)
     }
-}
-
-async fn kept(store: &Store, after: u64) -> Result<Vec<Event>, EngineError> {
-    let store = store.clone();
-    Ok(super::blocking(move || store.events(after)).await??)
 }
 
 fn in_time(filter: &EventFilter, event: &Event) -> bool {

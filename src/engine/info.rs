@@ -13,7 +13,7 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let config = &inner.config;
-        let records = inner.records();
+        let records = inner.records.all();
         let count = |wanted: &[Status]| records.iter().filter(|r| wanted.contains(&r.status)).count();
         let warnings = inner.embedded_images().await;
         let images = inner.image_groups().await?.into_values().filter(|g| !inner.is_hidden(g)).count();
@@ -24,7 +24,7 @@ impl Engine {
             names.as_ref().map(|n| f(n).to_string_lossy().into_owned()).unwrap_or_default()
         };
         Ok(Info {
-            id: inner.instance.clone(),
+            id: inner.records.instance().to_owned(),
             running,
             paused,
             stopped: records.len() - running - paused,

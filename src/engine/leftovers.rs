@@ -4,8 +4,8 @@
 //! is the user's: it is touched only when a mark in it says what was under way.
 
 use super::containerd::request;
-use super::{Book, EngineConfig, Inner, NAMESPACE};
-use crate::model::container::MountKind;
+use super::records::Book;
+use super::{EngineConfig, Inner, NAMESPACE};
 use crate::sys::mount;
 use containerd_client::services::v1 as api;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
             report(&name, std::fs::remove_dir_all(path));
             continue;
         }
-        if new.exists() && !is_used(book, &name) {
+        if new.exists() && book.users_of(&name).next().is_none() {
             // Half of what the image has.
             report(&name, empty(&path.join("_data")));
         }
@@ -52,11 +52,6 @@ pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
 fn entries(folder: &Path) -> impl Iterator<Item = (String, std::path::PathBuf)> {
     let all = std::fs::read_dir(folder).into_iter().flatten().flatten();
     all.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
-}
-
-fn is_used(book: &Book, volume: &str) -> bool {
-    let uses = |m: &crate::model::container::Mount| matches!(&m.kind, MountKind::Volume { name, .. } if name == volume);
-    book.records.values().any(|r| r.resolved.mounts.iter().any(uses))
 }
 
 fn empty(folder: &Path) -> std::io::Result<()> {
@@ -88,7 +83,7 @@ impl Inner {
         let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
         let Ok(all) = leases.list(request(api::ListRequest::default())).await else { return };
         for lease in all.into_inner().leases {
-            if is_dead(&lease, born, self.started) {
+            if is_dead(&lease, born, self.course.started) {
                 tracing::info!(
                     lease = lease.id,
                     namespace = NAMESPACE,

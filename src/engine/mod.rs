@@ -13,6 +13,7 @@
 //! The engine never sees API types and never asks who is calling. Whatever is in memory can be rebuilt from the store and
 //! from CRI; the copy of the records is only a faster way to read them.
 
+mod binds;
 mod containerd;
 mod containers;
 mod cri;
@@ -21,9 +22,11 @@ mod events;
 mod images;
 mod info;
 mod leftovers;
+mod locks;
 mod logs;
 mod prune;
 mod reconcile;
+mod records;
 mod rootfs;
 mod volumes;
 
@@ -31,19 +34,16 @@ pub use containerd::{Containerd, NAMESPACE, channel};
 pub use containers::{Archive, Frames};
 pub use error::EngineError;
 
-use crate::model::event::Event;
-use crate::model::id::ContainerId;
-use crate::model::volume::Volume;
-use crate::store::{Change, Record, Store};
 use cri::Cri;
 use images::Images;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use records::Records;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, broadcast, watch};
+use tokio::sync::watch;
 
 /// What the engine is told about its surroundings.
 #[derive(Clone, Debug, Default)]
@@ -87,50 +87,40 @@ pub struct EmbeddedImage {
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 
-/// The copy of the records in memory.
-#[derive(Debug, Default)]
-struct Book {
-    records: BTreeMap<ContainerId, Record>,
-    volumes: BTreeMap<String, Volume>,
-}
-
-/// Where the instance's ID is among the store's texts.
-const INSTANCE: &str = "instance";
-
 #[derive(Debug)]
 struct Inner {
     config: EngineConfig,
-    /// Says which data directory this is, for as long as there is one.
-    instance: String,
-    store: Store,
+    records: Records,
     cri: Cri,
     containerd: Containerd,
-    book: RwLock<Book>,
-    /// Held while a change is written, so that store, copy and events keep one order.
-    writing: AsyncMutex<()>,
-    /// Counts changes; whoever waits for a state looks again.
-    changed: watch::Sender<u64>,
-    events: broadcast::Sender<Event>,
-    /// One per container: its operations do not overlap.
-    locks: Mutex<HashMap<ContainerId, Arc<AsyncMutex<()>>>>,
-    /// Names of containers that are being created.
-    reserved: Mutex<HashSet<String>>,
-    /// IDs of containers that are being created: their CRI objects are no leftovers.
-    creating: Mutex<HashSet<ContainerId>>,
-    /// CRI containers that the kernel killed for their memory.
-    ooms: Mutex<HashSet<String>>,
-    /// Processes that were added to containers, by their IDs.
-    execs: Mutex<HashMap<String, containers::Exec>>,
-    /// Held while a volume is filled.
-    filling: AsyncMutex<()>,
     images: Images,
-    draining: AtomicBool,
-    /// When this engine began.
+    volumes: volumes::Volumes,
+    ooms: containers::Ooms,
+    course: Course,
+}
+
+/// How far this engine has come.
+#[derive(Debug)]
+struct Course {
+    /// When it began.
     started: Timestamp,
-    /// The runtime can make mounts read-only with all that is below them.
-    recursive_read_only: AtomicBool,
     /// True once the records were compared with CRI.
     synced: watch::Sender<bool>,
+    /// The runtime can make mounts read-only with all that is below them.
+    recursive_read_only: AtomicBool,
+    /// Everything is being stopped: nothing is started any more.
+    draining: AtomicBool,
+}
+
+impl Course {
+    fn begin() -> Self {
+        Self {
+            started: Timestamp::now(),
+            synced: watch::channel(false).0,
+            recursive_read_only: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Engine {
@@ -146,45 +136,22 @@ impl Engine {
             tokio::fs::create_dir_all(&path).await.map_err(EngineError::file("cannot make", &path))?;
         }
         let path = config.data.join("k3c.redb");
-        let store = blocking(move || Store::open(&path)).await??;
-        let records = store.records()?.into_iter().map(|r| (r.id.clone(), r)).collect();
-        let volumes = store.volumes()?;
-        let book = Book { records, volumes };
-        let (book, config) = blocking(move || {
-            leftovers::tidy_files(&config, &book);
-            (book, config)
+        let (records, config) = blocking(move || {
+            let records = Records::open(&path)?;
+            leftovers::tidy_files(&config, &records.book());
+            Ok::<_, EngineError>((records, config))
         })
-        .await?;
-        let instance = match store.text(INSTANCE)? {
-            Some(instance) => instance,
-            None => {
-                let instance = uuid::Uuid::new_v4().to_string();
-                store.apply(Change::new().text(INSTANCE, &instance))?;
-                instance
-            }
-        };
+        .await??;
         let channel = channel(&config.containerd_socket);
         let inner = Arc::new(Inner {
             config,
-            instance,
-            store,
+            records,
             cri: Cri::new(channel.clone()),
             containerd: Containerd::new(channel),
-            book: RwLock::new(book),
-            writing: AsyncMutex::new(()),
-            changed: watch::channel(0).0,
-            events: broadcast::channel(1024).0,
-            locks: Mutex::default(),
-            reserved: Mutex::default(),
-            creating: Mutex::default(),
-            ooms: Mutex::default(),
-            execs: Mutex::default(),
-            filling: AsyncMutex::new(()),
             images: Images::default(),
-            draining: AtomicBool::new(false),
-            started: Timestamp::now(),
-            recursive_read_only: AtomicBool::new(false),
-            synced: watch::channel(false).0,
+            volumes: volumes::Volumes::default(),
+            ooms: containers::Ooms::default(),
+            course: Course::begin(),
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
         tokio::spawn(logs::rotate(Arc::downgrade(&inner)));
@@ -209,87 +176,9 @@ impl Engine {
 impl Inner {
     /// Waits until the records were compared with CRI, but not for ever: containerd may be away.
     async fn ready(&self) {
-        let mut synced = self.synced.subscribe();
+        let mut synced = self.course.synced.subscribe();
         let wait = synced.wait_for(|done| *done);
         tokio::time::timeout(Duration::from_secs(10), wait).await.ok();
-    }
-
-    /// Writes a change, brings the copy in memory up to date, and tells everybody.
-    async fn commit(&self, change: Change) -> Result<(), EngineError> {
-        let _one = self.writing.lock().await;
-        let store = self.store.clone();
-        let copy = change.clone();
-        let events = blocking(move || store.apply(change)).await??;
-        if let Ok(mut book) = self.book.write() {
-            for record in copy.records {
-                book.records.insert(record.id.clone(), record);
-            }
-            for tombstone in &copy.removed {
-                book.records.remove(&tombstone.id);
-            }
-            for volume in copy.volumes {
-                book.volumes.insert(volume.name.clone(), volume);
-            }
-            for name in &copy.removed_volumes {
-                book.volumes.remove(name);
-            }
-        }
-        self.changed.send_modify(|count| *count += 1);
-        for event in events {
-            self.events.send(event).ok();
-        }
-        Ok(())
-    }
-
-    /// All records, in no order that matters.
-    fn records(&self) -> Vec<Record> {
-        self.book.read().map(|b| b.records.values().cloned().collect()).unwrap_or_default()
-    }
-
-    fn record(&self, id: &ContainerId) -> Result<Record, EngineError> {
-        self.book
-            .read()
-            .ok()
-            .and_then(|b| b.records.get(id).cloned())
-            .ok_or_else(|| EngineError::NoSuchContainer(id.to_string()))
-    }
-
-    /// The record whose current attempt is this CRI container.
-    fn record_of(&self, container: &str) -> Option<Record> {
-        self.book.read().ok()?.records.values().find(|r| r.container == container).cloned()
-    }
-
-    /// Finds a record: full ID, then name, then a prefix of an ID, then CRI's own ID.
-    fn find(&self, who: &str) -> Result<Record, EngineError> {
-        let missing = || EngineError::NoSuchContainer(who.to_owned());
-        if who.is_empty() {
-            return Err(missing());
-        }
-        let book = self.book.read().map_err(|_| missing())?;
-        let name = who.strip_prefix('/').unwrap_or(who);
-        let all = || book.records.values();
-        if let Some(record) = all().find(|r| r.id.as_str() == who).or_else(|| all().find(|r| r.name == name))
-        {
-            return Ok(record.clone());
-        }
-        let mut begins = all().filter(|r| r.id.as_str().starts_with(who));
-        match (begins.next(), begins.next()) {
-            (Some(record), None) => Ok(record.clone()),
-            (Some(_), Some(_)) => Err(EngineError::AmbiguousPrefix(who.to_owned())),
-            (None, _) => all()
-                .find(|r| who.len() >= 12 && (r.container.starts_with(who) || r.pod.starts_with(who)))
-                .cloned()
-                .ok_or_else(missing),
-        }
-    }
-
-    /// Waits for other operations on this container to be over, and keeps them off.
-    async fn lock(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
-        let lock = match self.locks.lock() {
-            Ok(mut locks) => locks.entry(id.clone()).or_default().clone(),
-            Err(_) => Arc::default(),
-        };
-        lock.lock_owned().await
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Engine, Inner, blocking};
 use crate::model::container::{ListFilter, Pruned, Status};
 use crate::model::image::{ImageSummary, Removed};
 use crate::model::system::{DiskUsage, UsageRow};
-use crate::model::volume::{Volume, VolumeSummary};
+use crate::model::volume::VolumeSummary;
 use crate::sys::tree::Tree;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -68,13 +68,16 @@ impl Engine {
         inner.ready().await;
         let wanted = Filters::parse(&filters, &["until"])?;
         let mut pruned = Pruned::default();
-        for record in inner.records() {
+        for record in inner.records.all() {
             let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
             if !rests || !wanted.lets_through(&record.resolved.labels, Some(record.created)) {
                 continue;
             }
-            let size =
-                inner.containerd.usage(&inner.config.snapshotter, &record.container).await.unwrap_or(0);
+            let size = inner
+                .containerd
+                .usage(&inner.config.snapshotter, &record.attempt.container)
+                .await
+                .unwrap_or(0);
             match inner.remove_one(&record.id, false, false).await {
                 Ok(()) => {
                     pruned.deleted.push(record.id.to_string());
@@ -119,16 +122,14 @@ impl Engine {
         inner.ready().await;
         let wanted = Filters::parse(&filters, &["all"])?;
         let mut pruned = Pruned::default();
-        let volumes: Vec<Volume> =
-            inner.book.read().map(|b| b.volumes.values().cloned().collect()).unwrap_or_default();
-        for volume in volumes {
+        for volume in inner.records.book().volumes.values() {
             if !(volume.anonymous || wanted.all) || !wanted.lets_through(&volume.labels, None) {
                 continue;
             }
             let size = inner.volume_size(&volume.name).await;
             match self.remove_volume(&volume.name, false).await {
                 Ok(()) => {
-                    pruned.deleted.push(volume.name);
+                    pruned.deleted.push(volume.name.clone());
                     pruned.reclaimed += size;
                 }
                 Err(error) => tracing::debug!(%error, volume = volume.name, "is not pruned"),

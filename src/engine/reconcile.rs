@@ -59,7 +59,7 @@ pub(super) async fn run(engine: Weak<Inner>) {
             // No pod without the pause image.
             inner.import_pinned().await;
         }
-        inner.synced.send_replace(true);
+        inner.course.synced.send_replace(true);
         if first {
             first = false;
             let others = inner.clone();
@@ -118,9 +118,8 @@ impl Inner {
                 let Ok(exit) = TaskExit::decode(event.value.as_slice()) else { return };
                 if exit.id != exit.container_id {
                     let inner = self.clone();
-                    tokio::spawn(async move {
-                        inner.on_exec_exit(&exit.container_id, &exit.id, exit.exit_status).await;
-                    });
+                    let code = i32::try_from(exit.exit_status).unwrap_or(LOST);
+                    tokio::spawn(async move { inner.on_exec_exit(&exit.id, code).await });
                     return;
                 }
                 let code = i32::try_from(exit.exit_status).unwrap_or(LOST);
@@ -133,9 +132,7 @@ impl Inner {
             }
             "/tasks/oom" => {
                 let Ok(oom) = TaskOom::decode(event.value.as_slice()) else { return };
-                if let Ok(mut ooms) = self.ooms.lock() {
-                    ooms.insert(oom.container_id.clone());
-                }
+                self.ooms.note(&oom.container_id);
                 let inner = self.clone();
                 tokio::spawn(async move { inner.on_oom(&oom.container_id).await });
             }
@@ -148,22 +145,23 @@ impl Inner {
         let containers = self.cri.containers().await?;
         let pods = self.cri.pods(None).await?;
         let by_id: HashMap<&str, &cri::Container> = containers.iter().map(|c| (c.id.as_str(), c)).collect();
-        for record in self.records() {
+        for record in self.records.all() {
             if start && record.status == Status::Removing {
                 let volumes = record.removing.is_some_and(|r| r.volumes);
-                self.cri.remove_pod(&record.pod).await.ok();
+                self.cri.remove_pod(&record.attempt.pod).await.ok();
                 if let Err(error) = self.finish_removal(&record, volumes).await {
                     tracing::warn!(%error, container = record.name, "cannot finish a removal");
                 }
                 continue;
             }
-            let seen = by_id.get(record.container.as_str()).map(|c| c.state());
+            let seen = by_id.get(record.attempt.container.as_str()).map(|c| c.state());
             self.compare_one(&record, seen).await;
         }
         if start {
             let recursive = self.runtime_is_recursive().await;
-            self.recursive_read_only.store(recursive, Ordering::Relaxed);
+            self.course.recursive_read_only.store(recursive, Ordering::Relaxed);
         }
+        self.compare_execs(None).await;
         self.sweep(&pods).await;
         self.drop_dead_leases().await;
         Ok(())
@@ -171,7 +169,7 @@ impl Inner {
 
     /// Compares one record with CRI.
     pub(super) async fn compare(self: &Arc<Self>, record: &Record) {
-        let seen = match self.cri.status(&record.container, false).await {
+        let seen = match self.cri.status(&record.attempt.container, false).await {
             Ok(answer) => answer.status.map(|s| s.state()),
             Err(error) if error.is_missing() => None,
             Err(_) => return,
@@ -184,44 +182,45 @@ impl Inner {
         match (record.status, seen) {
             (Status::Running | Status::Paused, Some(S::ContainerRunning)) => {
                 // CRI learns of an exit later than containerd's tasks do.
-                if let Ok(Some(process)) = self.containerd.task(&record.container).await
+                if let Ok(Some(process)) = self.containerd.task(&record.attempt.container).await
                     && let Some((code, time)) = ended(&process)
                 {
-                    self.on_exit(&record.container, code, time).await;
+                    self.on_exit(&record.attempt.container, code, time).await;
                 }
             }
             (Status::Running | Status::Paused, Some(S::ContainerExited)) => {
-                let status = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status);
+                let status =
+                    self.cri.status(&record.attempt.container, false).await.ok().and_then(|s| s.status);
                 let status = status.unwrap_or_default();
-                if status.reason == "OOMKilled"
-                    && !record.exit.oom_killed
-                    && let Ok(mut ooms) = self.ooms.lock()
-                {
-                    ooms.insert(record.container.clone());
+                if status.reason == "OOMKilled" && !record.exit.oom_killed {
+                    self.ooms.note(&record.attempt.container);
                 }
                 let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
-                self.on_exit(&record.container, status.exit_code, time).await;
+                self.on_exit(&record.attempt.container, status.exit_code, time).await;
             }
             (Status::Running | Status::Paused, _) => {
-                self.on_exit(&record.container, LOST, Timestamp::now()).await;
+                self.on_exit(&record.attempt.container, LOST, Timestamp::now()).await;
             }
             // Started just before the engine died.
             (
                 Status::Created | Status::Exited | Status::Restarting,
                 Some(S::ContainerRunning | S::ContainerExited),
-            ) if !record.used => self.adopt(record).await,
+            ) if !record.attempt.used => self.adopt(record).await,
             _ => {}
         }
     }
 
     /// It runs, or did, and the record does not know it yet.
     async fn adopt(self: &Arc<Self>, record: &Record) {
-        let lock = self.lock(&record.id).await;
-        let Ok(mut record) = self.record(&record.id) else { return };
-        if record.used || matches!(record.status, Status::Running | Status::Paused | Status::Removing) {
+        let lock = self.records.lock(&record.id).await;
+        let Ok(mut record) = self.records.get(&record.id) else { return };
+        if record.attempt.used || matches!(record.status, Status::Running | Status::Paused | Status::Removing)
+        {
             return;
         }
-        let Some(status) = self.cri.status(&record.container, false).await.ok().and_then(|s| s.status) else {
+        let Some(status) =
+            self.cri.status(&record.attempt.container, false).await.ok().and_then(|s| s.status)
+        else {
             return;
         };
         let over = match status.state() {
@@ -229,14 +228,14 @@ impl Inner {
             cri::ContainerState::ContainerExited => true,
             _ => return,
         };
-        record.used = true;
+        record.attempt.used = true;
         if over && status.reason == START_ERROR {
             record.exit.code = status.exit_code;
             record.exit.error = status.message;
             let code = ("exitCode", status.exit_code.to_string());
             let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
             let event = super::events::container(&record, "die", time, &[code]);
-            if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+            if let Err(error) = self.records.commit(Change::new().put(&record).event(event)).await {
                 tracing::warn!(%error, container = record.name, "cannot record a failed start");
             }
             return;
@@ -245,17 +244,17 @@ impl Inner {
         record.desired = Desired::Running;
         record.exit.started = nanoseconds(status.started_at);
         record.exit.finished = None;
-        record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
+        record.attempt.pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
         let time = record.exit.started.unwrap_or_else(Timestamp::now);
         let event = super::events::container(&record, "start", time, &[]);
-        if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+        if let Err(error) = self.records.commit(Change::new().put(&record).event(event)).await {
             tracing::warn!(%error, container = record.name, "cannot record a start");
             return;
         }
         drop(lock);
         if over {
             let time = nanoseconds(status.finished_at).unwrap_or_else(Timestamp::now);
-            self.on_exit(&record.container, status.exit_code, time).await;
+            self.on_exit(&record.attempt.container, status.exit_code, time).await;
         }
     }
 
@@ -264,11 +263,11 @@ impl Inner {
         for pod in pods {
             let Some(id) = pod.labels.get(LABEL_ID) else { continue };
             let Ok(id) = crate::model::id::ContainerId::try_from(id.clone()) else { continue };
-            if self.creating.lock().is_ok_and(|c| c.contains(&id)) {
+            if self.records.is_being_made(&id) {
                 continue;
             }
-            let _one = self.lock(&id).await;
-            let mine = self.record(&id).is_ok_and(|r| r.pod == pod.id);
+            let _one = self.records.lock(&id).await;
+            let mine = self.records.get(&id).is_ok_and(|r| r.attempt.pod == pod.id);
             if !mine {
                 tracing::info!(pod = pod.id, "removing what an interrupted operation left");
                 if let Err(error) = self.cri.remove_pod(&pod.id).await {
@@ -280,7 +279,7 @@ impl Inner {
 
     /// What should run by its policy comes back; what waited for a restart gets it.
     fn bring_back(self: &Arc<Self>) {
-        for record in self.records() {
+        for record in self.records.all() {
             if let Some(removal) = record.removing {
                 let inner = self.clone();
                 tokio::spawn(async move {

@@ -7,9 +7,12 @@
 //! Nothing in here decides anything. A file of a newer schema is refused; redb locks the file, so a second engine waits a
 //! little for a first one that is still dying.
 
+mod exec;
+mod migrate;
 mod record;
 
-pub use record::{Desired, Exit, HealthLog, Probe, Record, Removal, Resolved, Tombstone};
+pub use exec::{Exec, ExecState};
+pub use record::{Attempt, Desired, Endpoint, Exit, HealthLog, Probe, Record, Removal, Resolved, Tombstone};
 
 use crate::model::event::Event;
 use crate::model::id::ContainerId;
@@ -27,7 +30,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Raised when an older engine could no longer read what we write.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 /// How many events are kept.
 const EVENTS: u64 = 10_000;
 /// How long an exit code is kept for those who wait for a removed container.
@@ -46,8 +49,12 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("containers");
 const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("volumes");
+const EXECS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("execs");
 const TOMBSTONES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tombstones");
 const EVENT_RING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+
+/// A table of values in JSON.
+type Table<'t> = redb::Table<'t, &'static str, &'static [u8]>;
 
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +129,10 @@ pub struct Change {
     pub volumes: Vec<Volume>,
     /// Volumes to remove.
     pub removed_volumes: Vec<String>,
+    /// Execs to write.
+    pub execs: Vec<Exec>,
+    /// Execs to remove.
+    pub removed_execs: Vec<ContainerId>,
     /// Events to add.
     pub events: Vec<Event>,
     /// Named texts to write.
@@ -155,6 +166,18 @@ impl Change {
     /// Removes a volume.
     pub fn remove_volume(mut self, name: &str) -> Self {
         self.removed_volumes.push(name.to_owned());
+        self
+    }
+
+    /// Writes an exec.
+    pub fn put_exec(mut self, exec: &Exec) -> Self {
+        self.execs.push(exec.clone());
+        self
+    }
+
+    /// Removes an exec.
+    pub fn remove_exec(mut self, id: &ContainerId) -> Self {
+        self.removed_execs.push(id.clone());
         self
     }
 
@@ -243,6 +266,7 @@ impl Store {
             None => Err(StoreError::InUse(self.0.path.clone())),
         }
     }
+
     /// Applies a change as a whole; returns its events with their sequence numbers.
     pub fn apply(&self, change: Change) -> Result<Vec<Event>, StoreError> {
         let events = self.with(|database| apply(database, &change))?;
@@ -258,6 +282,11 @@ impl Store {
     /// Every volume by name.
     pub fn volumes(&self) -> Result<BTreeMap<String, Volume>, StoreError> {
         Ok(self.all::<Volume>(VOLUMES)?.into_iter().map(|v| (v.name.clone(), v)).collect())
+    }
+
+    /// Every exec that is remembered.
+    pub fn execs(&self) -> Result<Vec<Exec>, StoreError> {
+        self.all(EXECS)
     }
 
     /// What is left of a removed container, by its ID or name; the latest of that name.
@@ -338,13 +367,17 @@ fn prepare(database: &Database, path: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Newer { path: path.to_owned(), found });
             }
             Some(SCHEMA) => {}
-            _ => {
+            older => {
+                if let Some(1) = older {
+                    migrate::attempts(&mut transaction.open_table(RECORDS)?)?;
+                }
                 meta.insert("schema", SCHEMA)?;
             }
         }
         transaction.open_table(TEXTS)?;
         transaction.open_table(RECORDS)?;
         transaction.open_table(VOLUMES)?;
+        transaction.open_table(EXECS)?;
         transaction.open_table(TOMBSTONES)?;
         transaction.open_table(EVENT_RING)?;
     }
@@ -360,6 +393,7 @@ fn apply(database: &Database, change: &Change) -> Result<Vec<Event>, StoreError>
         for record in &change.records {
             records.insert(record.id.as_str(), serde_json::to_vec(record)?.as_slice())?;
         }
+        apply_execs(&mut transaction.open_table(EXECS)?, change)?;
         if !change.removed.is_empty() {
             let mut tombstones = transaction.open_table(TOMBSTONES)?;
             for tombstone in &change.removed {
@@ -394,11 +428,35 @@ fn apply(database: &Database, change: &Change) -> Result<Vec<Event>, StoreError>
     Ok(events)
 }
 
+/// Execs that are written and removed, and those whose container goes.
+fn apply_execs(execs: &mut Table<'_>, change: &Change) -> Result<(), StoreError> {
+    for exec in &change.execs {
+        execs.insert(exec.id.as_str(), serde_json::to_vec(exec)?.as_slice())?;
+    }
+    for id in &change.removed_execs {
+        execs.remove(id.as_str())?;
+    }
+    if change.removed.is_empty() {
+        return Ok(());
+    }
+    let mut gone = Vec::new();
+    for entry in execs.iter()? {
+        let exec: Exec = serde_json::from_slice(entry?.1.value())?;
+        if change.removed.iter().any(|t| t.id == exec.container) {
+            gone.push(exec.id);
+        }
+    }
+    for id in gone {
+        execs.remove(id.as_str())?;
+    }
+    Ok(())
+}
+
 fn fresh(removed: Timestamp) -> bool {
     Timestamp::now().duration_since(removed).unsigned_abs() < TOMBSTONE
 }
 
-fn drop_old(tombstones: &mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<(), StoreError> {
+fn drop_old(tombstones: &mut Table<'_>) -> Result<(), StoreError> {
     let mut old: Vec<ContainerId> = Vec::new();
     for entry in tombstones.iter()? {
         let tombstone: Tombstone = serde_json::from_slice(entry?.1.value())?;

@@ -36,18 +36,8 @@ pub struct Record {
     pub stopped_by_user: bool,
     /// What is known of it.
     pub status: Status,
-    /// 0 is the one that `create` makes.
-    pub attempt: u32,
-    /// This attempt was started, or could not be: the next start takes a fresh one.
-    pub used: bool,
-    /// CRI's ID of this attempt's pod.
-    pub pod: String,
-    /// CRI's ID of this attempt's container.
-    pub container: String,
-    /// Address in the pod's network; empty = none.
-    pub address: String,
-    /// On the engine's host; 0 = none.
-    pub pid: u32,
+    /// What realises it at the moment.
+    pub attempt: Attempt,
     /// Of the last attempt.
     pub exit: Exit,
     /// Restarts by policy.
@@ -60,6 +50,41 @@ pub struct Record {
     /// A person wants it removed; what came between is made up for.
     #[serde(default)]
     pub removing: Option<Removal>,
+}
+
+/// The pod and the container that realise a record for one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attempt {
+    /// 0 is the one that `create` makes; each later start that needs a fresh one counts up.
+    pub number: u32,
+    /// CRI's ID of the pod; empty: none.
+    pub pod: String,
+    /// CRI's ID of the container; empty: none.
+    pub container: String,
+    /// Where the pod is reached, one for each network.
+    pub endpoints: Vec<Endpoint>,
+    /// First process, as the engine's host numbers it; 0: none.
+    pub pid: u32,
+    /// It was started, or could not be: the next start takes a fresh one.
+    pub used: bool,
+}
+
+impl Attempt {
+    /// First address of the pod; empty: none.
+    pub fn address(&self) -> &str {
+        self.endpoints.first().map_or("", |e| &e.address)
+    }
+}
+
+/// A pod's place in one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Name of the network.
+    pub network: String,
+    /// IP address, without a prefix length.
+    pub address: String,
 }
 
 /// How a container is to be removed.

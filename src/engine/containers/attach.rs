@@ -49,7 +49,7 @@ impl Engine {
         if first {
             inner.tell(&record, "attach", &[]).await;
         }
-        let hello = Hello { container: record.container.clone(), ..hello };
+        let hello = Hello { container: record.attempt.container.clone(), ..hello };
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
         let frames = frames.inspect(move |frame| {
@@ -89,22 +89,22 @@ impl Inner {
     /// Records an event of something that changes nothing else.
     pub(super) async fn tell(&self, record: &Record, action: &str, more: &[(&str, String)]) {
         let event = events::container(record, action, Timestamp::now(), more);
-        if let Err(error) = self.commit(Change::new().event(event)).await {
+        if let Err(error) = self.records.commit(Change::new().event(event)).await {
             tracing::warn!(%error, container = record.name, "cannot record an event");
         }
     }
 
     /// Makes the attempt that the next start will use, so that one can attach to it before.
     async fn prepare(self: &Arc<Self>, record: &Record) -> Result<(Record, UnixStream), EngineError> {
-        let _one = self.lock(&record.id).await;
-        let mut record = self.record(&record.id)?;
+        let _one = self.records.lock(&record.id).await;
+        let mut record = self.records.get(&record.id)?;
         let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
         if !rests {
             return self.join(record).await;
         }
-        if !record.used && !record.container.is_empty() {
+        if !record.attempt.used && !record.attempt.container.is_empty() {
             // After a restart of the host its pod is gone, and a new one is needed.
-            match self.connect(&record.pod).await {
+            match self.connect(&record.attempt.pod).await {
                 Err(error) if error.reason() == Reason::NotRunning => {}
                 answer => return answer.map(|stream| (record, stream)),
             }
@@ -114,7 +114,7 @@ impl Inner {
     }
 
     async fn join(&self, record: Record) -> Result<(Record, UnixStream), EngineError> {
-        let stream = self.connect(&record.pod).await?;
+        let stream = self.connect(&record.attempt.pod).await?;
         Ok((record, stream))
     }
 

@@ -15,7 +15,7 @@ use crate::model::name;
 use crate::model::reason::Reason;
 use crate::model::signal;
 use crate::proto::cri;
-use crate::store::Record;
+use crate::store::{Endpoint, Record};
 use cri::security_profile::ProfileType;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ use std::sync::atomic::Ordering;
 
 /// The log's name in an attempt's directory.
 pub(in crate::engine) const LOG: &str = "container.log";
+
+/// Name of the one network that there is.
+const NETWORK: &str = "bridge";
 
 /// A seccomp profile's name among a container's own files.
 const SECCOMP: &str = "seccomp.json";
@@ -58,7 +61,7 @@ impl Inner {
 
     /// Makes the pod and the container of the record's current attempt, and notes their IDs in it.
     pub(super) async fn make_attempt(&self, record: &mut Record, image: &Facts) -> Result<(), EngineError> {
-        let logs = self.log_dir(record, record.attempt);
+        let logs = self.log_dir(record, record.attempt.number);
         let own = self.own_dir(record);
         let log = logs.join(LOG);
         blocking(move || {
@@ -77,25 +80,29 @@ impl Inner {
         let groups = self.more_groups(record, image).await?;
         self.write_seccomp(record).await?;
         let pod = self.pod_config(record);
-        record.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
-        record.address = self.cri.pod_address(&record.pod).await?;
+        record.attempt.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
+        let address = self.cri.pod_address(&record.attempt.pod).await?;
+        record.attempt.endpoints = match address.is_empty() {
+            true => Vec::new(),
+            false => vec![Endpoint { network: NETWORK.to_owned(), address }],
+        };
         let hosts = self.own_dir(record).join("hosts");
         tokio::fs::write(&hosts, hosts_file(record))
             .await
             .map_err(EngineError::file("cannot write", &hosts))?;
         let config = self.container_config(record, user, groups)?;
-        record.container = self.cri.create_container(&record.pod, &config, &pod).await?;
-        record.used = false;
-        record.pid = 0;
+        record.attempt.container = self.cri.create_container(&record.attempt.pod, &config, &pod).await?;
+        record.attempt.used = false;
+        record.attempt.pid = 0;
         Ok(())
     }
 
     /// Removes what an attempt made, as far as it is there.
     pub(in crate::engine) async fn discard(&self, record: &Record) {
-        if !record.pod.is_empty()
-            && let Err(error) = self.cri.remove_pod(&record.pod).await
+        if !record.attempt.pod.is_empty()
+            && let Err(error) = self.cri.remove_pod(&record.attempt.pod).await
         {
-            tracing::warn!(%error, pod = record.pod, "cannot remove a pod");
+            tracing::warn!(%error, pod = record.attempt.pod, "cannot remove a pod");
         }
         for dir in [self.config.data.join("logs").join(record.id.as_str()), self.own_dir(record)] {
             tokio::fs::remove_dir_all(dir).await.ok();
@@ -105,7 +112,7 @@ impl Inner {
     fn labels(record: &Record) -> HashMap<String, String> {
         HashMap::from([
             (LABEL_ID.to_owned(), record.id.to_string()),
-            (LABEL_ATTEMPT.to_owned(), record.attempt.to_string()),
+            (LABEL_ATTEMPT.to_owned(), record.attempt.number.to_string()),
             (LABEL_NAME.to_owned(), record.name.clone()),
         ])
     }
@@ -122,10 +129,10 @@ impl Inner {
                 name: name::pod(&record.name),
                 uid: record.id.to_string(),
                 namespace: "default".to_owned(),
-                attempt: record.attempt,
+                attempt: record.attempt.number,
             }),
             hostname: record.resolved.hostname.clone(),
-            log_directory: self.log_dir(record, record.attempt).to_string_lossy().into_owned(),
+            log_directory: self.log_dir(record, record.attempt.number).to_string_lossy().into_owned(),
             dns_config: self.dns(&spec.dns),
             annotations: annotation(&amendment),
             labels: Self::labels(record),
@@ -185,7 +192,10 @@ impl Inner {
         let unconfined = spec.privileged || security.seccomp == Seccomp::Unconfined;
         let seccomp_off = if unconfined { &Seccomp::Unconfined } else { &security.seccomp };
         Ok(cri::ContainerConfig {
-            metadata: Some(cri::ContainerMetadata { name: "container".to_owned(), attempt: record.attempt }),
+            metadata: Some(cri::ContainerMetadata {
+                name: "container".to_owned(),
+                attempt: record.attempt.number,
+            }),
             image: Some(cri::ImageSpec { image: resolved.config_digest.clone(), ..Default::default() }),
             command: [resolved.entrypoint.clone(), resolved.command.clone()].concat(),
             working_dir: resolved.working_dir.clone(),
@@ -253,7 +263,7 @@ impl Inner {
         // Docker's `ro` is recursive where the runtime can do it; containerd wants a private mount for that.
         let recursive = mount.read_only
             && propagation == cri::MountPropagation::PropagationPrivate
-            && self.recursive_read_only.load(Ordering::Relaxed);
+            && self.course.recursive_read_only.load(Ordering::Relaxed);
         Some(cri::Mount {
             container_path: mount.target.clone(),
             host_path: source.to_string_lossy().into_owned(),
@@ -326,7 +336,7 @@ impl Inner {
         let mut amendment = self.container_amendment(record);
         for (kind, sharing) in [("pid", &record.spec.pid), ("ipc", &record.spec.ipc)] {
             let Sharing::Container(who) = sharing else { continue };
-            let other = self.find(who)?;
+            let other = self.records.find(who)?;
             if other.status != Status::Running {
                 return Err(EngineError::refused(
                     Reason::Conflict,
@@ -337,7 +347,7 @@ impl Inner {
                     ),
                 ));
             }
-            amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.pid));
+            amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.attempt.pid));
             if kind == "ipc" {
                 if !matches!(other.spec.ipc, Sharing::Shareable | Sharing::Host) {
                     return Err(EngineError::refused(
@@ -349,7 +359,7 @@ impl Inner {
                         ),
                     ));
                 }
-                let spec = self.containerd.spec(&other.container).await?;
+                let spec = self.containerd.spec(&other.attempt.container).await?;
                 let mounts = spec["mounts"].as_array().into_iter().flatten();
                 let shm =
                     mounts.filter(|m| m["destination"] == "/dev/shm").find_map(|m| m["source"].as_str());
@@ -359,7 +369,9 @@ impl Inner {
         if amendment == self.container_amendment(record) {
             return Ok(());
         }
-        self.containerd.annotate(&record.container, ANNOTATION, amendment.value().unwrap_or_default()).await
+        self.containerd
+            .annotate(&record.attempt.container, ANNOTATION, amendment.value().unwrap_or_default())
+            .await
     }
 
     /// What the shim changes in the container's specification.
@@ -390,7 +402,7 @@ impl Inner {
             log: (spec.log.driver != "none").then(|| {
                 // What is wrong with them was said when it was created.
                 let rotation = Rotation::parse(&spec.log.options).unwrap_or_default();
-                let path = self.log_dir(record, record.attempt).join(LOG);
+                let path = self.log_dir(record, record.attempt.number).join(LOG);
                 Log { path, size: rotation.size, files: rotation.files }
             }),
             journal: journal_fields(record),
@@ -518,12 +530,12 @@ fn hosts_file(record: &Record) -> String {
             text.push_str(&format!("{address}\t{name}\n"));
         }
     }
-    if !record.address.is_empty() {
+    if !record.attempt.address().is_empty() {
         let mut names = record.resolved.hostname.clone();
         if !record.spec.domainname.is_empty() {
             names = format!("{names}.{} {names}", record.spec.domainname);
         }
-        text.push_str(&format!("{}\t{names}\n", record.address));
+        text.push_str(&format!("{}\t{names}\n", record.attempt.address()));
     }
     text
 }

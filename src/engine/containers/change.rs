@@ -16,32 +16,32 @@ impl Engine {
     pub async fn rename(&self, who: &str, name: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let id = inner.find(who)?.id;
+        let id = inner.records.find(who)?.id;
         let name = name.strip_prefix('/').unwrap_or(name);
         if name.is_empty() {
             return Err(EngineError::invalid("Neither old nor new names may be empty"));
         }
-        let _one = inner.lock(&id).await;
-        let mut record = inner.record(&id)?;
+        let _one = inner.records.lock(&id).await;
+        let mut record = inner.records.get(&id)?;
         if record.name == name {
             return Err(EngineError::invalid("Renaming a container with the same name as its current name"));
         }
-        let reservation = inner.reserve(&id, Some(name.to_owned())).map_err(|error| {
+        let reservation = inner.records.reserve(&id, Some(name.to_owned())).map_err(|error| {
             EngineError::refused(error.reason(), format!("Error when allocating new name: {error}"))
         })?;
         let old = ("oldName", format!("/{}", record.name));
         reservation.name().clone_into(&mut record.name);
         let event = events::container(&record, "rename", Timestamp::now(), &[old]);
-        inner.commit(Change::new().put(&record).event(event)).await
+        inner.records.commit(Change::new().put(&record).event(event)).await
     }
 
     /// Freezes all of its processes.
     pub async fn pause(&self, who: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let id = inner.find(who)?.id;
-        let _one = inner.lock(&id).await;
-        let mut record = inner.record(&id)?;
+        let id = inner.records.find(who)?.id;
+        let _one = inner.records.lock(&id).await;
+        let mut record = inner.records.get(&id)?;
         let refuse = |text: String| Err(EngineError::refused(Reason::Conflict, text));
         match record.status {
             Status::Running => {}
@@ -54,14 +54,14 @@ impl Engine {
         inner.freeze(&record).await?;
         record.status = Status::Paused;
         let event = events::container(&record, "pause", Timestamp::now(), &[]);
-        inner.commit(Change::new().put(&record).event(event)).await
+        inner.records.commit(Change::new().put(&record).event(event)).await
     }
 
     /// Lets them go on.
     pub async fn unpause(&self, who: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let id = inner.find(who)?.id;
+        let id = inner.records.find(who)?.id;
         match inner.resume(&id).await? {
             true => Ok(()),
             false => Err(EngineError::refused(Reason::Conflict, format!("Container {id} is not paused"))),
@@ -77,15 +77,15 @@ impl Engine {
     ) -> Result<Vec<String>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let id: ContainerId = inner.find(who)?.id;
+        let id: ContainerId = inner.records.find(who)?.id;
         self.stop(id.as_str(), timeout, signal).await?;
         let own = inner.clone();
         let started = id.clone();
         let warnings = tokio::spawn(async move { own.start_one(&started, Starter::User).await })
             .await
             .map_err(|e| EngineError::Broken(format!("restart died: {e}")))??;
-        let event = events::container(&inner.record(&id)?, "restart", Timestamp::now(), &[]);
-        inner.commit(Change::new().event(event)).await?;
+        let event = events::container(&inner.records.get(&id)?, "restart", Timestamp::now(), &[]);
+        inner.records.commit(Change::new().event(event)).await?;
         Ok(warnings)
     }
 }
@@ -95,7 +95,7 @@ impl Inner {
     pub(in crate::engine) async fn freeze(&self, record: &Record) -> Result<(), EngineError> {
         patiently(|| {
             let mut tasks = self.containerd.tasks();
-            let message = PauseTaskRequest { container_id: record.container.clone() };
+            let message = PauseTaskRequest { container_id: record.attempt.container.clone() };
             async move { tasks.pause(request(message)).await }
         })
         .await
@@ -105,15 +105,15 @@ impl Inner {
 
     /// Lets a paused container go on; false when it was not paused.
     pub(super) async fn resume(&self, id: &ContainerId) -> Result<bool, EngineError> {
-        let _one = self.lock(id).await;
-        let mut record = self.record(id)?;
+        let _one = self.records.lock(id).await;
+        let mut record = self.records.get(id)?;
         if record.status != Status::Paused {
             return Ok(false);
         }
         self.thaw(&record).await?;
         record.status = Status::Running;
         let event = events::container(&record, "unpause", Timestamp::now(), &[]);
-        self.commit(Change::new().put(&record).event(event)).await?;
+        self.records.commit(Change::new().put(&record).event(event)).await?;
         Ok(true)
     }
 
@@ -121,7 +121,7 @@ impl Inner {
     pub(in crate::engine) async fn thaw(&self, record: &Record) -> Result<(), EngineError> {
         patiently(|| {
             let mut tasks = self.containerd.tasks();
-            let message = ResumeTaskRequest { container_id: record.container.clone() };
+            let message = ResumeTaskRequest { container_id: record.attempt.container.clone() };
             async move { tasks.resume(request(message)).await }
         })
         .await

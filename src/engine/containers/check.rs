@@ -58,7 +58,7 @@ impl Inner {
         }
         for sharing in [&spec.pid, &spec.ipc] {
             if let Sharing::Container(who) = sharing {
-                self.find(who)?;
+                self.records.find(who)?;
             }
         }
         if let Some(host) = spec.extra_hosts.iter().find(|h| h.ends_with(":host-gateway")) {
@@ -133,7 +133,7 @@ impl Inner {
                     return Err(EngineError::invalid(format!("invalid mode for volumes-from: {mode}")));
                 }
             };
-            for mount in self.find(who)?.resolved.mounts {
+            for mount in self.records.find(who)?.resolved.mounts {
                 let wanted = matches!(mount.kind, MountKind::Bind { .. } | MountKind::Volume { .. });
                 // An anonymous volume of the image gives way.
                 let taken = |m: &Mount| {

@@ -5,13 +5,10 @@ use super::check::check_platform;
 use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
 use crate::engine::error::EngineError;
-use crate::engine::leftovers::NEW;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
-use crate::model::name;
-use crate::model::volume::Volume;
-use crate::store::{Change, Desired, Exit, HealthLog, Record};
+use crate::store::{Attempt, Change, Desired, Exit, HealthLog, Record};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -30,30 +27,6 @@ impl Engine {
     }
 }
 
-/// A name that nobody else can take while the container is being made.
-pub(super) struct Reservation {
-    inner: Arc<Inner>,
-    name: String,
-    id: ContainerId,
-}
-
-impl Reservation {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Ok(mut reserved) = self.inner.reserved.lock() {
-            reserved.remove(&self.name);
-        }
-        if let Ok(mut creating) = self.inner.creating.lock() {
-            creating.remove(&self.id);
-        }
-    }
-}
-
 impl Inner {
     async fn create(
         self: &Arc<Self>,
@@ -67,7 +40,7 @@ impl Inner {
         in_range(&spec.resources, &self.config.controllers).map_err(EngineError::invalid)?;
         let mut warnings = self.check(&spec)?;
         let id = ContainerId::from_bytes(rand::random());
-        let reservation = self.reserve(&id, name.filter(|n| !n.is_empty()))?;
+        let reservation = self.records.reserve(&id, name.filter(|n| !n.is_empty()))?;
         let (found, image) = self.open_image(&spec.image).await?;
         let reference = found.reference.map(|r| r.to_string()).unwrap_or_default();
         check_platform(&spec, &image.config)?;
@@ -79,81 +52,36 @@ impl Inner {
         resolved.warnings = warnings;
         resolved.dropped_limits = limits.dropped;
         self.prepare_binds(&resolved.mounts).await?;
-        let volumes = self.prepare_volumes(&mut resolved.mounts, &image).await?;
+        let claim = self.claim_volumes(&id, &mut resolved.mounts, &image).await?;
         let mut record = Record {
             id: id.clone(),
-            name: reservation.name.clone(),
+            name: reservation.name().to_owned(),
             spec,
             created: Timestamp::now(),
             resolved,
             desired: Desired::Stopped,
             stopped_by_user: false,
             status: Status::Created,
-            attempt: 0,
-            used: false,
-            pod: String::new(),
-            container: String::new(),
-            address: String::new(),
-            pid: 0,
+            attempt: Attempt::default(),
             exit: Exit::default(),
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
             removing: None,
         };
-        let made = self.make_attempt(&mut record, &image).await;
-        let answer = match made {
-            Ok(()) => self.record_created(&record, &volumes).await,
+        let made = match self.make_attempt(&mut record, &image).await {
+            Ok(()) => {
+                let event = events::container(&record, "create", record.created, &[]);
+                self.records.commit(claim.record(Change::new().put(&record)).event(event)).await
+            }
             Err(error) => Err(error),
         };
-        if let Err(error) = answer {
+        if let Err(error) = made {
             self.discard(&record).await;
-            self.undo_volumes(&volumes).await;
+            self.undo_claim(claim).await;
             return Err(error);
         }
+        self.settle_claim(claim).await;
         Ok((id, record.resolved.warnings))
-    }
-
-    async fn record_created(&self, record: &Record, volumes: &[Volume]) -> Result<(), EngineError> {
-        let mut change = Change::new().put(record);
-        for volume in volumes {
-            change = change.put_volume(volume.clone()).event(events::volume(&volume.name, "create"));
-        }
-        self.commit(change.event(events::container(record, "create", record.created, &[]))).await?;
-        for volume in volumes {
-            self.unmark_volume(&volume.name, NEW).await;
-        }
-        Ok(())
-    }
-
-    pub(super) fn reserve(
-        self: &Arc<Self>,
-        id: &ContainerId,
-        wanted: Option<String>,
-    ) -> Result<Reservation, EngineError> {
-        let records = self.records();
-        let broken = || EngineError::Broken("the list of names is broken".to_owned());
-        let mut reserved = self.reserved.lock().map_err(|_| broken())?;
-        let owner = |name: &str| records.iter().find(|r| r.name == name).map(|r| r.id.to_string());
-        let name = if let Some(wanted) = wanted {
-            let name = name::container(&wanted)?;
-            if let Some(id) = owner(&name) {
-                return Err(EngineError::NameTaken { name, id });
-            }
-            if reserved.contains(&name) {
-                return Err(EngineError::NameTaken { name, id: "being created".to_owned() });
-            }
-            name
-        } else {
-            (0..6)
-                .map(|attempt| {
-                    name::random(rand::random_range(0..1_000_000), rand::random_range(0..1_000_000), attempt)
-                })
-                .find(|n| owner(n).is_none() && !reserved.contains(n))
-                .unwrap_or_else(|| id.short().to_owned())
-        };
-        reserved.insert(name.clone());
-        self.creating.lock().map_err(|_| broken())?.insert(id.clone());
-        Ok(Reservation { inner: self.clone(), name, id: id.clone() })
     }
 }

@@ -1,34 +1,30 @@
 //! `exec`: one more process in a running container, through containerd's tasks, because CRI knows neither user nor
 //! environment of an exec.
 
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{ended, patiently, request};
 use crate::engine::error::{EngineError, start_code};
 use crate::engine::{Engine, Inner, blocking, events};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::model::capability::NAMES;
 use crate::model::container::{ExecSpec, Status};
+use crate::model::event::Event;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Record};
+use crate::store::{Change, Exec, ExecState, Record};
 use containerd_client::services::v1 as api;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prost_types::Any;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::sync::Mutex as AsyncMutex;
+use std::collections::BTreeSet;
 
 /// The type of an OCI process description, as containerd's `typeurl` has it.
 const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
-/// One that was made here. Forgotten when it ends; what the shim keeps is enough for its clients.
-#[derive(Clone, Debug)]
-pub(in crate::engine) struct Exec {
-    /// Its container's when it was made; that may be somebody else's, of whom nothing is stored.
-    record: Arc<Record>,
-    command: String,
-    /// Held while it starts: containerd looks at it once more after its start, and must find it.
-    starting: Arc<AsyncMutex<()>>,
-}
+/// How long an exec is remembered after its end.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
+
+/// Exit code of an exec that vanished: it was killed with its container.
+const KILLED: i32 = 137;
 
 impl Engine {
     /// Describes a process in a running container and answers its ID (64 hexadecimal digits).
@@ -47,26 +43,30 @@ impl Engine {
             }
             other => other,
         })?;
-        let id = ContainerId::from_bytes(rand::random()).to_string();
-        let command = spec.command.join(" ");
-        let shared = Arc::new(record.clone());
-        let exec = Exec { record: shared, command: command.clone(), starting: Arc::default() };
-        if let Ok(mut execs) = inner.execs.lock() {
-            execs.insert(id.clone(), exec);
-        }
+        let id = ContainerId::from_bytes(rand::random());
         let message = api::ExecProcessRequest {
-            container_id: record.container.clone(),
+            container_id: record.attempt.container.clone(),
             stdin: if spec.stdin { CLIENTS_ONLY.to_owned() } else { String::new() },
             stdout: String::new(),
             stderr: String::new(),
             terminal: spec.tty,
             spec: Some(Any { type_url: PROCESS.to_owned(), value: process.to_string().into_bytes() }),
-            exec_id: id.clone(),
+            exec_id: id.to_string(),
         };
         let mut tasks = inner.containerd.tasks();
         tasks.exec(request(message)).await.map_err(EngineError::call("cannot make an exec"))?;
-        inner.exec_event(&record, "exec_create", &id, &command, None).await;
-        Ok(id)
+        let exec = Exec {
+            id: id.clone(),
+            container: record.id.clone(),
+            task: record.attempt.container.clone(),
+            attributes: events::attributes(&record),
+            spec,
+            created: Timestamp::now(),
+            state: ExecState::Created,
+        };
+        let event = inner.exec_event(&exec, "exec_create", None);
+        inner.records.commit(Change::new().put_exec(&exec).event(event)).await?;
+        Ok(id.to_string())
     }
 
     /// Starts it.
@@ -74,22 +74,35 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let record = inner.find_any(who).await?;
-        let exec = inner
-            .exec_of(id)
-            .ok_or_else(|| EngineError::refused(Reason::NotFound, format!("No such exec instance: {id}")))?;
+        let unknown = || EngineError::refused(Reason::NotFound, format!("No such exec instance: {id}"));
+        let id = ContainerId::try_from(id.to_owned()).map_err(|_| unknown())?;
+        // Held while it starts: containerd looks at it once more after its start, and must find it.
+        let _one = inner.records.lock(&id).await;
+        let mut exec = inner.exec(&id).ok_or_else(unknown)?;
         refuse_unless_running(&record, who)?;
-        let message = api::StartRequest { container_id: record.container.clone(), exec_id: id.to_owned() };
-        let mut tasks = inner.containerd.tasks();
-        let starting = exec.starting.lock().await;
-        let answer = tasks.start(request(message)).await;
-        drop(starting);
-        if let Err(status) = answer {
-            inner.delete_exec(&record.container, id).await;
-            let text = status.message().to_owned();
-            return Err(EngineError::Start { code: start_code(&text), text });
+        if exec.state != ExecState::Created {
+            return Err(EngineError::refused(
+                Reason::Conflict,
+                format!("Error: Exec command {id} is already running"),
+            ));
         }
-        inner.exec_event(&record, "exec_start", id, &exec.command, None).await;
-        Ok(())
+        let message = api::StartRequest { container_id: exec.task.clone(), exec_id: id.to_string() };
+        let mut tasks = inner.containerd.tasks();
+        match tasks.start(request(message)).await {
+            Ok(started) => {
+                exec.state = ExecState::Running { pid: started.into_inner().pid };
+                let event = inner.exec_event(&exec, "exec_start", None);
+                inner.records.commit(Change::new().put_exec(&exec).event(event)).await
+            }
+            Err(status) => {
+                let text = status.message().to_owned();
+                let code = start_code(&text);
+                inner.delete_exec_process(&exec).await;
+                exec.state = ExecState::Ended { code, at: Timestamp::now() };
+                inner.records.commit(Change::new().put_exec(&exec)).await?;
+                Err(EngineError::Start { code, text })
+            }
+        }
     }
 }
 
@@ -110,60 +123,125 @@ fn refuse_unless_running(record: &Record, who: &str) -> Result<(), EngineError> 
 }
 
 impl Inner {
-    fn exec_of(&self, id: &str) -> Option<Exec> {
-        self.execs.lock().ok()?.get(id).cloned()
+    fn exec(&self, id: &ContainerId) -> Option<Exec> {
+        self.records.book().execs.get(id).map(|exec| Exec::clone(exec))
     }
 
-    /// IDs of the processes that were added to a container and have not ended.
+    /// Execs of one CRI container that have not ended, as far as we know.
+    fn open_execs(&self, task: &str) -> Vec<Exec> {
+        let book = self.records.book();
+        let ended = |exec: &Exec| matches!(exec.state, ExecState::Ended { .. });
+        book.execs.values().filter(|e| e.task == task && !ended(e)).map(|e| Exec::clone(e)).collect()
+    }
+
+    /// IDs of the execs that run in a container.
     pub(super) fn execs_of(&self, container: &ContainerId) -> Vec<String> {
-        let Ok(execs) = self.execs.lock() else { return Vec::new() };
-        execs.iter().filter(|(_, exec)| exec.record.id == *container).map(|(id, _)| id.clone()).collect()
+        let book = self.records.book();
+        let runs = |exec: &Exec| matches!(exec.state, ExecState::Created | ExecState::Running { .. });
+        let of = book.execs.values().filter(|exec| exec.container == *container && runs(exec));
+        of.map(|exec| exec.id.to_string()).collect()
     }
 
-    /// A process that was added has ended.
-    pub(in crate::engine) async fn on_exec_exit(self: &Arc<Self>, container: &str, id: &str, code: u32) {
-        if let Some(exec) = self.exec_of(id) {
-            drop(exec.starting.lock().await);
-            self.delete_exec(container, id).await;
-            // It may have another name by now.
-            let record = self.record_of(container).unwrap_or_else(|| (*exec.record).clone());
-            self.exec_event(&record, "exec_die", id, &exec.command, Some(code)).await;
+    /// An exec has ended; what is not one of ours is ignored.
+    pub(in crate::engine) async fn on_exec_exit(&self, id: &str, code: i32) {
+        let Ok(id) = ContainerId::try_from(id.to_owned()) else { return };
+        if self.exec(&id).is_none() {
+            return;
+        }
+        // A start that is under way is written down before its end.
+        let _one = self.records.lock(&id).await;
+        let Some(mut exec) = self.exec(&id) else { return };
+        if matches!(exec.state, ExecState::Ended { .. }) {
+            return;
+        }
+        self.delete_exec_process(&exec).await;
+        let now = Timestamp::now();
+        exec.state = ExecState::Ended { code, at: now };
+        let event = self.exec_event(&exec, "exec_die", Some(code));
+        let change = self.forget_old_execs(Change::new().put_exec(&exec).event(event), now);
+        if let Err(error) = self.records.commit(change).await {
+            tracing::warn!(%error, exec = exec.id.as_str(), "cannot record the end of an exec");
         }
     }
 
-    async fn delete_exec(&self, container: &str, id: &str) {
-        if let Ok(mut execs) = self.execs.lock() {
-            execs.remove(id);
+    fn forget_old_execs(&self, change: Change, now: Timestamp) -> Change {
+        let old = |exec: &Exec| matches!(exec.state, ExecState::Ended { at, .. } if now.duration_since(at) > REMEMBERED);
+        let book = self.records.book();
+        book.execs.values().filter(|e| old(e)).fold(change, |change, exec| change.remove_exec(&exec.id))
+    }
+
+    /// Compares the execs that have not ended with what runs: their ends may have been told to nobody.
+    pub(in crate::engine) async fn compare_execs(&self, task: Option<&str>) {
+        let book = self.records.book();
+        let tasks: BTreeSet<&str> = book.execs.values().map(|e| e.task.as_str()).collect();
+        for task in tasks.into_iter().filter(|known| task.is_none_or(|task| task == *known)) {
+            for exec in self.open_execs(task) {
+                let lock = self.records.lock(&exec.id).await;
+                let seen = self.containerd.exec(task, exec.id.as_str()).await;
+                drop(lock);
+                match seen {
+                    Ok(Some(process)) => match ended(&process) {
+                        Some((code, _)) => self.on_exec_exit(exec.id.as_str(), code).await,
+                        None if exec.state == ExecState::Created && process.pid > 0 => {
+                            self.note_exec_runs(&exec.id, process.pid).await;
+                        }
+                        None => {}
+                    },
+                    Ok(None) => self.on_exec_exit(exec.id.as_str(), KILLED).await,
+                    Err(error) if error.is_missing() => self.on_exec_exit(exec.id.as_str(), KILLED).await,
+                    Err(error) => tracing::debug!(%error, exec = exec.id.as_str(), "cannot look at an exec"),
+                }
+            }
         }
+    }
+
+    /// Its start was not written down by the engine that made it.
+    async fn note_exec_runs(&self, id: &ContainerId, pid: u32) {
+        let _one = self.records.lock(id).await;
+        let Some(mut exec) = self.exec(id).filter(|e| e.state == ExecState::Created) else { return };
+        exec.state = ExecState::Running { pid };
+        let event = self.exec_event(&exec, "exec_start", None);
+        if let Err(error) = self.records.commit(Change::new().put_exec(&exec).event(event)).await {
+            tracing::warn!(%error, exec = id.as_str(), "cannot record the start of an exec");
+        }
+    }
+
+    /// The shim lets go of a process that has ended or could not be started.
+    async fn delete_exec_process(&self, exec: &Exec) {
         let deleted = patiently(|| {
             let message =
-                api::DeleteProcessRequest { container_id: container.to_owned(), exec_id: id.to_owned() };
+                api::DeleteProcessRequest { container_id: exec.task.clone(), exec_id: exec.id.to_string() };
             let mut tasks = self.containerd.tasks();
             async move { tasks.delete_process(request(message)).await }
         });
         if let Err(status) = deleted.await
             && status.code() != tonic::Code::NotFound
         {
-            tracing::warn!(%status, exec = id, "cannot delete an exec");
+            tracing::warn!(%status, exec = exec.id.as_str(), "cannot delete an exec");
         }
     }
 
-    async fn exec_event(&self, record: &Record, action: &str, id: &str, command: &str, code: Option<u32>) {
-        let mut more = vec![("execID", id.to_owned())];
+    fn exec_event(&self, exec: &Exec, action: &str, code: Option<i32>) -> Event {
+        let mut more = vec![("execID", exec.id.to_string())];
         if let Some(code) = code {
             more.push(("exitCode", code.to_string()));
         }
         // Docker's actions of the first two carry the command.
-        let action = if code.is_some() { action.to_owned() } else { format!("{action}: {command}") };
-        let event = events::container(record, &action, Timestamp::now(), &more);
-        if let Err(error) = self.commit(Change::new().event(event)).await {
-            tracing::warn!(%error, exec = id, "cannot record an event");
+        let action = if code.is_some() {
+            action.to_owned()
+        } else {
+            format!("{action}: {}", exec.spec.command.join(" "))
+        };
+        match self.records.get(&exec.container) {
+            // It may have another name by now.
+            Ok(record) => events::container(&record, &action, Timestamp::now(), &more),
+            Err(_) => events::of(&exec.container, exec.attributes.clone(), &action, Timestamp::now(), &more),
         }
     }
 
     /// The container's own process description with what is asked for instead.
     async fn exec_process(&self, record: &Record, wanted: &ExecSpec) -> Result<Value, EngineError> {
-        let message = api::GetContainerRequest { id: record.container.clone() };
+        let message = api::GetContainerRequest { id: record.attempt.container.clone() };
         let answer = self
             .containerd
             .containers()
@@ -196,7 +274,7 @@ impl Inner {
             process["apparmorProfile"] = json!("");
         }
         if !wanted.user.is_empty() {
-            let pid = self.containerd.pid(&record.container).await?;
+            let pid = self.containerd.pid(&record.attempt.container).await?;
             let text = wanted.user.clone();
             process["user"] = blocking(move || super::user::resolve(pid, &text)).await??;
             if process["user"]["uid"] != 0

@@ -1,14 +1,16 @@
 //! The end of an attempt: how it went is recorded, then policy decides what comes next.
 
 use super::start::Starter;
+use crate::engine::locks::held;
 use crate::engine::{Inner, events};
 use crate::model::container::{RestartPolicy, Status};
 use crate::model::id::ContainerId;
 use crate::store::{Change, Desired, Record};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Docker's first pause before a restart, in milliseconds; it doubles.
@@ -20,6 +22,21 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// When what could not be written down (the disk is full) is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// CRI containers of which the kernel killed a process for its memory, until that is recorded.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Ooms(Mutex<HashSet<String>>);
+
+impl Ooms {
+    pub(in crate::engine) fn note(&self, container: &str) {
+        held(&self.0).insert(container.to_owned());
+    }
+
+    /// True once for each note: the kill or the exit that it led to records it, whichever comes first.
+    fn take(&self, container: &str) -> bool {
+        held(&self.0).remove(container)
+    }
+}
 
 impl Inner {
     /// The first process of a CRI container has ended. Anything that is not the running attempt of a record is ignored.
@@ -36,43 +53,39 @@ impl Inner {
 
     /// The kernel killed a process of a container for its memory; the container may live on.
     pub(in crate::engine) async fn on_oom(&self, container: &str) {
-        let Some(id) = self.record_of(container).map(|r| r.id) else { return };
-        let _one = self.lock(&id).await;
-        let Ok(mut record) = self.record(&id) else { return };
+        let Some(id) = self.records.of_container(container).map(|r| r.id) else { return };
+        let _one = self.records.lock(&id).await;
+        let Ok(mut record) = self.records.get(&id) else { return };
         let lives = matches!(record.status, Status::Running | Status::Paused);
-        if record.container != container || !lives || !self.oom_untold(container) {
+        if record.attempt.container != container || !lives || !self.ooms.take(container) {
             return;
         }
         record.exit.oom_killed = true;
         let event = events::container(&record, "oom", Timestamp::now(), &[]);
-        if let Err(error) = self.commit(Change::new().put(&record).event(event)).await {
+        if let Err(error) = self.records.commit(Change::new().put(&record).event(event)).await {
             tracing::error!(%error, container = record.name, "cannot record that memory ran out");
         }
     }
 
-    /// Whoever comes first, the kill or the exit that it led to, tells of it.
-    fn oom_untold(&self, container: &str) -> bool {
-        self.ooms.lock().is_ok_and(|mut ooms| ooms.remove(container))
-    }
-
     async fn record_exit(self: &Arc<Self>, container: &str, code: i32, time: Timestamp) {
-        let Some(id) = self.record_of(container).map(|r| r.id) else { return };
-        let lock = self.lock(&id).await;
-        let Ok(mut record) = self.record(&id) else { return };
+        let Some(id) = self.records.of_container(container).map(|r| r.id) else { return };
+        let lock = self.records.lock(&id).await;
+        let Ok(mut record) = self.records.get(&id) else { return };
         // CRI writes it down, too, and what it could not write it takes up again only after a while.
-        self.store.make_room();
-        if record.container != container || !matches!(record.status, Status::Running | Status::Paused) {
+        self.records.make_room();
+        if record.attempt.container != container || !matches!(record.status, Status::Running | Status::Paused)
+        {
             return;
         }
         // We note a start when CRI has answered, which for a quick one is after its end.
         let time = record.exit.started.map_or(time, |started| time.max(started));
-        let oom = self.oom_untold(container);
+        let oom = self.ooms.take(container);
         let ran = record.exit.started.map_or(Duration::ZERO, |s| time.duration_since(s).unsigned_abs());
         record.exit.code = code;
         record.exit.finished = Some(time);
         record.exit.oom_killed |= oom;
-        record.pid = 0;
-        let again = !self.draining.load(Ordering::SeqCst) && wants_restart(&record);
+        record.attempt.pid = 0;
+        let again = !self.course.draining.load(Ordering::SeqCst) && wants_restart(&record);
         record.status = if again { Status::Restarting } else { Status::Exited };
         if again {
             record.backoff_ms = next_pause(record.backoff_ms, ran);
@@ -84,7 +97,7 @@ impl Inner {
         let exit = ("exitCode", code.to_string());
         let seconds = ("execDuration", ran.as_secs().to_string());
         change = change.event(events::container(&record, "die", time, &[exit, seconds]));
-        if let Err(error) = self.commit(change).await {
+        if let Err(error) = self.records.commit(change).await {
             tracing::error!(%error, container = record.name, "cannot record an exit");
             let (inner, container) = (Arc::downgrade(self), container.to_owned());
             tokio::spawn(async move {
@@ -113,11 +126,12 @@ impl Inner {
 
     /// Ends the pod of an attempt that is over: nothing of it runs on; its container and snapshot stay.
     pub(in crate::engine) async fn rest(self: &Arc<Self>, id: &ContainerId) {
-        let _one = self.lock(id).await;
-        let Ok(record) = self.record(id) else { return };
+        let _one = self.records.lock(id).await;
+        let Ok(record) = self.records.get(id) else { return };
+        self.compare_execs(Some(&record.attempt.container)).await;
         if record.status == Status::Exited
-            && !record.pod.is_empty()
-            && let Err(error) = self.cri.stop_pod(&record.pod).await
+            && !record.attempt.pod.is_empty()
+            && let Err(error) = self.cri.stop_pod(&record.attempt.pod).await
         {
             tracing::warn!(%error, container = record.name, "cannot stop a pod");
         }

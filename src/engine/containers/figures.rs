@@ -26,7 +26,7 @@ impl Engine {
     pub async fn top(&self, who: &str, args: &[String]) -> Result<Processes, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         match record.status {
             Status::Running | Status::Paused => {}
             Status::Restarting => {
@@ -44,7 +44,7 @@ impl Engine {
         }
         let answer = patiently(|| {
             let mut tasks = inner.containerd.tasks();
-            let message = ListPidsRequest { container_id: record.container.clone() };
+            let message = ListPidsRequest { container_id: record.attempt.container.clone() };
             async move { tasks.list_pids(request(message)).await }
         })
         .await
@@ -80,7 +80,7 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let named: Vec<ContainerId> =
-            who.iter().map(|who| Ok(inner.find(who)?.id)).collect::<Result<_, EngineError>>()?;
+            who.iter().map(|who| Ok(inner.records.find(who)?.id)).collect::<Result<_, EngineError>>()?;
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             let mut before: HashMap<ContainerId, (Instant, u64)> = HashMap::new();
@@ -124,7 +124,7 @@ fn percent(nanos: u64, over: Duration) -> f64 {
 
 impl Inner {
     fn watched(&self, named: &[ContainerId], all: bool) -> Vec<Record> {
-        let mut records = self.records();
+        let mut records = self.records.all();
         let runs = |r: &Record| matches!(r.status, Status::Running | Status::Paused);
         records.retain(|r| match named.is_empty() {
             true => all || runs(r),
@@ -145,14 +145,14 @@ impl Inner {
         if !matches!(record.status, Status::Running | Status::Paused) {
             return stats;
         }
-        let message = MetricsRequest { filters: vec![format!("id=={}", record.container)] };
+        let message = MetricsRequest { filters: vec![format!("id=={}", record.attempt.container)] };
         let mut tasks = self.containerd.tasks();
         let Ok(answer) = tasks.metrics(request(message)).await else { return stats };
         let data = answer.into_inner().metrics.into_iter().find_map(|m| m.data);
         let Some(metrics) = data.and_then(|any| Metrics::parse_from_bytes(&any.value).ok()) else {
             return stats;
         };
-        let pid = record.pid;
+        let pid = record.attempt.pid;
         stats.known = true;
         stats.cpu_nanos = metrics.cpu.usage_usec.saturating_mul(1000);
         stats.memory_usage = metrics.memory.usage.saturating_sub(metrics.memory.inactive_file);

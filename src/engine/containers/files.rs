@@ -51,7 +51,7 @@ impl Engine {
     pub async fn diff(&self, who: &str) -> Result<Vec<Change>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         let image = inner.facts(&record.resolved.image_id).await?;
         let now = inner.snapshot(&record, true).await?;
         let targets: Vec<PathBuf> = record.resolved.mounts.iter().map(|m| PathBuf::from(&m.target)).collect();
@@ -80,7 +80,7 @@ impl Engine {
     pub async fn export(&self, who: &str) -> Result<Archive, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         let layers = inner.snapshot(&record, true).await?;
         let base = inner.config.run.clone();
         inner.tell(&record, "export", &[]).await;
@@ -94,7 +94,7 @@ impl Engine {
     pub async fn stat_path(&self, who: &str, path: &str) -> Result<PathStat, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         let root = inner.root(&record).await?;
         let wanted = PathBuf::from(path);
         let stat = blocking(move || stat(&Tree::open(root.path())?, &wanted)).await?;
@@ -111,7 +111,7 @@ impl Engine {
     ) -> Result<Archive, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         let root = inner.root(&record).await?;
         let (asked, name) = (PathBuf::from(path), PathBuf::from(name));
         let looked = blocking(move || {
@@ -148,7 +148,7 @@ impl Engine {
     {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         if record.spec.read_only {
             return Err(EngineError::refused(Reason::Conflict, "container rootfs is marked read-only"));
         }
@@ -159,7 +159,7 @@ impl Engine {
         let unpacked = blocking(move || Tree::open(root.path())?.unpack(&target, reader, how)).await?;
         let mut warnings = unpacked.map_err(|error| in_words(&record, path, error))?;
         inner.tell(&record, "extract-to-dir", &[]).await;
-        if record.used && record.status == Status::Exited {
+        if record.attempt.used && record.status == Status::Exited {
             warnings.push(format!(
                 "container {} has ended: its next start is fresh and will not have what was copied, except in volumes",
                 record.name
@@ -178,8 +178,10 @@ impl Inner {
     ) -> Result<Vec<Layer>, EngineError> {
         let answer = patiently(|| {
             let mut snapshots = self.containerd.snapshots();
-            let message =
-                MountsRequest { snapshotter: self.config.snapshotter.clone(), key: record.container.clone() };
+            let message = MountsRequest {
+                snapshotter: self.config.snapshotter.clone(),
+                key: record.attempt.container.clone(),
+            };
             async move { snapshots.mounts(request(message)).await }
         })
         .await
@@ -190,8 +192,8 @@ impl Inner {
 
     /// Its files as it sees them, or would.
     async fn root(&self, record: &Record) -> Result<Root, EngineError> {
-        if matches!(record.status, Status::Running | Status::Paused) && record.pid > 0 {
-            return Ok(Root::Live(format!("/proc/{}/root", record.pid).into()));
+        if matches!(record.status, Status::Running | Status::Paused) && record.attempt.pid > 0 {
+            return Ok(Root::Live(format!("/proc/{}/root", record.attempt.pid).into()));
         }
         let layers = self.snapshot(record, false).await?;
         let mut more: Vec<(String, Layer)> = Vec::new();

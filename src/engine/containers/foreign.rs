@@ -11,7 +11,7 @@ use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::model::reference;
 use crate::proto::cri;
-use crate::store::{Desired, Exit, HealthLog, Record, Resolved};
+use crate::store::{Attempt, Desired, Exit, HealthLog, Record, Resolved};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ impl Inner {
 
     /// Ours, or somebody else's as if it were: for what only needs to know where it runs. Never stored.
     pub(super) async fn find_any(&self, who: &str) -> Result<Record, EngineError> {
-        let missing = match self.find(who) {
+        let missing = match self.records.find(who) {
             Ok(record) => return Ok(record),
             Err(error) => error,
         };
@@ -98,12 +98,13 @@ impl Inner {
             desired: Desired::default(),
             stopped_by_user: false,
             status: state.status,
-            attempt: state.attempt,
-            used: true,
-            pod: container.pod_sandbox_id,
-            container: container.id,
-            address: String::new(),
-            pid: 0,
+            attempt: Attempt {
+                number: state.attempt,
+                pod: container.pod_sandbox_id,
+                container: container.id,
+                used: true,
+                ..Attempt::default()
+            },
             exit: Exit::default(),
             restart_count: 0,
             backoff_ms: 0,

@@ -24,7 +24,8 @@ impl Inner {
     /// Checks a container that has just started, or was found running, until its attempt is over.
     pub(in crate::engine) fn watch_health(self: &Arc<Self>, record: &Record) {
         let Some(check) = record.resolved.health.clone() else { return };
-        let (inner, id, container) = (Arc::downgrade(self), record.id.clone(), record.container.clone());
+        let (inner, id, container) =
+            (Arc::downgrade(self), record.id.clone(), record.attempt.container.clone());
         let begun = record.exit.started.unwrap_or_else(Timestamp::now);
         tokio::spawn(async move {
             loop {
@@ -53,9 +54,9 @@ impl Inner {
 
     /// The record, while it is about this attempt and that is not over.
     fn current(&self, id: &ContainerId, container: &str) -> Option<Record> {
-        let record = self.record(id).ok()?;
+        let record = self.records.get(id).ok()?;
         let runs = matches!(record.status, Status::Running | Status::Paused);
-        (record.container == container && runs).then_some(record)
+        (record.attempt.container == container && runs).then_some(record)
     }
 
     async fn probe(&self, container: &str, check: &Healthcheck) -> Probe {
@@ -102,7 +103,7 @@ impl Inner {
         probe: Probe,
         begun: Timestamp,
     ) -> Option<()> {
-        let _one = self.lock(id).await;
+        let _one = self.records.lock(id).await;
         let mut record = self.current(id, container)?;
         let before = record.health.status;
         judge(&mut record.health, check, probe, since(begun));
@@ -113,7 +114,7 @@ impl Inner {
             let action = format!("health_status: {}", now.as_str());
             change = change.event(events::container(&record, &action, Timestamp::now(), &[]));
         }
-        if let Err(error) = self.commit(change).await {
+        if let Err(error) = self.records.commit(change).await {
             tracing::warn!(%error, container = record.name, "cannot record a health check");
         }
         Some(())
@@ -171,7 +172,7 @@ fn go(time: Duration) -> String {
 impl Inner {
     /// After the engine came up: those that run are checked on.
     pub(in crate::engine) fn watch_all_health(self: &Arc<Self>) {
-        for record in self.records() {
+        for record in self.records.all() {
             if matches!(record.status, Status::Running | Status::Paused) {
                 self.watch_health(&record);
             }

@@ -17,7 +17,7 @@ impl Engine {
     pub async fn inspect(&self, who: &str, size: bool) -> Result<ContainerDetail, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = match inner.find(who) {
+        let record = match inner.records.find(who) {
             Ok(record) => record,
             Err(error) => return inner.inspect_foreign(who, error).await,
         };
@@ -36,8 +36,8 @@ impl Engine {
     pub async fn inspect_cri(&self, who: &str) -> Result<CriDetail, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let container = match inner.find(who) {
-            Ok(record) => record.container,
+        let container = match inner.records.find(who) {
+            Ok(record) => record.attempt.container,
             Err(missing) => inner.find_foreign(who, true, missing).await?.container.id,
         };
         let answer = inner.cri.status(&container, true).await?;
@@ -70,7 +70,7 @@ impl Inner {
     /// What is known without asking anybody.
     fn detail(&self, record: &Record) -> ContainerDetail {
         let runs = matches!(record.status, Status::Running | Status::Paused);
-        let log = self.log_dir(record, record.attempt).join(super::attempt::LOG);
+        let log = self.log_dir(record, record.attempt.number).join(super::attempt::LOG);
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let (masked_paths, readonly_paths) = super::security::hidden_paths(&record.spec);
         ContainerDetail {
@@ -90,15 +90,15 @@ impl Inner {
                 ..ContainerFiles::default()
             },
             endpoint: Endpoint {
-                address: if runs { record.address.clone() } else { String::new() },
+                address: if runs { record.attempt.address().to_owned() } else { String::new() },
                 ..Endpoint::default()
             },
             masked_paths,
             readonly_paths,
             driver: self.config.snapshotter.clone(),
             runtime: self.runtime_name(),
-            pod: record.pod.clone(),
-            container: record.container.clone(),
+            pod: record.attempt.pod.clone(),
+            container: record.attempt.container.clone(),
             foreign: false,
         }
     }
@@ -120,7 +120,7 @@ impl Inner {
 
     /// CRI's files of the pod.
     async fn find_files(&self, record: &Record, files: &mut ContainerFiles) {
-        let Ok(spec) = self.containerd.spec(&record.container).await else { return };
+        let Ok(spec) = self.containerd.spec(&record.attempt.container).await else { return };
         let mounts = spec["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
         let source = |target: &str| {
             let mount = mounts.iter().find(|m| m["destination"] == target)?;
@@ -132,7 +132,7 @@ impl Inner {
 
     /// Bytes that a container wrote, and bytes of all that it sees.
     pub(super) async fn sizes(&self, record: &Record) -> Result<(i64, i64), EngineError> {
-        let own = self.containerd.usage(&self.config.snapshotter, &record.container).await?;
+        let own = self.containerd.usage(&self.config.snapshotter, &record.attempt.container).await?;
         let below = match self.facts(&record.resolved.image_id).await {
             Ok(facts) => self.unpacked_size(&facts).await,
             Err(_) => 0,

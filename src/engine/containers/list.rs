@@ -17,7 +17,7 @@ impl Engine {
         for (key, values) in &filter.filters {
             check(key, values)?;
         }
-        let records = inner.records();
+        let records = inner.records.all();
         let groups = inner.image_groups().await?;
         let owner: BTreeMap<String, String> =
             groups.values().flat_map(|g| g.names.iter().map(|n| (n.clone(), g.id.clone()))).collect();
@@ -27,7 +27,7 @@ impl Engine {
         let ancestors = ancestors(inner, filter.filters.get("ancestor")).await;
         let bound = |key: &str| -> Result<Option<jiff::Timestamp>, EngineError> {
             let Some(who) = filter.filters.get(key).and_then(|v| v.first()) else { return Ok(None) };
-            Ok(Some(inner.find(who)?.created))
+            Ok(Some(inner.records.find(who)?.created))
         };
         let (before, since) = (bound("before")?, bound("since")?);
         let any_state = filter.all
@@ -100,13 +100,13 @@ fn shown(image: &str) -> String {
 pub(super) fn state(record: &Record) -> ContainerState {
     ContainerState {
         status: record.status,
-        pid: i32::try_from(record.pid).unwrap_or(0),
+        pid: i32::try_from(record.attempt.pid).unwrap_or(0),
         exit_code: record.exit.code,
         error: record.exit.error.clone(),
         oom_killed: record.exit.oom_killed,
         started_at: record.exit.started,
         finished_at: record.exit.finished,
-        attempt: record.attempt,
+        attempt: record.attempt.number,
         restart_count: record.restart_count,
         health: record.health.status.filter(|_| record.status == Status::Running),
     }
@@ -115,7 +115,7 @@ pub(super) fn state(record: &Record) -> ContainerState {
 impl Inner {
     /// Bytes that a container wrote, and bytes of all that it sees; `None`: it is gone, or not ours.
     pub(super) async fn size_of(&self, row: &ContainerSummary) -> Option<(i64, i64)> {
-        self.sizes(&self.record(&row.id).ok()?).await.ok()
+        self.sizes(&self.records.get(&row.id).ok()?).await.ok()
     }
 }
 

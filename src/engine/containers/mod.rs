@@ -25,8 +25,7 @@ mod wait;
 
 pub use attach::Frames;
 pub(super) use attempt::LOG;
-pub(super) use exec::Exec;
-pub(super) use exit::wants_restart;
+pub(super) use exit::{Ooms, wants_restart};
 pub use files::Archive;
 pub(super) use foreign::nanoseconds;
 pub(super) use start::Starter;

@@ -4,13 +4,15 @@ use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
 use crate::engine::leftovers::GONE;
 use crate::engine::{Engine, Inner, events};
-use crate::model::container::{MountKind, Status};
+use crate::model::container::{Mount, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::{Change, Desired, Record, Removal, Tombstone};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 impl Engine {
@@ -18,7 +20,7 @@ impl Engine {
     pub async fn remove(&self, who: &str, force: bool, volumes: bool) -> Result<(), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = match inner.find(who) {
+        let record = match inner.records.find(who) {
             Ok(record) => record,
             Err(error) => return inner.remove_foreign(who, force, error).await,
         };
@@ -50,17 +52,17 @@ impl Inner {
         volumes: bool,
     ) -> Result<(), EngineError> {
         // This is how people free space.
-        self.store.make_room();
+        self.records.make_room();
         let mut record = {
-            let _one = self.lock(id).await;
-            let mut record = self.record(id)?;
+            let _one = self.records.lock(id).await;
+            let mut record = self.records.get(id)?;
             record.desired = Desired::Stopped;
             record.stopped_by_user = true;
             record.removing = Some(Removal { volumes });
             if record.status == Status::Restarting {
                 record.status = Status::Exited;
             }
-            self.commit(Change::new().put(&record)).await?;
+            self.records.commit(Change::new().put(&record)).await?;
             record
         };
         if matches!(record.status, Status::Running | Status::Paused) && force {
@@ -70,15 +72,15 @@ impl Inner {
                 return Err(error);
             }
         }
-        let _one = self.lock(id).await;
-        record = match self.record(id) {
+        let _one = self.records.lock(id).await;
+        record = match self.records.get(id) {
             Ok(record) => record,
             // `--rm` was faster.
             Err(_) => return Ok(()),
         };
         if record.status == Status::Running {
             record.removing = None;
-            self.commit(Change::new().put(&record)).await?;
+            self.records.commit(Change::new().put(&record)).await?;
             return Err(EngineError::refused(
                 Reason::Conflict,
                 format!(
@@ -89,26 +91,22 @@ impl Inner {
         }
         record.status = Status::Removing;
         if !record.spec.auto_remove {
-            self.commit(Change::new().put(&record)).await?;
+            self.records.commit(Change::new().put(&record)).await?;
         }
-        if let Err(error) = self.cri.remove_pod(&record.pod).await {
+        if let Err(error) = self.cri.remove_pod(&record.attempt.pod).await {
             record.status = Status::Dead;
-            self.commit(Change::new().put(&record)).await?;
+            self.records.commit(Change::new().put(&record)).await?;
             return Err(error);
         }
-        self.finish_removal(&record, volumes).await?;
-        if let Ok(mut locks) = self.locks.lock() {
-            locks.remove(id);
-        }
-        Ok(())
+        self.finish_removal(&record, volumes).await
     }
 
     /// It could not be removed, and stays.
     async fn keep(&self, id: &ContainerId) {
-        let _one = self.lock(id).await;
-        let Ok(mut record) = self.record(id) else { return };
+        let _one = self.records.lock(id).await;
+        let Ok(mut record) = self.records.get(id) else { return };
         record.removing = None;
-        if let Err(error) = self.commit(Change::new().put(&record)).await {
+        if let Err(error) = self.records.commit(Change::new().put(&record)).await {
             tracing::warn!(%error, container = record.name, "cannot record that it stays");
         }
     }
@@ -128,44 +126,35 @@ impl Inner {
         });
         let mut gone = Vec::new();
         if volumes || record.spec.auto_remove {
-            for name in self.anonymous_of(record) {
+            for (name, lock) in self.lock_anonymous(record) {
                 change = change.remove_volume(&name).event(events::volume(&name, "destroy"));
                 self.mark_volume(&name, GONE).await.ok();
-                gone.push(name);
+                gone.push((name, lock));
             }
         }
         let change = change.event(events::container(record, "destroy", now, &[]));
         for dir in [self.config.data.join("logs").join(record.id.as_str()), self.own_dir(record)] {
             tokio::fs::remove_dir_all(dir).await.ok();
         }
-        self.commit(change).await?;
-        for name in gone {
+        self.records.commit(change).await?;
+        for (name, _lock) in gone {
             self.delete_volume_dir(&name).await;
         }
         Ok(())
     }
 
-    /// Its anonymous volumes that nobody else uses.
-    fn anonymous_of(&self, record: &Record) -> Vec<String> {
-        let Ok(book) = self.book.read() else { return Vec::new() };
-        let uses = |other: &Record, wanted: &str| {
-            other
-                .resolved
-                .mounts
-                .iter()
-                .any(|m| matches!(&m.kind, MountKind::Volume { name, .. } if name == wanted))
+    /// Anonymous volumes of a container that no other uses, each with the lock under which it is removed. One that
+    /// somebody is about to mount is left.
+    fn lock_anonymous(&self, record: &Record) -> Vec<(String, OwnedMutexGuard<()>)> {
+        let names: BTreeSet<&str> = record.resolved.mounts.iter().filter_map(Mount::volume).collect();
+        let locked =
+            names.into_iter().filter_map(|name| Some((name.to_owned(), self.volumes.try_lock(name)?)));
+        let locked: Vec<_> = locked.collect();
+        let book = self.records.book();
+        let unused = |name: &str| {
+            book.volumes.get(name).is_some_and(|v| v.anonymous)
+                && book.users_of(name).all(|other| other.id == record.id)
         };
-        record
-            .resolved
-            .mounts
-            .iter()
-            .filter_map(|m| match &m.kind {
-                MountKind::Volume { name, .. } => Some(name),
-                _ => None,
-            })
-            .filter(|name| book.volumes.get(*name).is_some_and(|v| v.anonymous))
-            .filter(|name| !book.records.values().any(|other| other.id != record.id && uses(other, name)))
-            .cloned()
-            .collect()
+        locked.into_iter().filter(|(name, _)| unused(name)).collect()
     }
 }

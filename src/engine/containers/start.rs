@@ -31,7 +31,7 @@ impl Engine {
     pub async fn start_container(&self, who: &str) -> Result<Vec<String>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let id = inner.find(who)?.id;
+        let id = inner.records.find(who)?.id;
         tokio::spawn(async move { inner.start_one(&id, Starter::User).await })
             .await
             .map_err(|e| EngineError::Broken(format!("start died: {e}")))?
@@ -44,8 +44,8 @@ impl Inner {
         id: &ContainerId,
         starter: Starter,
     ) -> Result<Vec<String>, EngineError> {
-        let _one = self.lock(id).await;
-        let mut record = self.record(id)?;
+        let _one = self.records.lock(id).await;
+        let mut record = self.records.get(id)?;
         match record.status {
             Status::Running => return Ok(Vec::new()),
             Status::Paused => {
@@ -62,7 +62,7 @@ impl Inner {
             }
             Status::Created | Status::Restarting | Status::Exited => {}
         }
-        if self.draining.load(Ordering::SeqCst) {
+        if self.course.draining.load(Ordering::SeqCst) {
             return Err(EngineError::refused(Reason::Unavailable, "the daemon is stopping"));
         }
         // The policy's pause may have been ended by a person.
@@ -84,24 +84,26 @@ impl Inner {
         }
         let now = Timestamp::now();
         record.status = Status::Running;
-        record.used = true;
+        record.attempt.used = true;
         record.exit.started = Some(now);
         record.exit.finished = None;
         record.exit.code = 0;
         record.exit.error = String::new();
         record.exit.oom_killed = false;
         record.health = health::fresh(&record);
-        record.pid = self.containerd.pid(&record.container).await.unwrap_or(0);
+        record.attempt.pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
         if starter == Starter::Policy {
             record.restart_count += 1;
         }
-        self.commit(Change::new().put(&record).event(events::container(&record, "start", now, &[]))).await?;
+        self.records
+            .commit(Change::new().put(&record).event(events::container(&record, "start", now, &[])))
+            .await?;
         self.watch_health(&record);
         Ok(record.resolved.warnings)
     }
 
     async fn start_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
-        if record.used || record.container.is_empty() {
+        if record.attempt.used || record.attempt.container.is_empty() {
             self.fresh_attempt(record).await?;
         }
         self.prepare_binds(&record.resolved.mounts).await?;
@@ -121,7 +123,7 @@ impl Inner {
     async fn start_made(&self, record: &Record) -> Result<(), EngineError> {
         let end = Instant::now() + OTHERS_PATIENCE;
         loop {
-            match self.cri.start_container(&record.container).await {
+            match self.cri.start_container(&record.attempt.container).await {
                 Err(error) if says(&error, "CONTAINER_RUNNING state") => return Ok(()),
                 Err(error) if says(&error, "already in starting state") && Instant::now() < end => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -140,23 +142,23 @@ impl Inner {
             Err(error) => return Err(error),
         };
         // Nothing of the old attempt is in the way of the new one; what stays behind a crash is swept later.
-        let (cri, old) = (self.cri.clone(), record.pod.clone());
+        let (cri, old) = (self.cri.clone(), record.attempt.pod.clone());
         tokio::spawn(async move {
             if let Err(error) = cri.remove_pod(&old).await {
                 tracing::warn!(%error, pod = old, "cannot remove the pod of an earlier attempt");
             }
         });
-        record.attempt += 1;
-        record.container = String::new();
-        record.pod = String::new();
+        record.attempt.number += 1;
+        record.attempt.container = String::new();
+        record.attempt.pod = String::new();
         let made = self.make_attempt(record, &image).await;
-        if made.is_err() && !record.pod.is_empty() {
-            self.cri.remove_pod(&record.pod).await.ok();
-            record.pod = String::new();
+        if made.is_err() && !record.attempt.pod.is_empty() {
+            self.cri.remove_pod(&record.attempt.pod).await.ok();
+            record.attempt.pod = String::new();
         }
         made?;
         // Before it starts: its end may be told sooner than its start is written down.
-        self.commit(Change::new().put(record)).await
+        self.records.commit(Change::new().put(record)).await
     }
 
     /// What stays of a start that failed: the code and the words; the container goes on as it was.
@@ -175,8 +177,8 @@ impl Inner {
             _ => 128,
         };
         record.exit.error = error.to_string();
-        record.used = true;
-        record.pid = 0;
+        record.attempt.used = true;
+        record.attempt.pid = 0;
         // What the container itself is guilty of will not get better; the rest may.
         let again = starter != Starter::User
             && !matches!(error, EngineError::Start { .. } | EngineError::NoSuchImage(_));
@@ -188,13 +190,13 @@ impl Inner {
         if again {
             record.backoff_ms = (record.backoff_ms * 2).clamp(1_000, 60_000);
         }
-        if !record.pod.is_empty() {
-            self.cri.stop_pod(&record.pod).await.ok();
+        if !record.attempt.pod.is_empty() {
+            self.cri.stop_pod(&record.attempt.pod).await.ok();
         }
         let change = Change::new().put(&record);
         let code = record.exit.code.to_string();
         let die = events::container(&record, "die", Timestamp::now(), &[("exitCode", code)]);
-        if let Err(error) = self.commit(change.event(die)).await {
+        if let Err(error) = self.records.commit(change.event(die)).await {
             tracing::warn!(%error, container = record.name, "cannot record a failed start");
         }
         if again {

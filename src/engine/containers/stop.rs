@@ -29,7 +29,7 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let signal = signal.filter(|s| !s.is_empty()).map(|s| signal::parse(&s)).transpose()?;
-        let record = match inner.find(who) {
+        let record = match inner.records.find(who) {
             Ok(record) => record,
             Err(error) => return inner.stop_foreign(who, timeout, error).await,
         };
@@ -42,7 +42,7 @@ impl Engine {
             .end(&record, signal.unwrap_or_else(|| stop_signal(&record)), grace, &CancellationToken::new())
             .await?;
         let now = Timestamp::now();
-        inner.commit(Change::new().event(events::container(&record, "stop", now, &[]))).await
+        inner.records.commit(Change::new().event(events::container(&record, "stop", now, &[]))).await
     }
 
     /// Sends a signal to its first process.
@@ -51,7 +51,7 @@ impl Engine {
         inner.ready().await;
         let number = signal::parse(if signal.is_empty() { "KILL" } else { signal })
             .map_err(|error| EngineError::invalid(format!("cannot kill container: {who}: {error}")))?;
-        let record = match inner.find(who) {
+        let record = match inner.records.find(who) {
             Ok(record) => record,
             Err(EngineError::NoSuchContainer(_)) => {
                 let missing = EngineError::refused(
@@ -75,7 +75,7 @@ impl Engine {
         if number == SIGKILL || number == stop_signal(&record) {
             inner.give_up(&record.id, "kill").await?;
         }
-        match inner.containerd.kill(&record.container, number).await {
+        match inner.containerd.kill(&record.attempt.container, number).await {
             // Who is frozen hears nothing but the last.
             Ok(()) if number != SIGKILL && number == stop_signal(&record) => {
                 inner.resume(&record.id).await?;
@@ -85,10 +85,15 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let event = events::container(&record, "kill", Timestamp::now(), &[("signal", number.to_string())]);
-        inner.commit(Change::new().event(event)).await?;
+        inner.records.commit(Change::new().event(event)).await?;
         if number == SIGKILL {
             inner
-                .until_stopped(&record.id, &record.container, Some(AFTER_KILL), &CancellationToken::new())
+                .until_stopped(
+                    &record.id,
+                    &record.attempt.container,
+                    Some(AFTER_KILL),
+                    &CancellationToken::new(),
+                )
                 .await;
         }
         Ok(())
@@ -98,9 +103,10 @@ impl Engine {
     /// the next start brings back what should run.
     pub async fn drain(&self, hurry: CancellationToken) {
         let inner = self.inner();
-        inner.draining.store(true, Ordering::SeqCst);
+        inner.course.draining.store(true, Ordering::SeqCst);
         let running: Vec<Record> = inner
-            .records()
+            .records
+            .all()
             .into_iter()
             .filter(|r| matches!(r.status, Status::Running | Status::Paused))
             .collect();
@@ -117,9 +123,9 @@ impl Engine {
         });
         futures::future::join_all(work).await;
         // Attempts that wait for their first start have a pod that runs, too.
-        for record in inner.records() {
-            if record.status == Status::Created && !record.pod.is_empty() {
-                inner.cri.stop_pod(&record.pod).await.ok();
+        for record in inner.records.all() {
+            if record.status == Status::Created && !record.attempt.pod.is_empty() {
+                inner.cri.stop_pod(&record.attempt.pod).await.ok();
             }
         }
     }
@@ -128,8 +134,8 @@ impl Engine {
 impl Inner {
     /// Notes that a person does not want it to run any more; a pending restart is off.
     async fn give_up(&self, id: &ContainerId, _verb: &str) -> Result<Record, EngineError> {
-        let _one = self.lock(id).await;
-        let mut record = self.record(id)?;
+        let _one = self.records.lock(id).await;
+        let mut record = self.records.get(id)?;
         let before = record.clone();
         record.desired = Desired::Stopped;
         record.stopped_by_user = true;
@@ -137,7 +143,7 @@ impl Inner {
             record.status = Status::Exited;
         }
         if record != before {
-            self.commit(Change::new().put(&record)).await?;
+            self.records.commit(Change::new().put(&record)).await?;
         }
         Ok(record)
     }
@@ -150,7 +156,7 @@ impl Inner {
         grace: Option<Duration>,
         hurry: &CancellationToken,
     ) -> Result<(), EngineError> {
-        let container = &record.container;
+        let container = &record.attempt.container;
         let first = (signal != SIGKILL).then_some((signal, grace));
         for (signal, patience) in first.into_iter().chain([(SIGKILL, Some(AFTER_KILL))]) {
             let last = signal == SIGKILL;
@@ -162,7 +168,7 @@ impl Inner {
                     }
                     let number = ("signal", signal.to_string());
                     let event = events::container(record, "kill", Timestamp::now(), &[number]);
-                    self.commit(Change::new().event(event)).await?;
+                    self.records.commit(Change::new().event(event)).await?;
                 }
                 Err(error) if is_over(&error) => {}
                 Err(error) => return Err(error),
@@ -175,8 +181,8 @@ impl Inner {
         }
         // The event was missed: CRI knows.
         self.compare(record).await;
-        match self.record(&record.id) {
-            Ok(now) if now.container == *container && now.status == Status::Running => {
+        match self.records.get(&record.id) {
+            Ok(now) if now.attempt.container == *container && now.status == Status::Running => {
                 Err(EngineError::Broken(format!(
                     "cannot stop container: {}: it did not end after SIGKILL",
                     record.id
@@ -194,10 +200,10 @@ impl Inner {
         patience: Option<Duration>,
         hurry: &CancellationToken,
     ) -> bool {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.records.changes();
         let over = changed.wait_for(|_| {
-            self.record(id).map_or(true, |r| {
-                r.container != container || !matches!(r.status, Status::Running | Status::Paused)
+            self.records.get(id).map_or(true, |r| {
+                r.attempt.container != container || !matches!(r.status, Status::Running | Status::Paused)
             })
         });
         let time = async {

@@ -19,9 +19,9 @@ impl Engine {
     ) -> Result<Vec<String>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let id = inner.find(who)?.id;
-        let _one = inner.lock(&id).await;
-        let mut record = inner.record(&id)?;
+        let id = inner.records.find(who)?.id;
+        let _one = inner.records.lock(&id).await;
+        let mut record = inner.records.get(&id)?;
         if matches!(record.status, Status::Removing | Status::Dead) {
             return Err(EngineError::refused(
                 Reason::Conflict,
@@ -52,7 +52,7 @@ impl Engine {
                 && let Some(linux) = &now.resources
             {
                 let message = cri::UpdateContainerResourcesRequest {
-                    container_id: record.container.clone(),
+                    container_id: record.attempt.container.clone(),
                     linux: Some(linux.clone()),
                     ..Default::default()
                 };
@@ -66,7 +66,7 @@ impl Engine {
             warnings = now.warnings;
         }
         let event = events::container(&record, "update", Timestamp::now(), &[]);
-        inner.commit(Change::new().put(&record).event(event)).await?;
+        inner.records.commit(Change::new().put(&record).event(event)).await?;
         Ok(warnings)
     }
 }

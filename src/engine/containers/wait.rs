@@ -11,11 +11,11 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         // Changes from here on are seen.
-        let mut changed = inner.changed.subscribe();
-        let first = match inner.find(who) {
+        let mut changed = inner.records.changes();
+        let first = match inner.records.find(who) {
             Ok(record) => record,
             Err(error @ EngineError::NoSuchContainer(_)) => {
-                return match inner.store.tombstone(who)? {
+                return match inner.records.tombstone(who)? {
                     Some(tombstone) if condition != WaitCondition::NextExit => Ok(status(&tombstone.exit)),
                     _ => inner.wait_foreign(who, error).await,
                 };
@@ -25,8 +25,8 @@ impl Engine {
         let before = (first.attempt, first.exit.finished);
         loop {
             changed.borrow_and_update();
-            let Ok(record) = inner.record(&first.id) else {
-                let tombstone = inner.store.tombstone(first.id.as_str())?;
+            let Ok(record) = inner.records.get(&first.id) else {
+                let tombstone = inner.records.tombstone(first.id.as_str())?;
                 return Ok(tombstone.map_or_else(|| status(&first.exit), |t| status(&t.exit)));
             };
             let running = matches!(record.status, Status::Running | Status::Paused | Status::Restarting);

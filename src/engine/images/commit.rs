@@ -28,7 +28,7 @@ impl Engine {
     pub async fn commit_container(&self, who: &str, options: CommitOptions) -> Result<String, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.find(who)?;
+        let record = inner.records.find(who)?;
         let name = match options.reference.as_str() {
             "" => None,
             text => {
@@ -51,7 +51,7 @@ impl Engine {
         let id = made?;
         let more = [("comment", options.comment.clone()), ("imageID", id.clone())];
         let event = events::container(&record, "commit", Timestamp::now(), &more);
-        inner.commit(Change::new().event(event)).await?;
+        inner.records.commit(Change::new().event(event)).await?;
         if let Some(name) = &name {
             inner.image_event("tag", &id, &name.familiar()).await;
         }

@@ -115,7 +115,7 @@ impl Inner {
         };
         let _one = self.images.embedded.gate.lock().await;
         let key = format!("embedded-image {reference}");
-        if !embedded.pinned && self.store.text(&key)?.is_some() {
+        if !embedded.pinned && self.records.text(&key)?.is_some() {
             return Ok(());
         }
         if embedded.pinned && self.image_names().await?.iter().any(|i| i.name == reference) {
@@ -126,7 +126,7 @@ impl Inner {
             .map_err(EngineError::file("cannot open", &embedded.archive))?;
         self.import(tokio_util::io::ReaderStream::with_capacity(file, PIECE), |_| {}).await?;
         if !embedded.pinned {
-            self.commit(Change::new().text(&key, "imported")).await?;
+            self.records.commit(Change::new().text(&key, "imported")).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::engine::Inner;
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
+use crate::engine::locks::held;
 use crate::model::container::Healthcheck;
 use crate::model::image::ImageConfig;
 use containerd_client::services::v1::ReadContentRequest;
@@ -106,13 +107,11 @@ pub(in crate::engine) fn architecture() -> &'static str {
 impl Inner {
     /// The facts of the image that a manifest's or index's digest names.
     pub(in crate::engine) async fn facts(&self, digest: &str) -> Result<Arc<Facts>, EngineError> {
-        if let Some(known) = self.images.facts.lock().ok().and_then(|f| f.get(digest).cloned()) {
+        if let Some(known) = held(&self.images.facts).get(digest).cloned() {
             return Ok(known);
         }
         let facts = Arc::new(self.read_facts(digest).await?);
-        if let Ok(mut cache) = self.images.facts.lock() {
-            cache.insert(digest.to_owned(), facts.clone());
-        }
+        held(&self.images.facts).insert(digest.to_owned(), facts.clone());
         Ok(facts)
     }
 

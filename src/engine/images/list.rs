@@ -2,6 +2,7 @@
 
 use super::Group;
 use crate::engine::error::EngineError;
+use crate::engine::locks::held;
 use crate::engine::{Engine, Inner};
 use crate::model::image::ImageSummary;
 use crate::model::reference::{self, Reference};
@@ -73,7 +74,7 @@ impl Inner {
             row.labels = facts.labels();
             row.config_digest = facts.config_digest.clone();
         }
-        let count = self.records().iter().filter(|r| r.resolved.image_id == group.id).count();
+        let count = self.records.all().iter().filter(|r| r.resolved.image_id == group.id).count();
         row.containers = i64::try_from(count).unwrap_or(i64::MAX);
         row
     }
@@ -82,14 +83,12 @@ impl Inner {
     pub(in crate::engine) async fn unpacked_size(&self, facts: &super::Facts) -> i64 {
         let mut size = 0;
         for chain in &facts.chain {
-            let known = self.images.sizes.lock().ok().and_then(|s| s.get(chain).copied());
+            let known = held(&self.images.sizes).get(chain).copied();
             size += match known {
                 Some(known) => known,
                 None => match self.containerd.usage(&self.config.snapshotter, chain).await {
                     Ok(size) => {
-                        if let Ok(mut sizes) = self.images.sizes.lock() {
-                            sizes.insert(chain.clone(), size);
-                        }
+                        held(&self.images.sizes).insert(chain.clone(), size);
                         size
                     }
                     Err(_) => 0,

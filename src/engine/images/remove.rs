@@ -3,6 +3,7 @@
 use super::{Found, UNNAMED};
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
+use crate::engine::locks::held;
 use crate::engine::{Engine, Inner};
 use crate::model::container::Status;
 use crate::model::image::Removed;
@@ -75,9 +76,7 @@ impl Engine {
                     inner.delete_name(&facts.config_digest, true).await?;
                 }
             }
-            if let Ok(mut cache) = inner.images.facts.lock() {
-                cache.remove(&found.group.id);
-            }
+            held(&inner.images.facts).remove(&found.group.id);
             removed.push(Removed::Deleted(found.group.id.clone()));
             inner.image_event("delete", &found.group.id, &found.group.id).await;
         }
@@ -88,7 +87,7 @@ impl Engine {
 impl Inner {
     /// Refuses when a container uses the image; with force, tells whether a stopped one does.
     fn check_unused(&self, who: &str, found: &Found, force: bool) -> Result<bool, EngineError> {
-        let records = self.records();
+        let records = self.records.all();
         let shown = found.reference.as_ref().map_or_else(|| who.to_owned(), Reference::familiar);
         let users = || records.iter().filter(|r| r.resolved.image_id == found.group.id);
         let running = |s: Status| matches!(s, Status::Running | Status::Paused | Status::Restarting);

@@ -51,7 +51,7 @@ impl Engine {
     ) -> Result<ReceiverStream<Result<LogEntry, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let (source, place) = match inner.find(who) {
+        let (source, place) = match inner.records.find(who) {
             Ok(record) if record.spec.log.driver == "none" => {
                 return Err(EngineError::refused(
                     Reason::Unsupported,
@@ -170,9 +170,9 @@ fn open(place: &Place, follow: bool) -> io::Result<Opened> {
 
 impl Inner {
     fn logs_of(&self, record: &Record, current: bool) -> (Source, Place) {
-        let first = if current { record.attempt } else { 0 };
-        let dirs = (first..=record.attempt).map(|n| self.log_dir(record, n)).collect();
-        (Source::Record { id: record.id.clone(), attempt: record.attempt }, Place::Attempts(dirs))
+        let first = if current { record.attempt.number } else { 0 };
+        let dirs = (first..=record.attempt.number).map(|n| self.log_dir(record, n)).collect();
+        (Source::Record { id: record.id.clone(), attempt: record.attempt.number }, Place::Attempts(dirs))
     }
 
     async fn send_logs(
@@ -217,7 +217,7 @@ impl Inner {
         options: &LogsOptions,
         sender: &Entries,
     ) -> io::Result<()> {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.records.changes();
         let mut grew = Instant::now();
         loop {
             changed.borrow_and_update();
@@ -273,7 +273,7 @@ impl Inner {
 
     async fn log_end(&self, source: &Source) -> End {
         match source {
-            Source::Record { id, attempt } => match self.record(id) {
+            Source::Record { id, attempt } => match self.records.get(id) {
                 Ok(record) => end_of(&record, *attempt),
                 Err(_) => End::Over,
             },
@@ -301,11 +301,11 @@ enum End {
 }
 
 fn end_of(record: &Record, attempt: u32) -> End {
-    if record.attempt != attempt {
+    if record.attempt.number != attempt {
         return End::Over;
     }
     match record.status {
-        Status::Created if !record.used => End::Open,
+        Status::Created if !record.attempt.used => End::Open,
         Status::Created => End::Settled,
         Status::Running | Status::Paused => End::Open,
         _ => match record.exit.finished {

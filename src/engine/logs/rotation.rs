@@ -87,20 +87,20 @@ impl Inner {
     /// `seen` has each container's youngest full file, by its inode.
     async fn reopen_rotated(self: &Arc<Self>, seen: &mut HashMap<String, u64>) {
         let mut still = HashMap::new();
-        for record in self.records() {
+        for record in self.records.all() {
             if !matches!(record.status, Status::Running | Status::Paused) || record.spec.log.driver == "none"
             {
                 continue;
             }
-            let log = self.log_dir(&record, record.attempt).join(LOG);
+            let log = self.log_dir(&record, record.attempt.number).join(LOG);
             let Ok(meta) = tokio::fs::metadata(rotated::last(&log)).await else { continue };
-            if seen.get(&record.container) != Some(&meta.ino())
-                && let Err(error) = self.cri.reopen_log(&record.container).await
+            if seen.get(&record.attempt.container) != Some(&meta.ino())
+                && let Err(error) = self.cri.reopen_log(&record.attempt.container).await
             {
                 tracing::warn!(%error, container = record.name, "containerd does not follow a log's rotation");
                 continue;
             }
-            still.insert(record.container, meta.ino());
+            still.insert(record.attempt.container, meta.ino());
         }
         *seen = still;
     }

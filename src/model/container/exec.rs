@@ -1,7 +1,10 @@
 //! Processes that are added to running containers.
 
+use serde::{Deserialize, Serialize};
+
 /// One more process in a running container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub command: Vec<String>,

@@ -33,6 +33,14 @@ impl Mount {
             subpath: String::new(),
         }
     }
+
+    /// Name of the volume that it brings; `None`: it brings something else.
+    pub fn volume(&self) -> Option<&str> {
+        match &self.kind {
+            MountKind::Volume { name, .. } => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What a mount brings.
