@@ -136,8 +136,8 @@ mod tests {
             }
             if known {
                 let (labels, created) = (BTreeMap::new(), Timestamp::now());
-                book.volumes
-                    .insert(name.into(), Volume { name: name.into(), created, labels, anonymous: false });
+                let volume = Volume { name: name.into(), created, labels, anonymous: false };
+                book.volumes.insert(name.into(), volume.into());
             }
         }
         std::fs::create_dir_all(dir.path().join("logs/x/0")).unwrap();

@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crashes::containerd_again_and_again", WITH_TOOLS, || again_and_again(CONTAINERD, 8, 1200)),
         Case::new("crashes::told_once_by_the_next_engine", DAEMON, || told_once(false)),
         Case::new("crashes::told_once_after_containerd_too", DAEMON, || told_once(true)),
+        Case::new("crashes::execs_outlive_the_engine", DAEMON, execs_outlive_the_engine),
         Case::new("crashes::shim_killed", DAEMON, shim_killed),
         Case::new("crashes::host_restarted", DAEMON, host_restarted),
         Case::new("crashes::a_million_lines", DAEMON, a_million_lines),
@@ -85,6 +86,27 @@ fn again_and_again(part: &str, kills: u64, pause: u64) -> Result<()> {
     last = disagreement(&env)?;
     ensure!(last.is_empty(), "{last}");
     ensure!(cri_pods(&env)?.is_empty(), "pods were left");
+    env.stop()
+}
+
+/// Execs are records: the next engine knows those of the one before, and tells once of each end.
+fn execs_outlive_the_engine() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    env.ok(&["run", "-d", "--name", "lives", DEMO, "sleep", "1000"])?;
+    let execs = || env.ok(&["inspect", "-f", "{{len .ExecIDs}}", "lives"]);
+    // One that goes on while the engine is replaced, and one that ends meanwhile.
+    env.ok(&["exec", "-d", "lives", "sh", "-c", "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"])?;
+    env.ok(&["exec", "-d", "lives", "sh", "-c", "sleep 0.3; exit 8"])?;
+    ensure!(execs()? == "2", "{}", execs()?);
+    env.kill_process(ENGINE)?;
+    within(BACK, "only the exec that runs is told of", || Ok(execs()? == "1"))?;
+    env.ok(&["exec", "lives", "touch", "/tmp/end"])?;
+    within(BACK, "no exec runs", || Ok(execs()? == "0"))?;
+    let told = env.ok(&["events", "--since", "1m", "--until", "0s", "--filter", "event=exec_die"])?;
+    for code in ["exitCode=7", "exitCode=8"] {
+        ensure!(told.matches(code).count() == 1, "{code} is told of once: {told}");
+    }
+    env.ok(&["rm", "-f", "lives"])?;
     env.stop()
 }
 
