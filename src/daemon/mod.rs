@@ -2,9 +2,7 @@
 //!
 //! [`native`] is `k3c daemon` itself, outside of the namespaces; [`engine`] is the stage that the holder starts inside.
 
-mod buildkit;
 mod engine;
-mod lock;
 mod native;
 
 pub use engine::stage as engine_stage;

@@ -1,46 +1,110 @@
 //! What the holder says to the daemon and to the engine, and they to it: one JSON message a packet of a
-//! `SOCK_SEQPACKET` socket. [`PROTOCOL`] is in the first message of each side's greeting.
+//! `SOCK_SEQPACKET` socket.
+//!
+//! ```text
+//! daemon                      holder                      engine
+//!    Greeting ───────────────▶  ◀──────────────── Greeting       each side's first packet; who hears of another
+//!    ◀──────────────── Greeting  Greeting ───────────────▶       protocol says so in words, and goes no further
+//!
+//!    ◀─────────── UserNamespace  Hello ──────────────────▶       what runs, and how ended what ended meanwhile
+//!    MapsWritten ────────────▶
+//!    ◀────────────────── Status
+//!                                ◀─────────── Spawn, Signal
+//!                                Spawned, SpawnFailed ───▶
+//!                                Exited ─────────────────▶
+//!                                ◀────────────────── Forget
+//!    ◀───────────── EngineReady  ◀─────────────────── Ready
+//!    ◀──── Warning, EngineFailed ◀───────── Warning, Failed
+//!    Reload ─────────────────▶                                   another engine, which begins with its Greeting
+//!    Stop, Hurry ────────────▶   Drain, Hurry ───────────▶
+//!    ◀───────────────── Stopped  ◀───────────────── Drained
+//! ```
+//!
+//! A daemon that takes over connects to `holder.sock`, greets, and is told the `Status` at once. Until its greeting has
+//! come, the holder goes on with the daemon that it has, and does nothing that the new one asks for.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Version of both protocols; a holder outlives engines of other versions.
-pub const PROTOCOL: u32 = 1;
+/// The version of all messages below and of `config::Instance`, which goes the same way. A holder outlives daemons and
+/// engines of other versions of k3c, so whatever an older peer would misunderstand needs a new number.
+pub const PROTOCOL: u32 = 2;
+
+/// The first packet of each side on each connection. Of all messages this one never changes its form, so that peers of
+/// any two versions understand it; unknown fields are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The sender's [`PROTOCOL`].
+    pub protocol: u32,
+    /// The sender's version of k3c, for people.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// A peer speaks another version of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "k3c {version} (version {protocol} of the holder's protocol) and k3c {} (version {PROTOCOL}) do not understand \
+     each other",
+    env!("CARGO_PKG_VERSION")
+)]
+pub struct OtherVersion {
+    /// The peer's protocol.
+    pub protocol: u32,
+    /// The peer's version of k3c.
+    pub version: String,
+}
+
+impl Greeting {
+    /// The calling program's own.
+    pub fn own() -> Self {
+        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    /// Compares a peer's greeting with our own.
+    ///
+    /// # Errors
+    /// Another protocol.
+    pub fn check(self) -> Result<(), OtherVersion> {
+        match self.protocol {
+            PROTOCOL => Ok(()),
+            protocol => Err(OtherVersion { protocol, version: self.version }),
+        }
+    }
+}
 
 /// A process, and never another one that gets its number later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Process ID as the holder sees it (there is no pid namespace: the host's).
     pub pid: i32,
-    /// Clock ticks after boot, field 22 of `/proc/PID/stat`.
+    /// Start of the process, field 22 of `/proc/PID/stat`, in clock ticks after boot.
     pub start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`
     pub boot_id: String,
 }
 
-/// From the daemon to the holder.
+/// Orders of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ToHolder {
+pub enum DaemonToHolder {
     /// newuidmap and newgidmap have done their work.
     MapsWritten,
-    /// A daemon that took over asks who is there.
-    Attach,
     /// Stop everything, with grace.
     Stop,
     /// Stop everything at once.
     Hurry,
-    /// Start a new engine from this binary.
+    /// Replace the engine by one that is started from this binary.
     Reload {
         /// A copy of k3c in a bundle folder.
         binary: PathBuf,
     },
 }
 
-/// From the holder to the daemon.
+/// News for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FromHolder {
+pub enum HolderToDaemon {
     /// The user namespace exists and wants its maps.
     UserNamespace,
     /// All namespaces exist.
@@ -52,7 +116,7 @@ pub enum FromHolder {
         /// In words.
         message: String,
     },
-    /// A step on the way into the namespaces failed.
+    /// The holder cannot go on with this daemon, or not at all.
     Failed {
         /// In words.
         message: String,
@@ -66,11 +130,9 @@ pub enum FromHolder {
     Stopped,
 }
 
-/// Who the holder is; kept in a file too, so that what is left of a killed one can be found.
+/// The holder's identity and state; kept in a file too, so that what is left of a killed one can be found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderStatus {
-    /// See [`PROTOCOL`].
-    pub protocol: u32,
     /// The holder.
     pub process: ProcessIdentity,
     /// Inode of its user namespace, `None` for root.
@@ -81,10 +143,10 @@ pub struct HolderStatus {
     pub engine_ready: bool,
 }
 
-/// From the engine to the holder.
+/// Orders and news of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ToKeeper {
+pub enum EngineToHolder {
     /// Start a process.
     Spawn(SpawnRequest),
     /// Send a signal to a process that this protocol started.
@@ -101,7 +163,7 @@ pub enum ToKeeper {
     },
     /// The API answers.
     Ready,
-    /// Why the engine cannot go on; it exits next.
+    /// The engine cannot go on; it exits next.
     Failed {
         /// In words.
         message: String,
@@ -115,17 +177,15 @@ pub enum ToKeeper {
     Drained,
 }
 
-/// From the holder to the engine.
+/// Orders and news for the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FromKeeper {
-    /// First message: what runs, and what ended meanwhile.
+pub enum HolderToEngine {
+    /// First message after the greeting.
     Hello {
-        /// See [`PROTOCOL`].
-        protocol: u32,
         /// Children that run.
         running: Vec<Child>,
-        /// Children that ended and were not forgotten yet.
+        /// Children that ended and were not forgotten yet: nobody has dealt with these exits.
         exited: Vec<(String, Exit)>,
     },
     /// Answer to `Spawn`.
@@ -158,18 +218,18 @@ pub enum FromKeeper {
 /// A child that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
-    /// What the engine called it.
+    /// The engine's name for it.
     pub key: String,
     /// Process ID.
     pub pid: i32,
-    /// What was started.
+    /// Program and arguments.
     pub argv: Vec<String>,
 }
 
-/// What to start.
+/// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpawnRequest {
-    /// What the engine calls it; one process a key at a time.
+    /// The engine's name for it; one process a key at a time.
     pub key: String,
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -194,6 +254,28 @@ impl std::fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greetings_of_all_times_are_understood() {
+        for (text, refused) in [
+            (serde_json::to_string(&Greeting::own()).unwrap(), None),
+            (format!(r#"{{"protocol":{PROTOCOL},"version":"99.0","colour":"red"}}"#), None),
+            (r#"{"protocol":99,"version":"7.1"}"#.to_owned(), Some("k3c 7.1 (version 99 of")),
+            (r#"{"protocol":1}"#.to_owned(), Some("(version 1 of")),
+        ] {
+            let checked = serde_json::from_str::<Greeting>(&text).unwrap().check().map_err(|e| e.to_string());
+            match (checked, refused) {
+                (Ok(()), None) => {}
+                (Err(said), Some(words)) if said.contains(words) => {}
+                (other, _) => panic!("{text}: {other:?}"),
+            }
         }
     }
 }

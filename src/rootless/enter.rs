@@ -2,7 +2,7 @@
 
 use super::{RootlessError, cgroup, mounts, netns};
 use crate::config::Instance;
-use crate::model::holder::{FromHolder, ToHolder};
+use crate::model::holder::{DaemonToHolder, HolderToDaemon};
 use crate::sys::packet;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
@@ -15,10 +15,10 @@ pub fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<String>, 
     let mut warnings = Vec::new();
     if instance.rootless {
         unshare(CloneFlags::CLONE_NEWUSER).map_err(RootlessError::step("make a user namespace"))?;
-        packet::write(daemon, &FromHolder::UserNamespace)
+        packet::write(daemon, &HolderToDaemon::UserNamespace)
             .map_err(RootlessError::step("talk to the daemon"))?;
-        match packet::read::<ToHolder>(daemon) {
-            Ok(Some(ToHolder::MapsWritten)) => {}
+        match packet::read::<DaemonToHolder>(daemon) {
+            Ok(Some(DaemonToHolder::MapsWritten)) => {}
             Ok(_) => {
                 return Err(RootlessError::step("get the ID maps")(io::Error::other("the daemon is gone")));
             }

@@ -3,6 +3,7 @@
 use super::ids::{self, Range};
 use super::{cgroup, find_program};
 use crate::config::{Dirs, env};
+use crate::sys::user;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,9 @@ impl Caller {
         let uid = rustix::process::getuid().as_raw();
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         Self {
-            name: login_name(&passwd, uid).or_else(|| getent_name(uid)).unwrap_or_else(|| uid.to_string()),
+            name: login_name(&passwd, uid)
+                .or_else(|| login_name(&user::getent("passwd", &uid.to_string())?, uid))
+                .unwrap_or_else(|| uid.to_string()),
             uid,
             proc_sys: std::env::var_os(env::TEST_PROC_SYS).map_or_else(|| "/proc/sys".into(), PathBuf::from),
         }
@@ -75,12 +78,6 @@ fn login_name(passwd: &str, uid: u32) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
-}
-
-/// The static binary has no NSS: users from LDAP and the like are asked for through getent(1).
-fn getent_name(uid: u32) -> Option<String> {
-    let output = std::process::Command::new("getent").args(["passwd", &uid.to_string()]).output().ok()?;
-    login_name(&String::from_utf8_lossy(&output.stdout), uid)
 }
 
 /// Looks at everything that an ordinary user's daemon needs.

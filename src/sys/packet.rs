@@ -3,12 +3,13 @@
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
-    listen, recv, send, socket_with, socketpair,
+    listen, recv, send, socket_with, socketpair, sockopt,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// The longest packet, in bytes.
 const LONGEST: usize = 1 << 17;
@@ -66,6 +67,28 @@ pub fn write<T: Serialize>(fd: impl AsFd, message: &T) -> io::Result<()> {
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+/// Whether an error of [`read`] means that a whole packet came, but not one of the kind that was asked for.
+pub fn is_foreign(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<serde_json::Error>())
+}
+
+/// How long [`read`] waits for a packet before it fails with `WouldBlock`; `None`: for ever.
+///
+/// # Errors
+/// setsockopt(2).
+pub fn set_patience(fd: impl AsFd, patience: Option<Duration>) -> io::Result<()> {
+    Ok(sockopt::set_socket_timeout(fd, sockopt::Timeout::Recv, patience)?)
+}
+
+/// The process at the other end of a connection: for one that was accepted, the process that connected; for one that was
+/// made by connecting, the process that listened.
+///
+/// # Errors
+/// getsockopt(2).
+pub fn peer(fd: impl AsFd) -> io::Result<i32> {
+    Ok(sockopt::socket_peercred(fd)?.pid.as_raw_nonzero().get())
 }
 
 /// Receives one message; `None` when the other end is gone.

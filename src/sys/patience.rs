@@ -12,8 +12,13 @@ pub fn until(within: Duration, pause: Duration, mut done: impl FnMut() -> bool) 
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(pause);
+        self::pause(pause);
     }
+}
+
+/// Blocks the calling thread for `time`.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[cfg(test)]

@@ -1,20 +1,41 @@
 //! One process takes over from another: it must be the one that is meant, and speak the same version.
 
-use crate::containers::within;
+use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
+use crate::user::command_line;
 use crate::{Case, DAEMON};
-use anyhow::{Context, Result, ensure};
-use std::path::Path;
+use anyhow::{Context, Result, bail, ensure};
+use k3c::model::holder::{DaemonToHolder, HolderToDaemon, PROTOCOL};
+use k3c::supervise::greeting;
+use k3c::sys::{packet, process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 const ENGINE: &str = "__engine";
+const HOLDER: &str = "__holder";
+const CONTAINERD: &str = "/containerd ";
+/// Words about a peer that greets as [`stranger`] does.
+const REFUSED: &str = "k3c 7.1 (version 99 of the holder's protocol)";
+/// No answer takes as long.
+const LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
     vec![
         case("handover::reload_replaces_the_engine", reload_replaces_the_engine),
         case("handover::reload_signals_nobody_else", reload_signals_nobody_else),
+        case("handover::a_daemon_of_another_version", a_daemon_of_another_version),
+        case("handover::a_holder_of_another_version", a_holder_of_another_version),
+        case("handover::an_engine_of_another_version", an_engine_of_another_version),
+        case("handover::an_exit_is_told_to_the_next_engine", an_exit_is_told_to_the_next_engine),
+        case("handover::a_foreign_namespace_is_left_alone", a_foreign_namespace_is_left_alone),
+        case("handover::leftovers_are_found_without_cgroups", leftovers_are_found_without_cgroups),
     ]
 }
 
@@ -23,7 +44,11 @@ struct Bystander(Child);
 
 impl Bystander {
     fn start(env: &TestEnv) -> Result<Self> {
-        let mut command = env.command(Path::new("env"), &["--block-signal=HUP", "sleep", "1000"]);
+        Self::by(env, "env", &["--block-signal=HUP", "sleep", "1000"])
+    }
+
+    fn by(env: &TestEnv, program: &str, args: &[&str]) -> Result<Self> {
+        let mut command = env.command(Path::new(program), args);
         let child = command.stdin(Stdio::null()).spawn().context("env")?;
         let comm = format!("/proc/{}/comm", child.id());
         let bystander = Self(child);
@@ -105,5 +130,179 @@ fn reload_signals_nobody_else() -> Result<()> {
     }
     env.user.write(&lock, own)?;
     ensure!(env.process(ENGINE)? == engine);
+    env.stop()
+}
+
+/// The greeting of a k3c that is not there yet.
+fn stranger() -> Value {
+    json!({ "protocol": 99, "version": "7.1", "colour": "red" })
+}
+
+fn holder_socket(env: &TestEnv) -> PathBuf {
+    env.run_dir().join("holder.sock")
+}
+
+/// A connection as a daemon makes it.
+fn call_holder(env: &TestEnv) -> Result<OwnedFd> {
+    let socket = packet::connect_to(&holder_socket(env))?;
+    packet::set_patience(&socket, Some(LONGEST))?;
+    Ok(socket)
+}
+
+/// Packets until one of them has `wanted` in it; all that came.
+fn hear(socket: &OwnedFd, wanted: &str) -> Result<String> {
+    let mut heard = String::new();
+    for _ in 0..100 {
+        let packet =
+            packet::read::<Value>(socket).with_context(|| format!("{wanted:?} never came: {heard}"))?;
+        heard += &packet.map_or_else(|| "(end)\n".to_owned(), |packet| format!("{packet}\n"));
+        if heard.contains(wanted) {
+            return Ok(heard);
+        }
+    }
+    bail!("{wanted:?} never came: {heard}")
+}
+
+/// What it asks for is not done, it is told why, and the daemon that is there stays.
+fn a_daemon_of_another_version() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    env.ok(&["run", "-d", DEMO, "sleep", "1000"])?;
+    let socket = call_holder(&env)?;
+    packet::write(&socket, &stranger())?;
+    // The holder may be gone from this connection already.
+    let _ = packet::write(&socket, &json!("hurry"));
+    let heard = hear(&socket, REFUSED)?;
+    ensure!(heard.contains(&format!("\"protocol\":{PROTOCOL}")), "the holder did not greet: {heard}");
+    ensure!(heard.contains("failed"), "{heard}");
+    // Somebody who does not greet at all, and somebody who leaves at once.
+    let silent = call_holder(&env)?;
+    packet::write(&silent, &DaemonToHolder::Hurry)?;
+    hear(&silent, "that does not say which")?;
+    drop(call_holder(&env)?);
+    ensure!(env.ok(&["ps", "-q"])?.lines().count() == 1);
+    let engine = env.process(ENGINE)?;
+    env.ok(&["daemon", "reload"])?;
+    within(LONGEST, "a new engine", || Ok(env.process(ENGINE).is_ok_and(|new| new != engine)))?;
+    env.answers(LONGEST)?;
+    env.stop()
+}
+
+/// A holder of another version, at a socket: it greets whoever comes, and takes what is said to it.
+fn strange_holder(env: &TestEnv) -> Result<()> {
+    let path = holder_socket(env);
+    let listener = packet::listen_at(&path)?;
+    chown(&path, Some(env.user.uid), Some(env.user.gid))?;
+    std::thread::spawn(move || {
+        let mut callers = Vec::new();
+        while let Ok(caller) = packet::accept_one(&listener) {
+            let _ = packet::write(&caller, &stranger());
+            callers.push(caller);
+        }
+    });
+    Ok(())
+}
+
+/// A daemon neither takes it over nor does it any harm, and an engine is not put under it.
+fn a_holder_of_another_version() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&env.run_dir(), 0o700)?;
+    strange_holder(&env)?;
+    let (code, said) = env.refused(&[])?;
+    let words = format!("the holder that runs (process {}) cannot be taken over", std::process::id());
+    ensure!(code == 1 && said.contains(&words) && said.contains(REFUSED), "{code} {said}");
+    ensure!(holder_socket(&env).exists(), "the socket of a holder that runs was removed");
+    std::fs::remove_file(holder_socket(&env))?;
+
+    env.start()?;
+    let engine = env.process(ENGINE)?;
+    let aside = env.run_dir().join("aside.sock");
+    std::fs::rename(holder_socket(&env), &aside)?;
+    strange_holder(&env)?;
+    env.k3c(&["daemon", "reload"])?.fails(1, REFUSED)?;
+    std::fs::rename(&aside, holder_socket(&env))?;
+    ensure!(env.process(ENGINE)? == engine, "the engine was replaced");
+    env.stop()
+}
+
+/// The engine before it goes on, and so do the containers.
+fn an_engine_of_another_version() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    env.ok(&["run", "-d", DEMO, "sleep", "1000"])?;
+    let engine = env.home.join("engine");
+    let script =
+        format!("#!/bin/bash\nprintf '%s' '{}' >&\"$K3C_CONTROL_FD\"\nexec sleep 1000\n", stranger());
+    env.user.write(&engine, script)?;
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755))?;
+    // In place of the daemon, which is the only one that may ask for that.
+    env.signal(Signal::SIGKILL)?;
+    env.wait(LONGEST)?;
+    let socket = call_holder(&env)?;
+    greeting::exchange(&socket, Some(LONGEST))?;
+    packet::set_patience(&socket, Some(LONGEST))?;
+    let status = packet::read::<HolderToDaemon>(&socket)?;
+    ensure!(matches!(&status, Some(HolderToDaemon::Status(status)) if status.engine_ready), "{status:?}");
+    packet::write(&socket, &DaemonToHolder::Reload { binary: engine })?;
+    let heard = hear(&socket, "engine_ready")?;
+    ensure!(heard.contains(REFUSED) && heard.contains("the one before it goes on"), "{heard}");
+    drop(socket);
+    env.start()?;
+    ensure!(env.ok(&["ps", "-q"])?.lines().count() == 1);
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "works"])? == "works");
+    env.stop()
+}
+
+/// A child ends while its engine cannot look, and the engine never looks again.
+fn an_exit_is_told_to_the_next_engine() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    let engine = Pid::from_raw(env.process(ENGINE)?);
+    kill(engine, Signal::SIGSTOP)?;
+    let containerd = env.kill_process(CONTAINERD)?;
+    within(LONGEST, "the holder knows of containerd's end", || {
+        Ok(!Path::new(&format!("/proc/{containerd}")).exists())
+    })?;
+    kill(engine, Signal::SIGKILL)?;
+    within(LONGEST, "a new containerd", || Ok(env.process(CONTAINERD).is_ok_and(|new| new != containerd)))?;
+    env.answers(LONGEST)?;
+    let log = std::fs::read_to_string(env.home.join(".local/state/k3c/engine.log"))?;
+    let told = |line: &str| line.contains("ended while no engine watched it") && line.contains("signal 9");
+    ensure!(log.lines().any(told), "nobody was told how containerd ended: {log}");
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "works"])? == "works");
+    env.stop()
+}
+
+/// The kernel gives the number of a namespace that is gone to the next one that anybody makes.
+fn a_foreign_namespace_is_left_alone() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    let bystander = Bystander::by(&env, "unshare", &["--user", "--map-root-user", "sleep", "1000"])?;
+    let namespace = std::fs::metadata(format!("/proc/{}/ns/user", bystander.pid()))?.ino();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let status = json!({
+        "protocol": PROTOCOL,
+        "process": { "pid": 1, "start_time": 7, "boot_id": boot.trim() },
+        "user_namespace": namespace,
+        "cgroup": null,
+        "engine_ready": true,
+    });
+    env.user.dir(&env.run_dir(), 0o700)?;
+    env.user.write(&env.run_dir().join("holder.json"), status.to_string())?;
+    env.start()?;
+    bystander.is_untouched()?;
+    env.stop()?;
+    bystander.is_untouched()
+}
+
+fn leftovers_are_found_without_cgroups() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.prelude = "mount -o remount,bind,ro /sys/fs/cgroup; chown 0 $D $D/cgroup.* 2>/dev/null".into();
+    env.start()?;
+    env.ok(&["run", "-d", "--name", "left", DEMO, "sleep", "1000"])?;
+    let container: i32 = env.ok(&["inspect", "-f", "{{.State.Pid}}", "left"])?.parse()?;
+    for pid in [env.daemon_pid()?, env.process(HOLDER)?] {
+        kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+    }
+    env.wait(LONGEST)?;
+    env.start()?;
+    ensure!(process::is_zombie(container), "a container outlived its holder: {}", command_line(container));
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "works"])? == "works");
     env.stop()
 }

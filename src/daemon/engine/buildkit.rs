@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::server::{Buildkit, BuildkitLease};
-use crate::supervise::{Keeper, Service, Spec, State};
+use crate::supervise::{Service, Spawner, Spec, State};
 use crate::sys::disk;
 use futures::future::BoxFuture;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(super) const NAME: &str = "buildkitd";
 
 pub(super) struct OnDemand {
     spec: Spec,
-    keeper: Keeper,
+    spawner: Arc<dyn Spawner>,
     socket: PathBuf,
     engine: Engine,
     shared: Arc<Shared>,
@@ -43,16 +43,22 @@ impl Drop for Guard {
 }
 
 impl OnDemand {
-    pub(super) fn new(spec: Spec, keeper: Keeper, socket: PathBuf, idle: Duration, engine: Engine) -> Self {
+    pub(super) fn new(
+        spec: Spec,
+        spawner: Arc<dyn Spawner>,
+        socket: PathBuf,
+        idle: Duration,
+        engine: Engine,
+    ) -> Self {
         // One that a former engine started is adopted, so that it is watched and stopped when idle.
-        let running = keeper.runs(NAME).then(|| Service::start(spec.clone(), keeper.clone()));
+        let running = spawner.runs(NAME).then(|| Service::start(spec.clone(), spawner.clone()));
         let shared = Arc::new(Shared {
             service: Mutex::new(running),
             leases: AtomicUsize::new(0),
             idle_since: std::sync::Mutex::new(Instant::now()),
         });
         tokio::spawn(stop_when_idle(Arc::clone(&shared), idle));
-        Self { spec, keeper, socket, engine, shared }
+        Self { spec, spawner, socket, engine, shared }
     }
 
     pub(super) async fn stop(&self) {
@@ -92,7 +98,7 @@ impl Buildkit for OnDemand {
                         data.display()
                     ));
                 }
-                *service = Some(Service::start(self.spec.clone(), self.keeper.clone()));
+                *service = Some(Service::start(self.spec.clone(), self.spawner.clone()));
             }
             self.shared.leases.fetch_add(1, Ordering::SeqCst);
             if start {

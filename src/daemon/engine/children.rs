@@ -1,0 +1,99 @@
+//! The children: what each of them is started with, and in which order they come and go.
+
+use super::buildkit;
+use super::error::StageError;
+use super::files::Rendered;
+use crate::children::bundle::Bundle;
+use crate::children::containerd;
+use crate::config::{Instance, env as names};
+use crate::network::{rootlesskit, slirp};
+use crate::supervise::{Holder, Probe, Service, Spec};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time for containerd and for buildkitd until they answer.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// Time for containerd and for buildkitd to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The children that run as long as the engine is there for them.
+pub(super) struct Children {
+    /// In the order of their starts.
+    services: Vec<Service>,
+}
+
+impl Children {
+    /// Starts or adopts the containers' way out and containerd, and waits for containerd.
+    pub(super) async fn start(
+        instance: &Instance,
+        bundle: &Bundle,
+        rendered: &Rendered,
+        holder: &Holder,
+    ) -> Result<Self, StageError> {
+        let mut services = Vec::new();
+        if let Some(program) = instance.slirp4netns.as_deref().filter(|_| instance.rootless) {
+            services.push(Service::start(slirp::spec(instance, program), Arc::new(holder.clone())));
+            let parent = std::os::unix::process::parent_id().try_into().unwrap_or(0);
+            rootlesskit::serve(instance, parent).map_err(StageError::step("serve RootlessKit's API"))?;
+        }
+        let containerd =
+            Service::start(containerd_spec(instance, bundle, rendered), Arc::new(holder.clone()));
+        if let Err(child) = containerd.ready(containerd::NAME, READY_WITHIN).await {
+            let files = bundle.condemn_if_damaged();
+            return Err(match files.is_empty() {
+                true => StageError::NotReady(child),
+                false => StageError::Damaged { child, folder: bundle.dir.clone(), files },
+            });
+        }
+        services.push(containerd);
+        Ok(Self { services })
+    }
+
+    /// Ends them, the last one first.
+    pub(super) async fn stop(&self) {
+        for service in self.services.iter().rev() {
+            service.stop().await;
+        }
+    }
+}
+
+fn containerd_spec(instance: &Instance, bundle: &Bundle, rendered: &Rendered) -> Spec {
+    let mut env = environment(instance);
+    env.push((names::SHIM_DIR.into(), instance.dirs.shims().display().to_string()));
+    let socket = instance.dirs.containerd_socket();
+    Spec { env, ..spec(instance, containerd::NAME, &bundle.bin("containerd"), &rendered.containerd, socket) }
+}
+
+/// buildkitd, which is started when something is built.
+pub(super) fn buildkitd_spec(instance: &Instance, bundle: &Bundle, rendered: &Rendered) -> Spec {
+    let socket = instance.dirs.buildkit_socket();
+    spec(instance, buildkit::NAME, &bundle.bin("buildkitd"), &rendered.buildkitd, socket)
+}
+
+fn spec(instance: &Instance, name: &str, program: &Path, config: &Path, socket: PathBuf) -> Spec {
+    let command = vec![program.display().to_string(), "--config".into(), config.display().to_string()];
+    Spec {
+        name: name.into(),
+        commands: vec![command],
+        env: environment(instance),
+        log: instance.dirs.child_log(name),
+        probe: connects(socket),
+        ready_within: READY_WITHIN,
+        grace: GRACE,
+    }
+}
+
+/// Our programs come first; nothing of theirs goes into the user's temporary folder.
+fn environment(instance: &Instance) -> Vec<(String, String)> {
+    let bin = instance.bundle.join("bin");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    vec![("PATH".to_owned(), path), ("TMPDIR".to_owned(), "/tmp".to_owned())]
+}
+
+fn connects(path: PathBuf) -> Probe {
+    Arc::new(move || {
+        let path = path.clone();
+        Box::pin(async move { tokio::net::UnixStream::connect(&path).await.is_ok() })
+    })
+}

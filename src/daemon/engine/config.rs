@@ -1,0 +1,46 @@
+//! What the engine is told about the instance.
+
+use crate::children::bundle::Bundle;
+use crate::config::Instance;
+use crate::engine::{EmbeddedImage, EngineConfig};
+use crate::network::slirp;
+use crate::rootless::{cgroup, mounts};
+use std::path::{Path, PathBuf};
+
+pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> EngineConfig {
+    let dirs = &instance.dirs;
+    let image = |reference: &str, name: &str, pinned| EmbeddedImage {
+        reference: reference.into(),
+        archive: bundle.image(name),
+        pinned,
+    };
+    let dns = match (instance.config.dns.is_empty(), instance.rootless) {
+        (false, _) => instance.config.dns.clone(),
+        (true, true) => vec![slirp::DNS.to_owned()],
+        (true, false) => Vec::new(),
+    };
+    let trees = if instance.rootless { &mounts::COPIED_UP[..] } else { &[] };
+    EngineConfig {
+        containerd_socket: dirs.containerd_socket(),
+        data: dirs.data.clone(),
+        run: dirs.runtime.clone(),
+        snapshotter: snapshotter.into(),
+        runtime_handler: String::new(),
+        controllers: if instance.cgroup.is_some() {
+            cgroup::enabled(Path::new("/sys/fs/cgroup"))
+        } else {
+            Vec::new()
+        },
+        rootless: instance.rootless,
+        dns,
+        host_trees: trees
+            .iter()
+            .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))
+            .collect(),
+        embedded_images: vec![
+            image("k3c.local/pause:1", "pause", true),
+            image("k3c.local/demo:latest", "demo", false),
+        ],
+        components: bundle.versions.clone(),
+    }
+}

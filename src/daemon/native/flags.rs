@@ -1,0 +1,77 @@
+//! The command line of `k3c daemon`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub(super) const USAGE: &str = "Usage:  k3c daemon [OPTIONS]
+       k3c daemon reload
+
+Run k3c's service in the foreground, as an ordinary user or as root
+
+Options:
+      --config FILE   Read the configuration from FILE instead of the default one
+      --group GROUP   As root: let the members of GROUP connect (they are root by that)
+      --help          Print usage
+
+Commands:
+      reload          Replace the running engine by the installed binary's; containers go on";
+
+/// What the command line says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) config: Option<PathBuf>,
+    pub(super) group: Option<String>,
+    pub(super) reload: bool,
+    pub(super) help: bool,
+}
+
+/// Why a command line makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FlagError {
+    #[error("flag needs an argument: {0}")]
+    NoValue(&'static str),
+    #[error("unknown flag: {0}")]
+    Unknown(String),
+    #[error("k3c: 'k3c daemon' accepts no argument {0:?}")]
+    Argument(String),
+}
+
+pub(super) fn parse(args: &[OsString]) -> Result<Flags, FlagError> {
+    let mut flags = Flags::default();
+    let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
+    while let Some(arg) = args.next() {
+        let (name, mut value) = match arg.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        let mut value = |name| value.take().or_else(|| args.next()).ok_or(FlagError::NoValue(name));
+        match name.as_str() {
+            "--config" => flags.config = Some(value("--config")?.into()),
+            "--group" => flags.group = Some(value("--group")?),
+            "--help" | "-h" => flags.help = true,
+            "reload" => flags.reload = true,
+            flag if flag.starts_with('-') => return Err(FlagError::Unknown(flag.to_owned())),
+            other => return Err(FlagError::Argument(other.to_owned())),
+        }
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_known_or_refused() {
+        let flags = |text: &str| parse(&text.split_whitespace().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(flags("--config /a --group=b").unwrap().group.as_deref(), Some("b"));
+        assert!(flags("reload").unwrap().reload);
+        for (text, words) in [
+            ("--colour", "unknown flag: --colour"),
+            ("--config", "flag needs an argument: --config"),
+            ("now", "k3c: 'k3c daemon' accepts no argument \"now\""),
+        ] {
+            assert_eq!(flags(text).unwrap_err().to_string(), words);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `k3c daemon`: takes the lock, starts the holder and writes its id maps, says when the API answers, then only waits
+//! and forwards signals. It owns nothing that matters: a new daemon takes over a running holder.
+//!
+//! ```text
+//! flags ─▶ preflight ─▶ lock ─▶ bundle ─┬─▶ take over a holder ─┬─▶ watch ─▶ clean up
+//!                                       └─▶ sweep, start one ───┘    │
+//!                                       ▲       the holder was killed │
+//!                                       └─────────────────────────────┘
+//! ```
+
+mod error;
+mod flags;
+mod holder;
+mod leftovers;
+mod lock;
+mod reload;
+mod socket;
+mod watch;
+
+pub use reload::{UNPACK_STAGE, unpack_stage};
+
+use crate::children::bundle;
+use crate::config::{DaemonConfig, Dirs, Instance, env as names};
+use crate::model::reason::chain;
+use crate::rootless::{cgroup, preflight};
+use error::DaemonError;
+use flags::Flags;
+use lock::Lock;
+use nix::sys::signalfd::SignalFd;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Time for a holder that runs to greet. One that takes longer is stopped or stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The foreground process. Messages go to standard error.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let flags = match flags::parse(&args) {
+        Ok(flags) => flags,
+        Err(e) => {
+            say(&format!("{e}\n\n{}", flags::USAGE));
+            return ExitCode::from(125);
+        }
+    };
+    if flags.help {
+        let _ = writeln!(io::stdout(), "{}", flags::USAGE);
+        return ExitCode::SUCCESS;
+    }
+    let outcome = if flags.reload { reload::reload() } else { serve(flags) };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            say(&format!("k3c: {}", chain(&e)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line for the user.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn warn(text: &str) {
+    say(&format!("WARNING: {text}"));
+}
+
+/// What is known before anything is made on the host.
+struct Host {
+    root: bool,
+    dirs: Dirs,
+    config: DaemonConfig,
+    found: preflight::Findings,
+}
+
+impl Host {
+    /// Reads the settings and looks at what the host has.
+    fn check(flags: Flags) -> Result<Self, DaemonError> {
+        let root = crate::sys::user::is_root();
+        let dirs = Dirs::discover()?;
+        let explicit = flags.config.or_else(|| std::env::var_os(names::CONFIG).map(PathBuf::from));
+        let mut config = DaemonConfig::load(explicit.as_deref(), &dirs.config_file())?;
+        config.group = flags.group.or(config.group);
+        if config.group.is_some() && !root {
+            return Err(DaemonError::GroupOfUser);
+        }
+        let found = match root {
+            true => preflight::root(&dirs),
+            false => preflight::rootless(&preflight::Caller::current(), &dirs),
+        };
+        if !found.problems.is_empty() {
+            return Err(DaemonError::Host(found.problems));
+        }
+        found.warnings.iter().for_each(|w| warn(w));
+        Ok(Self { root, dirs, config, found })
+    }
+
+    fn instance(&self, bundle: PathBuf, cgroup: Option<PathBuf>) -> Instance {
+        Instance {
+            rootless: !self.root,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            dirs: self.dirs.clone(),
+            config: self.config.clone(),
+            bundle,
+            cgroup,
+            slirp4netns: self.found.slirp4netns.clone(),
+        }
+    }
+}
+
+/// The daemon in the foreground.
+struct Daemon {
+    dirs: Dirs,
+    signals: SignalFd,
+    _lock: Lock,
+    /// The user knows that the API answers.
+    told: bool,
+    /// How often somebody has asked us to stop.
+    stops: u32,
+}
+
+fn serve(flags: Flags) -> Result<(), DaemonError> {
+    let host = Host::check(flags)?;
+    // Signals by descriptor from here on, before anything is made that would have to be cleaned up.
+    let signals = watch::block_signals().map_err(DaemonError::step("block signals"))?;
+    let lock = Lock::take(&host.dirs.lock())?;
+    let bundle = bundle::ensure(&host.dirs)?;
+    bundle.warnings.iter().for_each(|w| warn(w));
+    let mut daemon = Daemon { dirs: host.dirs.clone(), signals, _lock: lock, told: false, stops: 0 };
+    loop {
+        let running = daemon.take_over()?;
+        if running.is_none() {
+            leftovers::sweep(&daemon.dirs);
+        }
+        let cgroup = cgroup::base(host.root).and_then(|base| cgroup::prepare(&base).ok());
+        let holder = match running {
+            Some(holder) => holder,
+            None => daemon
+                .start_holder(&host.instance(bundle.dir.clone(), cgroup), &host.found)
+                .inspect_err(|_| leftovers::clean_up(&daemon.dirs))?,
+        };
+        if daemon.watch(holder)? {
+            leftovers::clean_up(&daemon.dirs);
+            return Ok(());
+        }
+        warn("the holder was killed; everything is started anew");
+        daemon.told = false;
+    }
+}
