@@ -8,7 +8,7 @@
 //! switch; the last of several wins; flags of `run` and its like end at the first positional.
 
 use super::error::{CommandError, Kind};
-use super::options::flags;
+use super::options::{flags, value};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
@@ -131,16 +131,24 @@ pub(crate) fn usage(command: &Command, path: &str) -> String {
         line.push_str(" [OPTIONS]");
     }
     for arg in command.get_positionals() {
-        let name = value_name(arg);
         let several = arg.get_num_args().is_some_and(|n| n.max_values() > 1);
-        line.push_str(&match (arg.is_required_set(), several) {
-            (true, false) => format!(" {name}"),
-            (true, true) => format!(" {name} [{name}...]"),
-            (false, false) => format!(" [{name}]"),
-            (false, true) => format!(" [{name}...]"),
-        });
+        let words = positional(&value_names(arg), arg.is_required_set(), several);
+        line.push_str(&format!(" {words}"));
     }
     line
+}
+
+/// A positional in a line of usage. A second name is that of the values after the first one; a name of several words
+/// (`ps OPTIONS`) is already a plural.
+fn positional(names: &[String], required: bool, several: bool) -> String {
+    let first = names.first().map_or("", String::as_str);
+    let one = if required { first.to_owned() } else { format!("[{first}]") };
+    match (names.get(1), required) {
+        (Some(more), _) => format!("{one} [{more}...]"),
+        (None, true) if several => format!("{first} [{first}...]"),
+        (None, false) if several && !first.contains(' ') => format!("[{first}...]"),
+        (None, _) => one,
+    }
 }
 
 /// Whatever follows the first positional is somebody else's, even if it looks like a flag.
@@ -148,10 +156,10 @@ fn flags_come_first(command: &Command) -> bool {
     command.get_name() == "tag" || command.get_positionals().any(Arg::is_trailing_var_arg_set)
 }
 
-fn value_name(arg: &Arg) -> String {
-    match arg.get_value_names().and_then(<[_]>::first) {
-        Some(name) => name.to_string(),
-        None => arg.get_id().as_str().to_uppercase(),
+fn value_names(arg: &Arg) -> Vec<String> {
+    match arg.get_value_names() {
+        Some(names) => names.iter().map(ToString::to_string).collect(),
+        None => vec![arg.get_id().as_str().to_uppercase()],
     }
 }
 
@@ -305,18 +313,14 @@ impl Scan<'_> {
         matches!(self.command.get_name(), "run" | "create")
     }
 
-    /// Go's `strconv.ParseBool`.
+    /// `true` or `false`, from any of Go's words.
     fn boolean(&self, arg: &Arg, text: &str) -> Result<String, CommandError> {
-        match text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
-            _ => {
-                let flag = flag_name(arg);
-                Err(self.mistake(format!(
-                    "invalid argument {text:?} for {flag:?} flag: strconv.ParseBool: parsing {text:?}: invalid syntax"
-                )))
-            }
-        }
+        value::boolean(text).map(|on| on.to_string()).ok_or_else(|| {
+            let flag = flag_name(arg);
+            self.mistake(format!(
+                "invalid argument {text:?} for {flag:?} flag: strconv.ParseBool: parsing {text:?}: invalid syntax"
+            ))
+        })
     }
 
     fn mistake(&self, message: String) -> CommandError {

@@ -338,6 +338,44 @@ mod tests {
         tree().debug_assert();
     }
 
+    /// Brackets close what they open, and no name is said twice but as `NAME [NAME...]`.
+    #[test]
+    fn lines_of_usage() {
+        fn walk(command: &clap::Command, path: &str) {
+            let line = argv::usage(command, path);
+            let mut depth = 0;
+            for c in line.chars() {
+                depth += i32::from(c == '[') - i32::from(c == ']');
+                assert!((0..=2).contains(&depth), "{line}");
+            }
+            assert_eq!(depth, 0, "{line}");
+            let mut said = Vec::new();
+            for word in line.split(' ').skip_while(|word| word.chars().any(char::is_lowercase)) {
+                let several = word.starts_with('[') && word.ends_with("...]");
+                let name = word.trim_start_matches('[').trim_end_matches(']').trim_end_matches("...");
+                assert!(!said.contains(&name) || several && said.last() == Some(&name), "{line}");
+                said.push(name);
+            }
+            for inner in command.get_subcommands() {
+                walk(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        walk(&tree(), PROGRAM);
+        let cases = [
+            ("exec", "k3c exec [OPTIONS] CONTAINER COMMAND [ARG...]"),
+            ("run", "k3c run [OPTIONS] IMAGE [COMMAND] [ARG...]"),
+            ("top", "k3c top CONTAINER [ps OPTIONS]"),
+            ("rm", "k3c rm [OPTIONS] CONTAINER [CONTAINER...]"),
+            ("stats", "k3c stats [OPTIONS] [CONTAINER...]"),
+            ("port", "k3c port CONTAINER [PRIVATE_PORT[/PROTO]]"),
+        ];
+        let tree = tree();
+        for (verb, line) in cases {
+            let command = tree.find_subcommand(verb).unwrap();
+            assert_eq!(argv::usage(command, &format!("{PROGRAM} {verb}")), line);
+        }
+    }
+
     #[test]
     fn the_whole_help() {
         fn walk(command: &clap::Command, path: &str, out: &mut String) {

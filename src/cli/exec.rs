@@ -39,7 +39,7 @@ pub(crate) struct Args {
     workdir: String,
     #[arg(required = true, value_name = "CONTAINER")]
     container: String,
-    #[arg(required = true, value_name = "COMMAND] [ARG", trailing_var_arg = true)]
+    #[arg(required = true, value_names = ["COMMAND", "ARG"], trailing_var_arg = true)]
     command: Vec<String>,
 }
 

@@ -240,7 +240,7 @@ pub(crate) struct Flags {
     workdir: String,
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) image: String,
-    #[arg(value_name = "COMMAND] [ARG", trailing_var_arg = true)]
+    #[arg(value_names = ["COMMAND", "ARG"], trailing_var_arg = true)]
     command: Vec<String>,
 }
 
