@@ -118,3 +118,9 @@ pub mod store;
 pub mod supervise;
 #[cfg(target_os = "linux")]
 pub mod telemetry;
+
+/// The build script is no part of the library; its tests run with those of the library.
+#[cfg(test)]
+#[expect(dead_code, reason = "cargo calls its main")]
+#[path = "../build.rs"]
+mod build_script;

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// What git's file says at the time of the build, or `unknown`.
+const COMMIT: &str = include_str!(env!("K3C_COMMIT_FILE"));
+
 #[cfg(target_os = "linux")]
 fn stage() -> Option<i32> {
     use k3c::{daemon, holder, network, rootless, shim};
@@ -27,6 +30,7 @@ fn stage() -> Option<i32> {
 
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
+    k3c::config::set_commit(COMMIT);
     match stage() {
         Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         None => k3c::cli::main(k3c::daemon::run),
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
+    k3c::config::set_commit(COMMIT);
     k3c::cli::main(|_| {
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),

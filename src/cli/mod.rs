@@ -93,7 +93,7 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
         Some(verb) if !root.version => verb,
         _ => {
             let text = match root.version {
-                true => format!("{PROGRAM} version {}, build {}\n", version::own(), version::commit()),
+                true => format!("{PROGRAM} version {}, build {}\n", version::own(), crate::config::commit()),
                 false => command::help(&[]),
             };
             let shown = ui.data(text.as_bytes()).map_err(CommandError::from);

@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::table;
 use super::format::template::{Data, Template};
 use crate::api::docker::{self, ClientVersion};
+use crate::config;
 use crate::model::system::Version;
 use serde_json::{Value, json};
 
@@ -19,11 +20,6 @@ pub(crate) struct Args {
 /// Ours, as the build has it.
 pub(crate) fn own() -> &'static str {
     env!("CARGO_PKG_VERSION")
-}
-
-/// The commit, when the build was told.
-pub(crate) fn commit() -> &'static str {
-    option_env!("K3C_GIT_COMMIT").unwrap_or("unknown")
 }
 
 /// The client's part is shown even when no engine answers.
@@ -56,7 +52,7 @@ fn document(server: Option<&Version>) -> Value {
     let client = ClientVersion {
         version: own().to_owned(),
         api_version: server.map_or(own(), |server| server.api_version.as_str()).to_owned(),
-        git_commit: commit().to_owned(),
+        git_commit: config::commit().to_owned(),
         os: docker::os(std::env::consts::OS).to_owned(),
         arch: docker::arch(std::env::consts::ARCH).to_owned(),
         build_time: option_env!("K3C_BUILD_TIME").unwrap_or("unknown").to_owned(),

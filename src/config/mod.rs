@@ -1,11 +1,13 @@
 //! Where things are and how they are set: every path, every environment variable, every setting of the daemon,
 //! declared once. Defaults < file < environment < flags.
 
+mod commit;
 pub mod daemon;
 pub mod dirs;
 pub mod env;
 pub mod instance;
 
+pub use commit::{commit, set_commit};
 pub use daemon::DaemonConfig;
 pub use dirs::Dirs;
 pub use instance::Instance;

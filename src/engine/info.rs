@@ -54,7 +54,7 @@ impl Engine {
         Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api_version: "1.0".to_owned(),
-            git_commit: option_env!("K3C_GIT_COMMIT").unwrap_or("unknown").to_owned(),
+            git_commit: crate::config::commit().to_owned(),
             built: option_env!("K3C_BUILD_TIME").unwrap_or("unknown").to_owned(),
             os: "linux".to_owned(),
             arch: architecture().to_owned(),

@@ -10,6 +10,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("binary::static_and_small", &[Need::Bundle, Need::Program("readelf")], static_and_small),
         Case::new("binary::every_command_has_help", &[], every_command_has_help),
+        Case::new("binary::knows_its_commit", &[Need::Program("git")], knows_its_commit),
         Case::new("binary::unknown_flags_are_errors", &[], unknown_flags_are_errors),
         Case::new("binary::unit_file_is_valid", &[Need::Program("systemd-analyze")], unit_file_is_valid),
     ]
@@ -35,6 +36,23 @@ fn k3c(args: &[&str]) -> Result<(i32, String, String)> {
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     ))
+}
+
+/// The commit is one of the checkout that it was built in; a source archive has none.
+fn knows_its_commit() -> Result<()> {
+    let (_, text, _) = k3c(&["version", "--format", "{{.Client.GitCommit}}"])?;
+    let root = env!("CARGO_MANIFEST_DIR");
+    let has = |commit: &str| {
+        let git = Command::new("git").args(["-c", "safe.directory=*", "-C", root, "cat-file", "-e", commit]).output();
+        git.is_ok_and(|output| output.status.success())
+    };
+    match has("HEAD") {
+        true => ensure!(text.trim().len() == 12 && has(text.trim()), "{text} is no commit of this checkout"),
+        false => ensure!(text.trim() == "unknown", "{text} is said outside of a checkout"),
+    }
+    let (_, line, _) = k3c(&["--version"])?;
+    ensure!(line.trim().ends_with(&format!(", build {}", text.trim())), "{line}");
+    Ok(())
 }
 
 /// The commands that a help text lists.
