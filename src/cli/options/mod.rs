@@ -1,6 +1,7 @@
 //! Values of flags, from text to model types. Pure: what the user's machine adds comes in as a [`Host`].
 
 pub(crate) mod container;
+pub(crate) mod csv;
 pub(crate) mod env;
 pub(crate) mod flags;
 pub(crate) mod kinds;

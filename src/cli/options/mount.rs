@@ -16,6 +16,14 @@ pub(crate) enum Error {
     /// `a:b:c:d`
     #[error("invalid spec: {0}: too many colons")]
     TooManyColons(String),
+    /// Anything else of a volume without a source.
+    #[error("invalid volume spec {spec:?}: invalid volume specification: '{spec}': {why}")]
+    Anonymous {
+        /// As the user typed it.
+        spec: String,
+        /// In Docker's words.
+        why: String,
+    },
     /// Anything else.
     #[error("invalid volume specification: '{spec}': {why}")]
     Invalid {
@@ -53,7 +61,10 @@ pub(crate) fn parse(spec: &str, host: &Host) -> Result<Parsed, Error> {
         [source, target, options] => (Some(source), target, Some(options)),
         _ => return Err(Error::TooManyColons(spec.to_owned())),
     };
-    let invalid = |why: String| Error::Invalid { spec: spec.to_owned(), why };
+    let invalid = |why: String| match source {
+        None => Error::Anonymous { spec: spec.to_owned(), why },
+        Some(_) => Error::Invalid { spec: spec.to_owned(), why },
+    };
     let kind = match source {
         None => MountKind::Volume { name: String::new(), no_copy: false },
         Some(source) if is_path(source) => {
@@ -235,6 +246,12 @@ mod tests {
             ("/a:/b:nocopy", "invalid mode: nocopy"),
             ("/a:b", "invalid mount path: 'b' mount path must be absolute"),
             ("/a:/", "destination can't be '/'"),
+            (
+                "Name",
+                "invalid volume spec \"Name\": invalid volume specification: 'Name': invalid mount config for type \
+                 \"volume\": invalid mount path: 'Name' mount path must be absolute",
+            ),
+            ("/", "invalid volume spec \"/\": invalid volume specification: '/': invalid mount config"),
             ("v!:/b", "create v!: \"v!\" includes invalid characters for a local volume name"),
             ("~you/x:/b", "includes invalid characters"),
         ];

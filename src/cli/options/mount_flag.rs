@@ -1,13 +1,13 @@
 //! `--mount type=bind,src=/host,dst=/path,ro`
 
-use super::Host;
+use super::{Host, csv, value};
 use super::mount::{absolute, clean, is_name};
 use crate::model::container::{Mount, MountKind};
 
 /// Reads one `--mount`; the message is Docker's, without what names the flag.
 pub(crate) fn parse(text: &str, host: &Host) -> Result<Mount, String> {
     let mut fields = Fields { kind: "volume".to_owned(), ..Fields::default() };
-    for field in csv(text)? {
+    for field in csv::fields(text)? {
         fields.set(&field, &Pair::of(&field))?;
     }
     let kind = fields.kind.as_str();
@@ -83,9 +83,10 @@ impl Pair {
 impl Pair {
     fn switch(&self) -> Result<bool, String> {
         match self.value.as_deref() {
-            None | Some("1" | "true") => Ok(true),
-            Some("0" | "false") => Ok(false),
-            Some(other) => Err(format!("invalid value for {}: {other}", self.key)),
+            None => Ok(true),
+            Some(text) => {
+                value::boolean(text).ok_or_else(|| format!("invalid value for {}: {text}", self.key))
+            }
         }
     }
 }
@@ -155,7 +156,7 @@ impl Fields {
             "tmpfs-size" => {
                 self.used.push("tmpfs");
                 let text = value()?;
-                let size = super::value::bytes(&text)
+                let size = value::bytes(&text)
                     .map_err(|_| format!("invalid value for tmpfs-size: {text}"))?;
                 self.tmpfs.push(format!("size={size}"));
             }
@@ -183,24 +184,6 @@ impl Fields {
     }
 }
 
-/// Fields between commas; one in quotes may contain commas.
-fn csv(text: &str) -> Result<Vec<String>, String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    for c in text.chars() {
-        let Some(field) = fields.last_mut() else { break };
-        match c {
-            '"' if quoted || field.is_empty() => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    match quoted {
-        true => Err("extraneous or missing \" in quoted-field".to_owned()),
-        false => Ok(fields),
-    }
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -222,6 +205,8 @@ mod tests {
                 Mount { read_only: true, propagation: "rslave".into(), ..mount(bind("/a"), "/b") },
             ),
             ("type=bind,\"src=/a,b\",dst=/b", mount(bind("/a,b"), "/b")),
+            ("type=bind,\"src=/say \"\"hi\"\"\",dst=/b", mount(bind("/say \"hi\""), "/b")),
+            ("dst=/c,ro=F", mount(volume(""), "/c")),
             ("src=cache,dst=/c/", mount(volume("cache"), "/c")),
             ("dst=/c,ro=false", mount(volume(""), "/c")),
             ("type=tmpfs,destination=/t", mount(MountKind::Tmpfs { options: Vec::new() }, "/t")),
@@ -258,6 +243,8 @@ mod tests {
             ("dst=/a,ro=maybe", "invalid value for ro: maybe"),
             ("dst=/a,bind-propagation=shared", "cannot mix 'bind-*' options with mount type 'volume'"),
             ("\"dst=/a", "quoted-field"),
+            ("type=bind,src=\"/a,b\",dst=/c", "bare \" in non-quoted field"),
+            ("", "value is empty"),
         ];
         for (text, part) in cases {
             let error = parsed(text).unwrap_err();

@@ -15,6 +15,15 @@ pub(crate) fn integer(text: &str) -> Result<i64, String> {
     })
 }
 
+/// A switch, in the words that Go's `strconv.ParseBool` knows.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// A size in binary units.
 pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     size::parse_binary(text).ok_or_else(|| format!("invalid size: '{text}'"))

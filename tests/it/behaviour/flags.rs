@@ -81,6 +81,12 @@ pub(super) const MOUNTS: &[Line] = &[
     ("k3c run --rm --tmpfs /t:size=1m,mode=1770 $DEMO sh -c 'df -k /t; stat -c %a /t'", 0, &["1024", "1770"]),
     ("k3c run --rm --mount type=tmpfs,dst=/t,tmpfs-size=1m,ro $DEMO touch /t/x", 1, &["Read-only"]),
     ("k3c run --rm --read-only --tmpfs /tmp $DEMO touch /tmp/x", 0, &[]),
+    (
+        "mkdir -p 'say \"hi\", twice' && echo seen > 'say \"hi\", twice/f' && \
+         k3c run --rm --mount 'type=bind,\"src=./say \"\"hi\"\", twice\",dst=/m' $DEMO cat /m/f",
+        0,
+        &["=seen"],
+    ),
     ("k3c run --rm --mount type=image,src=$DEMO,dst=/img $DEMO sh -c 'ls /img; ! touch /img/x'", 0, &["bin"]),
     ("k3c run -d --name owner -v /kept $DEMO sh -c 'echo 1 > /kept/f; sleep 100'", 0, &[]),
     ("sleep 1; k3c run --rm --volumes-from owner:ro $DEMO sh -c 'cat /kept/f; ! touch /kept/g'", 0, &["1"]),
@@ -94,6 +100,14 @@ pub(super) const MOUNTS: &[Line] = &[
 ];
 
 pub(super) const REFUSED_FLAGS: &[Line] = &[
+    (
+        "k3c run -v Name $DEMO",
+        125,
+        &["invalid volume spec \"Name\": invalid volume specification: 'Name': invalid mount config for type \"volume\": \
+           invalid mount path: 'Name' mount path must be absolute"],
+    ),
+    ("k3c run --mount 'type=bind,src=\"/a,b\",dst=/c' $DEMO", 125, &["bare \" in non-quoted field"]),
+    ("k3c run --mount 'type=bind,\"src=/a\"b,dst=/c' $DEMO", 125, &["extraneous or missing \" in quoted-field"]),
     ("k3c run -p 80 $DEMO", 125, &["-p, --publish is not supported: every container is on the one network"]),
     ("k3c run --gpus all $DEMO", 125, &["--gpus is not supported", "Usage:  k3c run"]),
     ("k3c run --no-such $DEMO", 125, &["unknown flag: --no-such"]),
