@@ -11,6 +11,7 @@ pub mod id;
 pub mod image;
 pub mod journal;
 pub mod name;
+pub mod pattern;
 pub mod reason;
 pub mod reference;
 pub mod signal;

@@ -5,6 +5,7 @@ use crate::engine::{Engine, Inner};
 use crate::model::container::{
     ContainerState, ContainerSummary, Health, ListFilter, Mount, MountKind, Status,
 };
+use crate::model::pattern;
 use crate::model::reference::Reference;
 use crate::store::Record;
 use std::collections::BTreeMap;
@@ -158,11 +159,11 @@ fn check(key: &str, values: &[String]) -> Result<(), EngineError> {
 /// Values of one key are alternatives (labels must all be there), keys must all agree.
 fn matches(row: &ContainerSummary, key: &str, values: &[String], ancestors: &[String]) -> bool {
     match key {
-        "id" => values.iter().any(|v| row.id.as_str().starts_with(v.as_str())),
-        "name" => values.iter().any(|v| {
-            let Ok(pattern) = regex::Regex::new(v) else { return false };
-            row.names.iter().any(|n| pattern.is_match(n) || pattern.is_match(&format!("/{n}")))
-        }),
+        "id" => pattern::matches(values, row.id.as_str()),
+        "name" => row
+            .names
+            .iter()
+            .any(|n| pattern::matches(values, n) || pattern::matches(values, &format!("/{n}"))),
         "label" => values.iter().all(|v| match v.split_once('=') {
             Some((key, value)) => row.labels.get(key).is_some_and(|l| l == value),
             None => row.labels.contains_key(v),

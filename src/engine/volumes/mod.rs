@@ -10,6 +10,7 @@ use super::leftovers::{GONE, NEW};
 use super::{Engine, Inner, events};
 use crate::model::id::ContainerId;
 use crate::model::name::{self, InvalidName};
+use crate::model::pattern;
 use crate::model::reason::Reason;
 use crate::model::volume::{Volume, VolumeSummary};
 use crate::store::Change;
@@ -107,7 +108,7 @@ impl Engine {
 fn matches(row: &VolumeSummary, key: &str, values: &[String]) -> bool {
     let volume = &row.volume;
     match key {
-        "name" => values.iter().any(|v| volume.name.contains(v.as_str())),
+        "name" => pattern::matches(values, &volume.name),
         "driver" => values.iter().any(|v| v == "local"),
         "dangling" => values.iter().any(|v| matches!(v.as_str(), "true" | "1") == (row.containers == 0)),
         _ => values.iter().all(|v| match v.split_once('=') {
