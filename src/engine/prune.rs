@@ -6,9 +6,11 @@ use crate::model::container::{ListFilter, Pruned, Status};
 use crate::model::image::{ImageSummary, Removed};
 use crate::model::system::{DiskUsage, UsageRow};
 use crate::model::volume::VolumeSummary;
+use crate::store::Record;
 use crate::sys::tree::Tree;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Filters of Docker's `prune`.
 #[derive(Debug, Default)]
@@ -73,11 +75,7 @@ impl Engine {
             if !rests || !wanted.lets_through(&record.resolved.labels, Some(record.created)) {
                 continue;
             }
-            let size = inner
-                .containerd
-                .usage(&inner.config.snapshotter, &record.attempt.container)
-                .await
-                .unwrap_or(0);
+            let size = inner.written(&record).await.unwrap_or(0);
             match inner.remove_one(&record.id, false, false).await {
                 Ok(()) => {
                     pruned.deleted.push(record.id.to_string());
@@ -190,6 +188,20 @@ impl Inner {
         let dir = self.volume_dir(name);
         let size = blocking(move || Tree::open(&dir)?.size()).await;
         size.ok().and_then(Result::ok).and_then(|n| i64::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// Bytes that a container wrote: those of its files, as Docker counts them. Folders do not count, so that a container
+    /// that wrote nothing has none. A snapshot without a layer of its own is a copy, and counts as a whole.
+    pub(super) async fn written(&self, record: &Record) -> Result<i64, EngineError> {
+        let layers = self.snapshot(record, false).await?;
+        let upper = layers.iter().flat_map(|layer| &layer.options).find_map(|o| o.strip_prefix("upperdir="));
+        let Some(upper) = upper.map(PathBuf::from) else {
+            return self.containerd.usage(&self.config.snapshotter, &record.attempt.container).await;
+        };
+        let shown = upper.clone();
+        let size = blocking(move || Tree::open(&upper)?.size()).await?;
+        let size = size.map_err(EngineError::file("cannot measure", shown))?;
+        Ok(i64::try_from(size).unwrap_or(i64::MAX))
     }
 
     /// Bytes of all images, each layer once.

@@ -132,7 +132,7 @@ impl Inner {
 
     /// Bytes that a container wrote, and bytes of all that it sees.
     pub(super) async fn sizes(&self, record: &Record) -> Result<(i64, i64), EngineError> {
-        let own = self.containerd.usage(&self.config.snapshotter, &record.attempt.container).await?;
+        let own = self.written(record).await?;
         let below = match self.facts(&record.resolved.image_id).await {
             Ok(facts) => self.unpacked_size(&facts).await,
             Err(_) => 0,
