@@ -2,9 +2,9 @@
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
-use super::streams::{self, Ended, Joined, Options, StreamError, detach};
-use crate::client::{Client, Wanted};
-use crate::model::container::WaitCondition;
+use super::streams::first::{self, Facts};
+use super::streams::{self, Joined, Options, detach};
+use crate::client::Wanted;
 
 /// Attach local standard input, output, and error streams to a running container
 #[derive(Debug, clap::Args)]
@@ -37,51 +37,15 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             "cannot attach to a restarting container, wait until it is running",
         ));
     }
-    let tty = document["Config"]["Tty"].as_bool().unwrap_or(false);
-    let stdin = !args.no_stdin && document["Config"]["OpenStdin"].as_bool().unwrap_or(false);
+    let facts = Facts::of(&document, &args.container);
+    let (id, tty) = (facts.id, facts.tty);
+    let stdin = !args.no_stdin && facts.open_stdin;
     streams::check_terminal(tty, stdin, cx)?;
-    let id = document["Id"].as_str().unwrap_or(&args.container).to_owned();
-    let signals = match args.sig_proxy.on && !tty {
-        true => Some(cx.signals.forward()?),
-        false => None,
-    };
+    let signals = args.sig_proxy.signals(tty, cx)?;
     let wanted = Wanted { container: id.clone(), stdout: true, stderr: true, ..Wanted::default() };
     let attachment = client.attach(wanted).await?;
     let joined = Joined::begin(attachment, Options { tty, stdin, detach_keys }, cx).await?;
     joined.redraw().await;
-    match ended(joined.follow(signals.map(|s| (id.as_str(), s)), client, cx).await, &id, client).await? {
-        Ended::Exit(0) => Ok(()),
-        Ended::Exit(code) => Err(CommandError::exit(code)),
-        Ended::Detached => Err(CommandError::failed(detach::READ)),
-    }
-}
-
-/// A session that was lost because its container went away meanwhile has an exit code still.
-pub(crate) async fn ended(
-    answer: Result<Ended, StreamError>,
-    container: &str,
-    client: &Client,
-) -> Result<Ended, CommandError> {
-    match answer {
-        Ok(Ended::Exit(code)) => {
-            // The streams may be faster than the records: whoever asks next is to see the end. With `--rm` it may be gone.
-            match client.wait(container, WaitCondition::NotRunning).await {
-                Err(error) if !error.is_not_found() => Err(error.into()),
-                _ => Ok(Ended::Exit(code)),
-            }
-        }
-        Ok(Ended::Detached) => Ok(Ended::Detached),
-        Err(StreamError::Own(error)) => Err(error),
-        Err(StreamError::Session(error)) => {
-            let over = matches!(
-                error.reason,
-                crate::model::reason::Reason::NotRunning | crate::model::reason::Reason::NotFound
-            );
-            if !over {
-                return Err(error.into());
-            }
-            let status = client.wait(container, WaitCondition::NotRunning).await?;
-            Ok(Ended::Exit(u8::try_from(status.code & 0xff).unwrap_or(u8::MAX)))
-        }
-    }
+    let ended = first::follow(joined, &id, facts.auto_remove, signals, client, cx).await?;
+    ended.outcome(Err(CommandError::failed(detach::READ)))
 }

@@ -3,7 +3,7 @@
 use super::context::{Context, daemon_text};
 use super::error::{CommandError, Kind, Outcome};
 use super::options::{Host, env};
-use super::streams::{self, Ended, Joined, Options, StreamError, detach};
+use super::streams::{self, Joined, Options, StreamError, detach};
 use crate::client::{ClientError, Wanted};
 use crate::model::container::ExecSpec;
 use crate::model::reason::{Reason, cause};
@@ -86,9 +86,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         return Err(not_started(&error));
     }
     match joined.follow(None, client, cx).await {
-        Ok(Ended::Exit(0)) => Ok(()),
-        Ok(Ended::Exit(code)) => Err(CommandError::exit(code)),
-        Ok(Ended::Detached) => Err(CommandError::failed(detach::READ)),
+        Ok(ended) => ended.outcome(Err(CommandError::failed(detach::READ))),
         Err(StreamError::Own(error)) => Err(error),
         // Nobody can say how it ended.
         Err(StreamError::Session(error)) => Err(CommandError::new(Kind::Code(255), daemon_text(&error))),

@@ -1,9 +1,9 @@
 //! `start`
 
-use super::attach::ended;
 use super::context::{Context, daemon_text};
 use super::error::{CommandError, Outcome};
-use super::streams::{self, Ended, Joined, Options};
+use super::streams::first::{self, Facts};
+use super::streams::{self, Joined, Options};
 use crate::client::Wanted;
 
 /// Start one or more stopped containers
@@ -57,12 +57,11 @@ async fn detached(containers: &[String], cx: &Context) -> Outcome {
 async fn attached(container: &str, args: &Args, detach_keys: Vec<u8>, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     let document = client.inspect(container, false).await?;
-    let config = |key: &str| document["Config"][key].as_bool().unwrap_or(false);
-    let tty = config("Tty");
-    let stdin = args.interactive && config("OpenStdin");
+    let facts = Facts::of(&document, container);
+    let (id, tty) = (facts.id, facts.tty);
+    let stdin = args.interactive && facts.open_stdin;
     streams::check_terminal(tty, stdin, cx)?;
-    let id = document["Id"].as_str().unwrap_or(container).to_owned();
-    let signals = if args.sig_proxy.on && !tty { Some(cx.signals.forward()?) } else { None };
+    let signals = args.sig_proxy.signals(tty, cx)?;
     // One that runs already is joined where it is.
     let starter = !document["State"]["Running"].as_bool().unwrap_or(false);
     let wanted = Wanted { container: id.clone(), exec: String::new(), starter, stdout: true, stderr: true };
@@ -73,8 +72,5 @@ async fn attached(container: &str, args: &Args, detach_keys: Vec<u8>, cx: &Conte
         cx.ui.message(&daemon_text(&error));
         return Err(CommandError::failed(format!("failed to start containers: {container}")));
     }
-    match ended(joined.follow(signals.map(|s| (id.as_str(), s)), client, cx).await, &id, client).await? {
-        Ended::Exit(0) | Ended::Detached => Ok(()),
-        Ended::Exit(code) => Err(CommandError::exit(code)),
-    }
+    first::follow(joined, &id, facts.auto_remove, signals, client, cx).await?.outcome(Ok(()))
 }

@@ -88,10 +88,13 @@ pub struct Endpoint {
 }
 
 /// How a container is to be removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     /// With its anonymous volumes.
     pub volumes: bool,
+    /// How often it was tried in vain.
+    #[serde(default)]
+    pub failed: u32,
 }
 
 /// How an attempt went.

@@ -1,6 +1,7 @@
 //! A container that goes away under those who are at work with it, and images in which there is little to run.
 
 use crate::containers::{DEMO, within};
+use crate::env::TestEnv;
 use crate::{Case, DAEMON, shared};
 use anyhow::{Result, ensure};
 use std::process::Stdio;
@@ -9,6 +10,7 @@ use std::time::Duration;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("vanishing::in_the_middle", DAEMON, in_the_middle),
+        Case::new("vanishing::cannot_go", DAEMON, cannot_go),
         Case::new("vanishing::little_to_run", DAEMON, little_to_run),
     ]
 }
@@ -68,6 +70,69 @@ fn in_the_middle() -> Result<()> {
         env.k3c(args)?.fails(1, "No such container: goner")?;
     }
     Ok(())
+}
+
+/// A `--rm` container whose pod cannot be removed: whoever waits for it is told, and it goes when it can.
+fn cannot_go() -> Result<()> {
+    let mut env = TestEnv::started()?;
+    // CRI's folder of a pod that has a file of somebody who is not mapped: the instance's root cannot remove that.
+    let pods = env.data_dir().join("containerd/io.containerd.grpc.v1.cri/sandboxes");
+    let mut clients = Vec::new();
+    for (name, verb) in
+        [("ran", &["run", "--rm", "--name", "ran"][..]), ("made", &["create", "--rm", "--name", "made"])]
+    {
+        let script = "until test -e /go; do sleep 0.1; done; exit 3";
+        let mut command = env.k3c_command(&[verb, &[DEMO, "sh", "-c", script]].concat());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        if name == "made" {
+            ensure!(child.wait()?.success());
+            let mut start = env.k3c_command(&["start", "-a", name]);
+            child = start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        }
+        clients.push((name, std::thread::spawn(move || child.wait_with_output())));
+        within(Duration::from_secs(20), "it runs", || Ok(env.k3c(&["exec", name, "true"])?.code == 0))?;
+    }
+    let attached = env
+        .k3c_command(&["attach", "--no-stdin", "ran"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    clients.push(("ran", std::thread::spawn(move || attached.wait_with_output())));
+    let mut stuck = Vec::new();
+    for pod in std::fs::read_dir(&pods)? {
+        let folder = pod?.path().join("not-ours");
+        std::fs::create_dir(&folder)?;
+        std::fs::write(folder.join("file"), "")?;
+        stuck.push(folder);
+    }
+    for name in ["ran", "made"] {
+        env.ok(&["exec", name, "touch", "/go"])?;
+    }
+    for (name, client) in clients {
+        within(Duration::from_secs(60), "the client ends", || Ok(client.is_finished()))?;
+        let output = client.join().expect("client")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(125), "{name}: {:?} {said}", output.status);
+        for part in
+            ["Error waiting for container: ", &format!("cannot remove container \"{name}\""), "tried again"]
+        {
+            ensure!(said.contains(part), "{name}: {said:?} lacks {part:?}");
+        }
+    }
+    let state = env.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Dead}}", "ran"])?;
+    ensure!(state == "dead 3 true", "{state}");
+    ensure!(env.ok(&["inspect", "-f", "{{.State.Error}}", "ran"])?.contains("cannot remove pod"));
+    env.k3c(&["start", "ran"])?.fails(1, "is marked for removal and cannot be started")?;
+    env.k3c(&["rm", "made"])?.fails(1, "cannot remove pod")?;
+    // An engine that comes new to it goes on trying, too.
+    env.kill_process("__engine")?;
+    within(Duration::from_secs(20), "it is back", || Ok(env.k3c(&["ps", "-aq"])?.code == 0))?;
+    ensure!(!env.ok(&["ps", "-aq"])?.is_empty(), "it cannot be gone yet");
+    for folder in stuck {
+        std::fs::remove_dir_all(folder)?;
+    }
+    within(Duration::from_secs(90), "all are gone", || Ok(env.ok(&["ps", "-aq"])?.is_empty()))?;
+    env.stop()
 }
 
 fn little_to_run() -> Result<()> {

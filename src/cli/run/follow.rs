@@ -4,13 +4,11 @@
 //! attach ─ start ─ streams, signals, exit code ─ [gone, with --rm]
 //! ```
 
-use super::super::attach::ended;
 use super::super::context::Context;
-use super::super::error::{CommandError, Outcome};
-use super::super::streams::{Ended, Joined, Options as Streams};
-use super::{VERB, engine_refused, not_started};
+use super::super::error::Outcome;
+use super::super::streams::{Joined, Options as Streams, first};
+use super::not_started;
 use crate::client::{Client, Wanted};
-use crate::model::container::WaitCondition;
 use crate::model::id::ContainerId;
 
 /// How to follow.
@@ -48,16 +46,5 @@ pub(super) async fn run(id: &ContainerId, options: Options, client: &Client, cx:
         drop(joined);
         return Err(not_started(id, options.remove, error, client).await);
     }
-    let answer = joined.follow(signals.map(|s| (id.as_str(), s)), client, cx).await;
-    let code = match ended(answer, id.as_str(), client).await? {
-        Ended::Exit(code) => code,
-        Ended::Detached => return Ok(()),
-    };
-    if options.remove {
-        client.wait(id.as_str(), WaitCondition::Removed).await.map_err(|e| engine_refused(&e, VERB))?;
-    }
-    match code {
-        0 => Ok(()),
-        code => Err(CommandError::exit(code)),
-    }
+    first::follow(joined, id.as_str(), options.remove, signals, client, cx).await?.outcome(Ok(()))
 }

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod detach;
+pub(crate) mod first;
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
@@ -40,6 +41,17 @@ pub(crate) enum Ended {
     Exit(u8),
     /// The keys were pressed; it goes on.
     Detached,
+}
+
+impl Ended {
+    /// What a verb ends with: the process's exit code, or `detached`.
+    pub(crate) fn outcome(self, detached: Outcome) -> Outcome {
+        match self {
+            Self::Exit(0) => Ok(()),
+            Self::Exit(code) => Err(CommandError::exit(code)),
+            Self::Detached => detached,
+        }
+    }
 }
 
 /// Who gets our signals, if anybody.
@@ -86,6 +98,13 @@ pub(crate) struct SigProxy {
         action = clap::ArgAction::Set
     )]
     pub(crate) on: bool,
+}
+
+impl SigProxy {
+    /// The signals that go to a process; one with a terminal gets them from its keys.
+    pub(crate) fn signals(&self, tty: bool, cx: &Context) -> Result<Option<Forwarded>, CommandError> {
+        Ok(if self.on && !tty { Some(cx.signals.forward()?) } else { None })
+    }
 }
 
 /// Refuses early what cannot work: a terminal in the container and none here.

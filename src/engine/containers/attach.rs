@@ -50,6 +50,7 @@ impl Engine {
             inner.tell(&record, "attach", &[]).await;
         }
         let hello = Hello { container: record.attempt.container.clone(), ..hello };
+        let (seer, attempt) = (inner.clone(), record.clone());
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
         let frames = frames.inspect(move |frame| {
@@ -70,7 +71,16 @@ impl Engine {
                 seen.store(true, Ordering::Relaxed);
             }
         };
-        Ok(answers.inspect(note).boxed())
+        let answers = answers.inspect(note).then(move |answer| {
+            let (inner, attempt) = (seer.clone(), attempt.clone());
+            async move {
+                if main && matches!(answer, Ok(Frame::Exit { .. })) {
+                    inner.until_recorded(&attempt).await;
+                }
+                answer
+            }
+        });
+        Ok(answers.boxed())
     }
 }
 
@@ -86,6 +96,22 @@ fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
 }
 
 impl Inner {
+    /// Waits until the end of an attempt is in its record: the shim tells of it sooner than containerd, and whoever hears
+    /// of it here is to see it in `ps`, too.
+    async fn until_recorded(&self, attempt: &Record) {
+        let mut changed = self.records.changes();
+        loop {
+            changed.borrow_and_update();
+            let is_open = |record: &Record| {
+                record.attempt.container == attempt.attempt.container
+                    && (!record.attempt.used || matches!(record.status, Status::Running | Status::Paused))
+            };
+            if !self.records.get(&attempt.id).is_ok_and(|r| is_open(&r)) || changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Records an event of something that changes nothing else.
     pub(super) async fn tell(&self, record: &Record, action: &str, more: &[(&str, String)]) {
         let event = events::container(record, action, Timestamp::now(), more);

@@ -15,6 +15,9 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+/// The longest pause before a failed removal is tried again.
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
     pub async fn remove(&self, who: &str, force: bool, volumes: bool) -> Result<(), EngineError> {
@@ -58,7 +61,7 @@ impl Inner {
             let mut record = self.records.get(id)?;
             record.desired = Desired::Stopped;
             record.stopped_by_user = true;
-            record.removing = Some(Removal { volumes });
+            record.removing = Some(Removal { volumes, failed: record.removing.map_or(0, |r| r.failed) });
             if record.status == Status::Restarting {
                 record.status = Status::Exited;
             }
@@ -94,11 +97,38 @@ impl Inner {
             self.records.commit(Change::new().put(&record)).await?;
         }
         if let Err(error) = self.cri.remove_pod(&record.attempt.pod).await {
-            record.status = Status::Dead;
-            self.records.commit(Change::new().put(&record)).await?;
-            return Err(error);
+            return Err(self.keep_dead(record, error).await);
         }
         self.finish_removal(&record, volumes).await
+    }
+
+    /// A container whose pod cannot be removed is dead: `rm` may be repeated, and so does the engine by itself.
+    async fn keep_dead(self: &Arc<Self>, mut record: Record, error: EngineError) -> EngineError {
+        let before = record.removing.unwrap_or_default();
+        let removal = Removal { failed: before.failed.saturating_add(1), ..before };
+        record.status = Status::Dead;
+        record.exit.error = error.to_string();
+        record.removing = Some(removal);
+        if let Err(error) = self.records.commit(Change::new().put(&record)).await {
+            return error;
+        }
+        self.remove_later(record.id, removal);
+        error
+    }
+
+    /// Tries a failed removal again after a pause, unless somebody else did meanwhile.
+    fn remove_later(self: &Arc<Self>, id: ContainerId, failed: Removal) {
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause(failed.failed)).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let same = |r: &Record| r.status == Status::Dead && r.removing == Some(failed);
+            if inner.records.get(&id).is_ok_and(|record| same(&record))
+                && let Err(error) = Box::pin(inner.remove_one(&id, true, failed.volumes)).await
+            {
+                tracing::warn!(%error, container = %id, "still cannot remove a container");
+            }
+        });
     }
 
     /// It could not be removed, and stays.
@@ -156,5 +186,23 @@ impl Inner {
                 && book.users_of(name).all(|other| other.id == record.id)
         };
         locked.into_iter().filter(|(name, _)| unused(name)).collect()
+    }
+}
+
+/// The pause after the n-th failed removal; it doubles.
+fn pause(failed: u32) -> Duration {
+    let doubled = 1u64.checked_shl(failed.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(doubled).min(LAST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses() {
+        for (failed, seconds) in [(0, 1), (1, 1), (2, 2), (6, 32), (7, 60), (1000, 60)] {
+            assert_eq!(pause(failed), Duration::from_secs(seconds), "{failed}");
+        }
     }
 }

@@ -1,17 +1,26 @@
-//! `wait`: from the records, and for a while from what is left of removed ones.
+//! `wait`: from the records and from the events of ends, and for a while from what is left of removed containers.
 
 use crate::engine::Engine;
 use crate::engine::error::EngineError;
 use crate::model::container::{ExitStatus, Status, WaitCondition};
-use crate::store::Exit;
+use crate::model::event::Event;
+use crate::model::id::ContainerId;
+use crate::model::reason::Reason;
+use crate::store::{Exit, Record};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 impl Engine {
     /// Answers when the condition is met; the exit code of a container that was removed is kept for ten minutes.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict`: the removal that is waited for failed.
     pub async fn wait(&self, who: &str, condition: WaitCondition) -> Result<ExitStatus, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        // Changes from here on are seen.
+        // Changes and ends from here on are seen. A record alone does not tell of every end: a restart forgets it.
         let mut changed = inner.records.changes();
+        let mut events = inner.records.live_events();
         let first = match inner.records.find(who) {
             Ok(record) => record,
             Err(error @ EngineError::NoSuchContainer(_)) => {
@@ -22,27 +31,58 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        let before = (first.attempt, first.exit.finished);
         loop {
             changed.borrow_and_update();
             let Ok(record) = inner.records.get(&first.id) else {
                 let tombstone = inner.records.tombstone(first.id.as_str())?;
                 return Ok(tombstone.map_or_else(|| status(&first.exit), |t| status(&t.exit)));
             };
-            let running = matches!(record.status, Status::Running | Status::Paused | Status::Restarting);
-            let met = match condition {
-                WaitCondition::NotRunning => !running,
-                WaitCondition::NextExit => {
-                    record.exit.finished.is_some() && (record.attempt, record.exit.finished) != before
-                }
-                WaitCondition::Removed => false,
-            };
-            if met {
+            if is_met(condition, &record, &first)? {
                 return Ok(status(&record.exit));
             }
-            if changed.changed().await.is_err() {
-                return Err(EngineError::Broken("the engine is stopping".to_owned()));
+            tokio::select! {
+                changed = changed.changed() => if changed.is_err() {
+                    return Err(EngineError::Broken("the engine is stopping".to_owned()));
+                },
+                code = next_exit(&mut events, &first.id), if condition != WaitCondition::Removed => {
+                    return Ok(ExitStatus { code, error: String::new(), oom_killed: record.exit.oom_killed });
+                }
             }
+        }
+    }
+}
+
+/// What a record says of a condition that was asked for when it was `first`.
+fn is_met(condition: WaitCondition, record: &Record, first: &Record) -> Result<bool, EngineError> {
+    match (condition, record.status) {
+        // As in Docker, one that waits for its restart counts as running.
+        (WaitCondition::NotRunning, status) => {
+            Ok(!matches!(status, Status::Running | Status::Paused | Status::Restarting))
+        }
+        (WaitCondition::NextExit, _) => {
+            let end = |record: &Record| (record.attempt.number, record.exit.finished);
+            Ok(record.exit.finished.is_some() && end(record) != end(first))
+        }
+        (WaitCondition::Removed, Status::Dead) => Err(EngineError::refused(
+            Reason::Conflict,
+            format!(
+                "cannot remove container \"{}\": {}: it is dead and stays until it can be removed, which is tried again",
+                record.name, record.exit.error
+            ),
+        )),
+        (WaitCondition::Removed, _) => Ok(false),
+    }
+}
+
+/// The exit code of the next end of a container. Events that were missed are made up for by the records.
+async fn next_exit(events: &mut Receiver<Event>, id: &ContainerId) -> i32 {
+    loop {
+        match events.recv().await {
+            Ok(event) if event.action == "die" && event.actor == id.as_str() => {
+                return event.attributes.get("exitCode").and_then(|code| code.parse().ok()).unwrap_or(0);
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }
