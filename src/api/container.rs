@@ -173,6 +173,7 @@ pub fn logs_to(container: &str, options: LogsOptions) -> wire::LogsRequest {
         stderr: options.stderr,
         current_attempt: options.current_attempt,
         after: options.after.map(position_to),
+        details: options.details,
     }
 }
 
@@ -196,6 +197,7 @@ pub fn logs_from(request: wire::LogsRequest) -> Result<(String, LogsOptions), In
         stderr: request.stderr,
         current_attempt: request.current_attempt,
         after: request.after.map(position_from),
+        details: request.details,
     };
     Ok((request.container, options))
 }
@@ -212,6 +214,7 @@ impl From<LogEntry> for wire::LogEntry {
             data: entry.data,
             partial: entry.partial,
             position: Some(position_to(entry.position)),
+            attributes: entry.attributes.into_iter().collect(),
         }
     }
 }
@@ -229,7 +232,8 @@ impl TryFrom<wire::LogEntry> for LogEntry {
         };
         let time = time::required("time", entry.time)?;
         let position = position_from(entry.position.unwrap_or_default());
-        Ok(Self { stream, time, data: entry.data, partial: entry.partial, position })
+        let attributes = entry.attributes.into_iter().collect();
+        Ok(Self { stream, time, data: entry.data, partial: entry.partial, position, attributes })
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     };
     let mut document = cx.client().await?.info().await?;
     document["ClientInfo"] =
-        json!({"Version": version::own(), "GitCommit": version::commit(), "Context": "default"});
+        json!({"Version": version::own(), "GitCommit": crate::config::commit(), "Context": "default"});
     match (template, args.format.as_deref()) {
         (Some(template), _) => {
             cx.ui.line(&template.render(&Data::new(document))?)?;

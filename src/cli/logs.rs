@@ -8,6 +8,7 @@ use crate::model::container::{LogEntry, LogsOptions, Stream};
 use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 use std::io;
 
 /// Fetch the logs of a container
@@ -67,13 +68,14 @@ fn options(args: &Args, now: Timestamp, zone: &TimeZone) -> Result<LogsOptions, 
         stderr: true,
         current_attempt: false,
         after: None,
+        details: args.details,
     })
 }
 
 /// Writes entries to where they belong, with times and details in front of lines when wanted.
 pub(crate) struct Writer {
     timestamps: bool,
-    /// There are none: what stays of them is the space that ends them.
+    /// Attributes of the entries; where there are none, the space that ends them stays, as in Docker.
     details: bool,
     /// The stream is in the middle of a line.
     inside: [bool; 2],
@@ -96,6 +98,7 @@ impl Writer {
             front = moment::rfc3339_nano(entry.time) + " ";
         }
         if self.details && !*inside {
+            front.push_str(&details(&entry.attributes));
             front.push(' ');
         }
         let bytes = &[front.as_bytes(), &entry.data].concat();
@@ -105,6 +108,26 @@ impl Writer {
             Stream::Stderr => ui.error_data(bytes),
         }
     }
+}
+
+/// `name=value,name=value`, escaped as in an address, so that no comma is a value's.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> =
+        attributes.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    pairs.join(",")
+}
+
+/// As Go's `url.QueryEscape` does it.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -146,12 +169,26 @@ mod tests {
             writer
                 .write(
                     &ui,
-                    &LogEntry { stream, time, data: text.into(), partial, position: Default::default() },
+                    &LogEntry {
+                        stream,
+                        time,
+                        data: text.into(),
+                        partial,
+                        position: Default::default(),
+                        attributes: BTreeMap::new(),
+                    },
                 )
                 .unwrap();
         }
         let stamp = "1970-01-01T00:00:00.000000000Z";
         assert_eq!(out.text(), format!("{stamp}  one line\n{stamp}  two\n"));
         assert_eq!(err.text(), format!("{stamp}  oops\n"));
+    }
+
+    #[test]
+    fn details_are_escaped() {
+        let all = [("a b", "1,2=3"), ("com.x/y", "ü~")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        assert_eq!(details(&all), "a+b=1%2C2%3D3,com.x%2Fy=%C3%BC~");
+        assert_eq!(details(&BTreeMap::new()), "");
     }
 }

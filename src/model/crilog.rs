@@ -2,6 +2,7 @@
 //! that the output has ended without a line end.
 
 use super::container::{LogEntry, LogPosition, Stream};
+use std::collections::BTreeMap;
 
 /// The longest text of an entry, in bytes; a longer line is in pieces. (As containerd's CRI has it.)
 pub const LONGEST: usize = 16 << 10;
@@ -32,7 +33,8 @@ pub fn parse(line: &[u8]) -> Option<LogEntry> {
     if !partial {
         data.push(b'\n');
     }
-    Some(LogEntry { stream, time, data, partial, position: LogPosition::default() })
+    let (position, attributes) = (LogPosition::default(), BTreeMap::new());
+    Some(LogEntry { stream, time, data, partial, position, attributes })
 }
 
 /// Does the line end an entry of the container's (rather than going on)?

@@ -1,114 +1,48 @@
 //! Messages for systemd's journal (`--log-driver journald`): their fields, in Docker's names, and their form on the wire.
 
-use super::container::ContainerSpec;
+use super::logopts::{self, Writer};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// The driver's name.
+pub const DRIVER: &str = "journald";
 /// Where systemd-journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// The longest message, in bytes, as Docker has it; longer lines are sent in parts.
 pub const LONGEST_MESSAGE: usize = 16 << 10;
-/// Of standard output and standard error, as in syslog(3): informational, error.
+/// Priorities of standard output and standard error, as in syslog(3): informational, error.
 pub const PRIORITIES: [&str; 2] = ["6", "3"];
 
-/// Who writes, for `tag` and the fields.
-#[derive(Clone, Debug)]
-pub struct Writer<'a> {
-    /// 64 digits.
-    pub id: &'a str,
-    /// Without a slash.
-    pub name: &'a str,
-    /// What was asked for.
-    pub image: &'a str,
-    /// Its digest.
-    pub image_id: &'a str,
-    /// With those of the image.
-    pub labels: &'a BTreeMap<String, String>,
-    /// `KEY=value`.
-    pub env: &'a [String],
-}
-
-/// The fields of all messages of a container by its `--log-opt`s (`tag`, `labels`, `env`). An error says, in Docker's
-/// words, which option is wrong.
+/// The fields of all messages of a container by its `--log-opt`s. An error says, in Docker's words, which option is wrong.
 pub fn fields(
     options: &BTreeMap<String, String>,
     writer: &Writer<'_>,
 ) -> Result<BTreeMap<String, String>, String> {
+    if let Some(other) = options.keys().find(|key| !logopts::SHARED.contains(&key.as_str())) {
+        return Err(format!("unknown log opt '{other}' for journald log driver"));
+    }
     let short = writer.id.get(..12).unwrap_or(writer.id);
+    let tag = logopts::tag(options, writer)?.unwrap_or_else(|| short.to_owned());
     let mut all = BTreeMap::from([
         ("CONTAINER_ID".to_owned(), short.to_owned()),
         ("CONTAINER_ID_FULL".to_owned(), writer.id.to_owned()),
         ("CONTAINER_NAME".to_owned(), writer.name.to_owned()),
         ("IMAGE_NAME".to_owned(), writer.image.to_owned()),
     ]);
-    let mut tag = short.to_owned();
-    for (key, value) in options {
-        match key.as_str() {
-            "tag" if !value.is_empty() => tag = fill(value, writer)?,
-            "tag" => {}
-            "labels" => {
-                let wanted = |name: &&String| value.split(',').any(|w| w.trim() == name.as_str());
-                for name in writer.labels.keys().filter(wanted) {
-                    all.insert(field(name), writer.labels[name].clone());
-                }
-            }
-            "env" => {
-                for (name, text) in writer.env.iter().filter_map(|e| e.split_once('=')) {
-                    if value.split(',').any(|w| w.trim() == name) {
-                        all.insert(field(name), text.to_owned());
-                    }
-                }
-            }
-            other => return Err(format!("unknown log opt '{other}' for journald log driver")),
-        }
-    }
+    all.extend(logopts::attributes(options, writer)?.into_iter().map(|(name, value)| (field(&name), value)));
     all.insert("CONTAINER_TAG".to_owned(), tag.clone());
     all.insert("SYSLOG_IDENTIFIER".to_owned(), tag);
     Ok(all)
 }
 
 /// A name of the journal's: capitals, digits and underscores, none of these at its beginning.
-fn field(name: &str) -> String {
+pub(super) fn field(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let text: String = name.chars().map(plain).collect();
     let text = text.trim_start_matches('_');
     let name =
         if text.starts_with(|c: char| c.is_ascii_digit()) { format!("N{text}") } else { text.to_owned() };
     name.get(..64).unwrap_or(&name).to_owned()
-}
-
-/// A tag's places.
-fn fill(tag: &str, writer: &Writer<'_>) -> Result<String, String> {
-    let (mut text, mut rest) = (String::new(), tag);
-    while let Some((before, after)) = rest.split_once("{{") {
-        let bad = |place: &str| {
-            format!(
-                "invalid value for log opt tag: {place:?}: there are {{{{.ID}}}}, {{{{.FullID}}}}, {{{{.Name}}}}, \
-                 {{{{.ImageName}}}}, {{{{.ImageID}}}} and {{{{.ImageFullID}}}}"
-            )
-        };
-        let (place, after) = after.split_once("}}").ok_or_else(|| bad(after))?;
-        let digest = writer.image_id.rsplit(':').next().unwrap_or_default();
-        text.push_str(before);
-        text.push_str(match place.trim() {
-            ".ID" => writer.id.get(..12).unwrap_or(writer.id),
-            ".FullID" => writer.id,
-            ".Name" => writer.name,
-            ".ImageName" => writer.image,
-            ".ImageID" => digest.get(..12).unwrap_or(digest),
-            ".ImageFullID" => writer.image_id,
-            other => return Err(bad(other)),
-        });
-        rest = after;
-    }
-    Ok(text + rest)
-}
-
-/// The fields that a container of `spec` will have, to see that its options are right.
-pub fn check(spec: &ContainerSpec) -> Result<(), String> {
-    let writer =
-        Writer { id: "", name: "", image: &spec.image, image_id: "", labels: &spec.labels, env: &spec.env };
-    fields(&spec.log.options, &writer).map(drop)
 }
 
 /// One datagram: `KEY=value` lines, and the message with its length before it, as it may have any bytes.

@@ -10,6 +10,7 @@ pub mod holder;
 pub mod id;
 pub mod image;
 pub mod journal;
+pub mod logopts;
 pub mod name;
 pub mod pattern;
 pub mod reason;

@@ -43,7 +43,9 @@ fn knows_its_commit() -> Result<()> {
     let (_, text, _) = k3c(&["version", "--format", "{{.Client.GitCommit}}"])?;
     let root = env!("CARGO_MANIFEST_DIR");
     let has = |commit: &str| {
-        let git = Command::new("git").args(["-c", "safe.directory=*", "-C", root, "cat-file", "-e", commit]).output();
+        let git = Command::new("git")
+            .args(["-c", "safe.directory=*", "-C", root, "cat-file", "-e", commit])
+            .output();
         git.is_ok_and(|output| output.status.success())
     };
     match has("HEAD") {

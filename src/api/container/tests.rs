@@ -35,7 +35,8 @@ fn requests_come_back() {
     let filters = [("name".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into();
     let filter = ListFilter { all: true, filters, limit: Some(3), size: true };
     assert_eq!(list_from(list_to(filter.clone())), filter);
-    let options = LogsOptions { follow: true, tail: Some(0), stdout: true, ..LogsOptions::default() };
+    let options =
+        LogsOptions { follow: true, tail: Some(0), stdout: true, details: true, ..LogsOptions::default() };
     assert_eq!(logs_from(logs_to("web", options.clone())), Ok(("web".to_owned(), options)));
     for condition in [WaitCondition::NotRunning, WaitCondition::NextExit, WaitCondition::Removed] {
         assert_eq!(condition_from(condition_to(condition)), Ok(condition));
@@ -47,6 +48,7 @@ fn requests_come_back() {
             data: vec![0xff, b'\n'],
             partial: true,
             position: Default::default(),
+            attributes: [("tag".to_owned(), "x".to_owned())].into(),
         };
         assert_eq!(wire::LogEntry::from(entry.clone()).try_into(), Ok(entry));
     }

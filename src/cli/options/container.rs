@@ -139,7 +139,7 @@ pub(crate) struct Flags {
     /// Logging driver for the container (json-file|journald|none)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     log_driver: String,
-    /// Log driver options (max-size, max-file; of journald: tag, labels, env)
+    /// Log driver options (max-size, max-file; tag, labels, env)
     #[arg(long, value_name = "list", value_parser = value::label)]
     log_opt: Vec<(String, String)>,
     /// Memory limit

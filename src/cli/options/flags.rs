@@ -91,7 +91,8 @@ const FLAGS: &[(&str, Option<char>, Fate)] = &[
         "log-opt",
         None,
         Warned(
-            "max-size and max-file (10m and 5 unless given); of journald tag, labels and env; others are refused",
+            "max-size and max-file (10m and 5 unless given); labels, labels-regex, env, env-regex and tag, also of \
+             journald; others are refused",
         ),
     ),
     ("mac-address", None, Refused(NETWORK)),

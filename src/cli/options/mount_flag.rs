@@ -1,7 +1,7 @@
 //! `--mount type=bind,src=/host,dst=/path,ro`
 
-use super::{Host, csv, value};
 use super::mount::{absolute, clean, is_name};
+use super::{Host, csv, value};
 use crate::model::container::{Mount, MountKind};
 
 /// Reads one `--mount`; the message is Docker's, without what names the flag.
@@ -156,8 +156,8 @@ impl Fields {
             "tmpfs-size" => {
                 self.used.push("tmpfs");
                 let text = value()?;
-                let size = value::bytes(&text)
-                    .map_err(|_| format!("invalid value for tmpfs-size: {text}"))?;
+                let size =
+                    value::bytes(&text).map_err(|_| format!("invalid value for tmpfs-size: {text}"))?;
                 self.tmpfs.push(format!("size={size}"));
             }
             "tmpfs-mode" => {

@@ -497,20 +497,11 @@ fn cri_device(device: &Device) -> cri::Device {
 }
 
 fn journal_fields(record: &Record) -> BTreeMap<String, String> {
-    let (spec, resolved) = (&record.spec, &record.resolved);
-    if spec.log.driver != "journald" {
+    if record.spec.log.driver != journal::DRIVER {
         return BTreeMap::new();
     }
-    let writer = journal::Writer {
-        id: record.id.as_str(),
-        name: &record.name,
-        image: &spec.image,
-        image_id: &resolved.image_id,
-        labels: &resolved.labels,
-        env: &resolved.env,
-    };
     // What is wrong with them was said when it was created.
-    journal::fields(&spec.log.options, &writer).unwrap_or_default()
+    journal::fields(&record.spec.log.options, &crate::engine::logs::writer(record)).unwrap_or_default()
 }
 
 fn annotation(amendment: &Amendment) -> HashMap<String, String> {

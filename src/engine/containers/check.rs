@@ -7,6 +7,7 @@ use crate::engine::images::architecture;
 use crate::model::capability;
 use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
 use crate::model::journal;
+use crate::model::logopts::{self, Writer};
 use crate::model::reason::Reason;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::Value;
@@ -172,8 +173,8 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
                 None => Ok(()),
             };
         }
-        "journald" => {
-            journal::check(spec).map_err(EngineError::invalid)?;
+        journal::DRIVER => {
+            journal::fields(&spec.log.options, &Writer::of(spec)).map_err(EngineError::invalid)?;
             // Anybody may write there; where it is not, there is no systemd-journald.
             return match std::path::Path::new(journal::SOCKET).exists() {
                 true => Ok(()),
@@ -189,7 +190,8 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
             )));
         }
     }
-    crate::engine::logs::Rotation::parse(&spec.log.options).map(drop)
+    crate::engine::logs::Rotation::parse(&spec.log.options)?;
+    logopts::details(&spec.log, &Writer::of(spec)).map(drop).map_err(EngineError::invalid)
 }
 
 /// An image for another platform cannot be run.

@@ -12,11 +12,15 @@ use super::{Engine, Inner, blocking};
 use crate::model::container::{LogEntry, LogPosition, LogsOptions, Status, Stream};
 use crate::model::crilog::parse;
 use crate::model::id::ContainerId;
+use crate::model::logopts::{self, Writer};
 use crate::model::reason::Reason;
 use crate::store::Record;
 use crate::sys::rotated;
 use follow::Watch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -48,25 +52,34 @@ impl Engine {
         &self,
         who: &str,
         options: LogsOptions,
-    ) -> Result<ReceiverStream<Result<LogEntry, EngineError>>, EngineError> {
+    ) -> Result<BoxStream<'static, Result<LogEntry, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let (source, place) = match inner.records.find(who) {
+        let (source, place, record) = match inner.records.find(who) {
             Ok(record) if record.spec.log.driver == "none" => {
                 return Err(EngineError::refused(
                     Reason::Unsupported,
                     "configured logging driver does not support reading",
                 ));
             }
-            Ok(record) => inner.logs_of(&record, options.current_attempt),
+            Ok(found) => {
+                let (source, place) = inner.logs_of(&found, options.current_attempt);
+                (source, place, Some(found))
+            }
             Err(missing) => {
                 let found = inner.find_foreign(who, true, missing).await?;
                 let path = inner.foreign_log(&found.container.id).await?;
-                (Source::Foreign { container: found.container.id }, Place::File(path))
+                (Source::Foreign { container: found.container.id }, Place::File(path), None)
             }
         };
         // Opened and watched before we answer: what is written from here on, and its end, cannot be missed.
         let follow = options.follow;
+        let attributes = match &record {
+            Some(record) if options.details => {
+                logopts::details(&record.spec.log, &writer(record)).unwrap_or_default()
+            }
+            _ => BTreeMap::new(),
+        };
         let shown = match &place {
             Place::File(path) => path.clone(),
             Place::Attempts(dirs) => dirs.last().cloned().unwrap_or_default(),
@@ -87,7 +100,20 @@ impl Engine {
                 () = closed.closed() => {}
             }
         });
-        Ok(ReceiverStream::new(receiver))
+        let entries = ReceiverStream::new(receiver);
+        Ok(entries.map(move |entry| Ok(LogEntry { attributes: attributes.clone(), ..entry? })).boxed())
+    }
+}
+
+/// A container as its log options see it.
+pub(super) fn writer(record: &Record) -> Writer<'_> {
+    Writer {
+        id: record.id.as_str(),
+        name: &record.name,
+        image: &record.spec.image,
+        image_id: &record.resolved.image_id,
+        labels: &record.resolved.labels,
+        env: &record.resolved.env,
     }
 }
 

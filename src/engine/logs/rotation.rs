@@ -5,6 +5,7 @@ use crate::engine::Inner;
 use crate::engine::containers::LOG;
 use crate::engine::error::EngineError;
 use crate::model::container::Status;
+use crate::model::logopts::SHARED;
 use crate::sys::rotated;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
@@ -42,6 +43,7 @@ impl Rotation {
                     rotation.files =
                         value.parse().ok().filter(|n| (1..=1000).contains(n)).ok_or_else(invalid)?;
                 }
+                other if SHARED.contains(&other) => {}
                 other => {
                     return Err(EngineError::invalid(format!(
                         "unknown log opt '{other}' for json-file log driver"
@@ -121,7 +123,9 @@ mod tests {
         let own = parsed(&[("max-size", "1.5k"), ("max-file", "2")]);
         assert_eq!(own, Ok(Rotation { size: 1536, files: 2 }));
         assert_eq!(parsed(&[("max-size", "-1")]).unwrap().size, u64::MAX);
-        for bad in [("max-size", "x"), ("max-size", "1"), ("max-file", "0"), ("max-file", "-1"), ("tag", "x")]
+        assert_eq!(parsed(&[("tag", "x"), ("env-regex", "y")]), parsed(&[]));
+        for bad in
+            [("max-size", "x"), ("max-size", "1"), ("max-file", "0"), ("max-file", "-1"), ("what", "x")]
         {
             assert!(parsed(&[bad]).is_err(), "{bad:?}");
         }

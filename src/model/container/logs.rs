@@ -1,6 +1,7 @@
 //! Logs.
 
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// What `logs` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct LogsOptions {
     pub current_attempt: bool,
     /// Goes on behind an entry that was seen, instead of `tail`.
     pub after: Option<LogPosition>,
+    /// With the attributes of its entries.
+    pub details: bool,
 }
 
 /// Where an entry of a log ends.
@@ -54,4 +57,6 @@ pub struct LogEntry {
     pub partial: bool,
     /// Where it ends.
     pub position: LogPosition,
+    /// Labels, variables and tag that go along by the container's log options; empty unless they were asked for.
+    pub attributes: BTreeMap<String, String>,
 }

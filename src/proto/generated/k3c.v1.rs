@@ -865,6 +865,8 @@ pub struct LogsRequest {
     pub current_attempt: bool,
     #[prost(message, optional, tag = "9")]
     pub after: ::core::option::Option<LogPosition>,
+    #[prost(bool, tag = "10")]
+    pub details: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogPosition {
@@ -873,7 +875,7 @@ pub struct LogPosition {
     #[prost(uint64, tag = "2")]
     pub offset: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogEntry {
     #[prost(enumeration = "log_entry::Stream", tag = "1")]
     pub stream: i32,
@@ -885,6 +887,11 @@ pub struct LogEntry {
     pub partial: bool,
     #[prost(message, optional, tag = "5")]
     pub position: ::core::option::Option<LogPosition>,
+    #[prost(map = "string, string", tag = "6")]
+    pub attributes: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Nested message and enum types in `LogEntry`.
 pub mod log_entry {

@@ -190,6 +190,41 @@ pub(super) const RESTARTS: &[Line] = &[
     ),
 ];
 
+/// Who waits for an end, and when he may go on.
+pub(super) const WAITING: &[Line] = &[
+    // As in Docker: the next end counts, also of one that comes back by itself.
+    ("k3c run -d --name round --restart always $DEMO sh -c 'sleep 1; exit 6' | wc -c", 0, &["=65"]),
+    ("timeout 60 k3c wait round; timeout 60 k3c wait round", 0, &["=6\n6"]),
+    ("k3c inspect -f '{{.State.Running}}' round; k3c rm -f round", 0, &["=true\nround"]),
+    (
+        "timeout 60 k3c run --name round --restart always $DEMO sh -c 'sleep 1; echo once; exit 5'; echo $?; k3c rm -f round",
+        0,
+        &["=once\n5\nround"],
+    ),
+    // `--rm`: the end is the removal, for all who are attached.
+    ("k3c create --rm --name brief $DEMO sh -c 'echo said; exit 3' | wc -c", 0, &["=65"]),
+    ("k3c start -a brief; echo $?; k3c ps -aqf name=brief", 0, &["=said\n3"]),
+    ("k3c run -d --rm --name brief $DEMO sh -c 'sleep 2; exit 4' | wc -c", 0, &["=65"]),
+    ("k3c attach --no-stdin brief; echo $?; k3c ps -aqf name=brief", 0, &["=4"]),
+    (
+        "for i in 1 2 3 4 5 6; do k3c run --rm --name brief $DEMO true && k3c ps -aqf name=brief; done",
+        0,
+        &["="],
+    ),
+    (
+        "for i in 1 2 3 4; do k3c create --rm --name brief $DEMO true > /dev/null && k3c start -a brief && \
+         k3c ps -aqf name=brief; done",
+        0,
+        &["="],
+    ),
+    // A terminal is no other case.
+    (
+        "script -qec 'k3c run -it --rm --name brief $DEMO sh -c \"exit 9\"' /dev/null < /dev/null > /dev/null; echo $?; k3c ps -aqf name=brief",
+        0,
+        &["=9"],
+    ),
+];
+
 pub(super) const REMOVAL: &[Line] = &[
     ("k3c run -d --name live -v /anon -v live-vol:/v $DEMO sleep 1000 | wc -c", 0, &["=65"]),
     (
@@ -271,6 +306,17 @@ pub(super) const LOGS: &[Line] = &[
         &["invalid value for \"until\": failed to parse value as time or duration: \"foo\""],
     ),
     ("k3c rm log", 0, &["=log"]),
+    (
+        "k3c run --name log -l a.x=1 -l a.y='2, 3' -l b=4 -e V=5 -e W=6 --log-opt labels-regex='^a[.]' --log-opt labels=none \
+         --log-opt env=V,none --log-opt tag='{{.Name}}' $DEMO echo out; k3c logs --details log; k3c logs log",
+        0,
+        &["=out\nV=5,a.x=1,a.y=2%2C+3,tag=log out\nout"],
+    ),
+    (
+        "k3c logs -tf --details log | grep -cE '^2[^ ]*Z V=5,a.x=1,a.y=2%2C[+]3,tag=log out$'; k3c rm log",
+        0,
+        &["=1\nlog"],
+    ),
     (
         "k3c run --name log -t $DEMO sh -c 'echo out; echo err >&2' > /dev/null; k3c logs log 2>/dev/null | tr -d '\\r'; k3c rm log",
         0,

@@ -103,11 +103,17 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
     (
         "k3c run -v Name $DEMO",
         125,
-        &["invalid volume spec \"Name\": invalid volume specification: 'Name': invalid mount config for type \"volume\": \
-           invalid mount path: 'Name' mount path must be absolute"],
+        &[
+            "invalid volume spec \"Name\": invalid volume specification: 'Name': invalid mount config for type \"volume\": \
+           invalid mount path: 'Name' mount path must be absolute",
+        ],
     ),
     ("k3c run --mount 'type=bind,src=\"/a,b\",dst=/c' $DEMO", 125, &["bare \" in non-quoted field"]),
-    ("k3c run --mount 'type=bind,\"src=/a\"b,dst=/c' $DEMO", 125, &["extraneous or missing \" in quoted-field"]),
+    (
+        "k3c run --mount 'type=bind,\"src=/a\"b,dst=/c' $DEMO",
+        125,
+        &["extraneous or missing \" in quoted-field"],
+    ),
     ("k3c run -p 80 $DEMO", 125, &["-p, --publish is not supported: every container is on the one network"]),
     ("k3c run --gpus all $DEMO", 125, &["--gpus is not supported", "Usage:  k3c run"]),
     ("k3c run --no-such $DEMO", 125, &["unknown flag: --no-such"]),
@@ -129,6 +135,14 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
     ),
     ("k3c run --security-opt what $DEMO", 125, &["Invalid --security-opt"]),
     ("k3c run --log-driver gelf $DEMO", 125, &["no log driver named 'gelf'"]),
+    ("k3c run --log-opt env-regex=[ $DEMO", 125, &["invalid value for log opt env-regex: \"[\": unclosed"]),
+    (
+        "k3c run --log-opt tag={{.No}} $DEMO",
+        125,
+        &["invalid value for log opt tag: \".No\": there are {{.ID}}"],
+    ),
+    ("k3c run --log-opt what=x $DEMO", 125, &["unknown log opt 'what' for json-file log driver"]),
+    ("k3c run --log-driver none --log-opt tag=x $DEMO", 125, &["unknown log opt 'tag' for none log driver"]),
     ("k3c run --log-opt max-size=x $DEMO", 125, &["invalid value for log opt max-size"]),
     ("k3c run --runtime crun $DEMO", 125, &["unknown or invalid runtime name: crun"]),
     ("k3c run --sysctl vm.swappiness=1 $DEMO", 125, &["sysctl 'vm.swappiness=1' is not allowed"]),

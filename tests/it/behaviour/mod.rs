@@ -38,6 +38,7 @@ pub(crate) const TABLES: &[(&str, &[Line])] = &[
     ("signals", ending::SIGNALS),
     ("states", ending::STATES),
     ("restarts", ending::RESTARTS),
+    ("waiting", ending::WAITING),
     ("removal", ending::REMOVAL),
     ("logs", ending::LOGS),
     ("flags_of_run", flags::FLAGS_OF_RUN),

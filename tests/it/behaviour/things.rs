@@ -61,8 +61,16 @@ pub(super) const PRUNING: &[Line] = &[
     ("k3c create --name old -l prune=me -v /anon $DEMO > old.id; k3c create --name other $DEMO", 0, &[]),
     ("echo n | k3c container prune --filter label=prune=me", 0, &["Are you sure", "!Deleted"]),
     ("k3c container prune -f --filter label=prune=me | grep -q $(cat old.id)", 0, &[]),
-    ("k3c run --name idle -l prune=idle $DEMO true && k3c ps -asf name=idle --format '{{.Size}}'", 0, &["0B (virtual "]),
-    ("k3c container prune -f --filter label=prune=idle", 0, &["Deleted Containers:", "Total reclaimed space: 0B"]),
+    (
+        "k3c run --name idle -l prune=idle $DEMO true && k3c ps -asf name=idle --format '{{.Size}}'",
+        0,
+        &["0B (virtual "],
+    ),
+    (
+        "k3c container prune -f --filter label=prune=idle",
+        0,
+        &["Deleted Containers:", "Total reclaimed space: 0B"],
+    ),
     ("k3c run --name wrote -l prune=wrote $DEMO sh -c 'head -c 1234 /dev/zero > /f'", 0, &[]),
     ("k3c container prune -f --filter label=prune=wrote", 0, &["Total reclaimed space: 1.234kB"]),
     ("k3c inspect -f '{{.Name}}' other old", 1, &["/other", "no such object: old"]),
