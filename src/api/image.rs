@@ -2,8 +2,11 @@
 
 use super::{Invalid, time};
 use crate::model::image::{ImageSummary, LoadOutcome, Progress, PullOutcome, Removed};
+use crate::model::login::{Login, LoginQuestion};
 use crate::proto::k3c::v1 as wire;
 use wire::load_image_response::What as Loaded;
+use wire::login::How;
+use wire::pull_image_response::What as Pulled;
 use wire::remove_image_response::{Line, line::What};
 
 impl From<ImageSummary> for wire::ImageSummary {
@@ -98,10 +101,16 @@ impl TryFrom<wire::LoadImageResponse> for LoadOutcome {
 
 impl From<PullOutcome> for wire::PullImageResponse {
     fn from(outcome: PullOutcome) -> Self {
-        match outcome {
-            PullOutcome::Progress(progress) => Self { progress: Some(progress.into()), ..Self::default() },
-            PullOutcome::Done { reference, id } => Self { progress: None, reference, id },
-        }
+        let what = match outcome {
+            PullOutcome::Progress(progress) => Pulled::Progress(progress.into()),
+            PullOutcome::Question(question) => Pulled::Question(wire::LoginQuestion {
+                host: question.host,
+                reference: question.reference,
+                challenges: question.challenges,
+            }),
+            PullOutcome::Done { reference, id } => Pulled::Done(wire::PulledImage { reference, id }),
+        };
+        Self { what: Some(what) }
     }
 }
 
@@ -109,10 +118,40 @@ impl TryFrom<wire::PullImageResponse> for PullOutcome {
     type Error = Invalid;
 
     fn try_from(answer: wire::PullImageResponse) -> Result<Self, Invalid> {
-        match answer.progress {
-            Some(progress) => Ok(Self::Progress(progress.into())),
-            None if answer.reference.is_empty() => Err(Invalid::new("answer", "empty")),
-            None => Ok(Self::Done { reference: answer.reference, id: answer.id }),
+        match answer.what {
+            Some(Pulled::Progress(progress)) => Ok(Self::Progress(progress.into())),
+            Some(Pulled::Question(question)) => Ok(Self::Question(LoginQuestion {
+                host: question.host,
+                reference: question.reference,
+                challenges: question.challenges,
+            })),
+            Some(Pulled::Done(done)) => Ok(Self::Done { reference: done.reference, id: done.id }),
+            None => Err(Invalid::new("answer", "empty")),
+        }
+    }
+}
+
+impl From<Login> for wire::Login {
+    fn from(login: Login) -> Self {
+        let how = match login {
+            Login::Anonymous => None,
+            Login::Password { username, password } => {
+                Some(How::Password(wire::login::Password { username, password }))
+            }
+            Login::IdentityToken(token) => Some(How::IdentityToken(token)),
+        };
+        Self { how }
+    }
+}
+
+impl From<wire::Login> for Login {
+    fn from(login: wire::Login) -> Self {
+        match login.how {
+            None => Self::Anonymous,
+            Some(How::Password(wire::login::Password { username, password })) => {
+                Self::Password { username, password }
+            }
+            Some(How::IdentityToken(token)) => Self::IdentityToken(token),
         }
     }
 }
@@ -133,8 +172,17 @@ mod tests {
             assert_eq!(wire::LoadImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
         }
         let done = PullOutcome::Done { reference: "r".into(), id: "sha256:1".into() };
-        for outcome in [PullOutcome::Progress(progress), done] {
+        let question = PullOutcome::Question(LoginQuestion {
+            host: "h:5000".into(),
+            reference: "h:5000/a:1".into(),
+            challenges: vec!["Basic".into()],
+        });
+        for outcome in [PullOutcome::Progress(progress), question, done] {
             assert_eq!(wire::PullImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
+        }
+        let password = Login::Password { username: "u".into(), password: "p".into() };
+        for login in [Login::Anonymous, password, Login::IdentityToken("t".into())] {
+            assert_eq!(Login::from(wire::Login::from(login.clone())), login);
         }
         for removed in [Removed::Untagged("a".into()), Removed::Deleted("b".into())] {
             assert_eq!(Line::from(removed.clone()).try_into(), Ok(removed));

@@ -63,6 +63,7 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
     let plugins = table! {
         "io.containerd.cri.v1.images" => table! {
             "snapshotter" => snapshotter,
+            "registry" => table! { "config_path" => path(&dirs.registries()) },
             "pinned_images" => table! { "sandbox" => "k3c.local/pause:1" },
         },
         "io.containerd.cri.v1.runtime" => cri_runtime,

@@ -123,7 +123,8 @@ impl Plan {
                     cx.ui.message(&format!("Digest: {id}\nStatus: Downloaded newer image for {reference}"));
                     return Ok(());
                 }
-                PullOutcome::Done { .. } => {}
+                // The client has answered it.
+                PullOutcome::Question(_) | PullOutcome::Done { .. } => {}
             }
         }
         Ok(())

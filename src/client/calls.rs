@@ -8,7 +8,7 @@ use crate::model::container::{
 };
 use crate::model::event::{Event, EventFilter};
 use crate::model::id::ContainerId;
-use crate::model::image::{ImageSummary, LoadOutcome, PullOutcome, Removed};
+use crate::model::image::{ImageSummary, LoadOutcome, Removed};
 use crate::model::system::DiskUsage;
 use crate::model::volume::VolumeSummary;
 use crate::proto::k3c::v1 as wire;
@@ -45,7 +45,7 @@ impl Client {
         ContainersClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    fn image_service(&self) -> ImagesClient<Channel> {
+    pub(super) fn image_service(&self) -> ImagesClient<Channel> {
         ImagesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
@@ -260,15 +260,6 @@ impl Client {
             Ok(outcomes) => Ok(outcomes.map(move |outcome| outcome.map_err(&unreadable)).boxed()),
             Err(error) => Err(unreadable(error)),
         }
-    }
-
-    /// Fetches an image; the last outcome is its name and ID.
-    pub async fn pull(&self, reference: &str, platform: Option<String>) -> Answers<PullOutcome> {
-        let request = wire::PullImageRequest {
-            reference: reference.to_owned(),
-            platform: platform.unwrap_or_default(),
-        };
-        self.answers(self.image_service().pull(request).await)
     }
 
     /// Makes a volume; without a name an anonymous one.

@@ -8,6 +8,7 @@ mod autostart;
 mod calls;
 mod error;
 mod files;
+mod pull;
 mod retry;
 mod transport;
 

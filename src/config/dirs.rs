@@ -155,6 +155,11 @@ impl Dirs {
         self.state.join(format!("{name}.log"))
     }
 
+    /// What is configured for each registry: `HOST/hosts.toml`, or certificates as Docker has them.
+    pub fn registries(&self) -> PathBuf {
+        self.config.join("certs.d")
+    }
+
     /// The daemon's configuration.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")

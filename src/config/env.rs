@@ -36,5 +36,7 @@ pub const ROOTLESSKIT_STATE_DIR: &str = "ROOTLESSKIT_STATE_DIR";
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// Ignored, with one warning.
 pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
+/// Another file in the place of podman's `auth.json`: credentials are read there, too.
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// Docker's directory of settings: credentials are read there.
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";

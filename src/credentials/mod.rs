@@ -1,7 +1,8 @@
-//! Credentials for registries, as Docker's `config.json` and its helpers have them. Read when they are needed, so that
-//! what a person changes counts at once.
+//! Credentials for registries, as Docker's `config.json` and its helpers have them, and after those podman's
+//! `auth.json`. Read when they are needed, so that what a person changes counts at once.
 
 use crate::config::env;
+use crate::model::login::Login;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
@@ -88,6 +89,15 @@ pub enum CredentialsError {
     },
 }
 
+impl From<Credentials> for Login {
+    fn from(found: Credentials) -> Self {
+        match found.username.is_empty() {
+            true => Self::IdentityToken(found.secret),
+            false => Self::Password { username: found.username, password: found.secret },
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct File {
@@ -112,21 +122,48 @@ struct Answer {
     secret: String,
 }
 
-/// What the user has for a registry (`docker.io`, `localhost:5000`), if anything.
-pub async fn lookup(host: &str) -> Result<Option<Credentials>, CredentialsError> {
-    let Some(path) = path() else { return Ok(None) };
-    let text = match tokio::fs::read_to_string(&path).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(CredentialsError::Read { path, source }),
-    };
-    let file: File = serde_json::from_str(&text)
-        .map_err(|source| CredentialsError::Parse { path: path.clone(), source })?;
-    let key = if HUB.contains(&host) { HUB_KEY } else { host };
-    match file.helper(key) {
-        Some(helper) => ask(&format!("docker-credential-{helper}"), key).await,
-        None => file.entry(&path, key),
+/// What the user has for a registry (`docker.io`, `localhost:5000`), if anything; for a `repository` in it
+/// (`localhost:5000/team/app`), what is there for that or for the namespace that it is in.
+///
+/// # Errors
+/// A file that is there and cannot be read or is not valid; a helper that fails.
+pub async fn lookup(host: &str, repository: Option<&str>) -> Result<Option<Credentials>, CredentialsError> {
+    let keys = keys(host, repository);
+    for path in files() {
+        let text = match tokio::fs::read_to_string(&path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(CredentialsError::Read { path, source }),
+        };
+        let file: File = serde_json::from_str(&text)
+            .map_err(|source| CredentialsError::Parse { path: path.clone(), source })?;
+        let found = match file.helper(host) {
+            Some(helper) => {
+                let key = if HUB.contains(&host) { HUB_KEY } else { host };
+                ask(&format!("docker-credential-{helper}"), key).await?
+            }
+            None => file.entry(&path, &keys)?,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
     }
+    Ok(None)
+}
+
+/// The names that an entry may have, the closest first, as [`canonical`] has them.
+fn keys(host: &str, repository: Option<&str>) -> Vec<String> {
+    let host = canonical(host);
+    let mut name = match repository {
+        Some(repository) if repository.split('/').next() == Some(host.as_str()) => repository.to_owned(),
+        _ => host,
+    };
+    let mut keys = vec![name.clone()];
+    while let Some((above, _)) = name.rsplit_once('/') {
+        name = above.to_owned();
+        keys.push(name.clone());
+    }
+    keys
 }
 
 /// A text setting of Docker's own file that is for the command line, such as `detachKeys`. A file that cannot be read
@@ -154,6 +191,21 @@ fn settings() -> Option<serde_json::Value> {
     serde_json::from_str(&text).ok()
 }
 
+/// Docker's file, then podman's: the one that a variable names, or that of the session and the one that stays.
+fn files() -> Vec<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let podmans = match variable(env::REGISTRY_AUTH_FILE) {
+        Some(file) => vec![file],
+        None => {
+            let base = directories::BaseDirs::new();
+            let session = base.as_ref().and_then(|base| base.runtime_dir()).map(Path::to_path_buf);
+            let stays = base.as_ref().map(|base| base.config_dir().to_path_buf());
+            [session, stays].into_iter().flatten().map(|dir| dir.join("containers/auth.json")).collect()
+        }
+    };
+    path().into_iter().chain(podmans).collect()
+}
+
 /// `config.json`
 fn path() -> Option<PathBuf> {
     let dir = match std::env::var_os(env::DOCKER_CONFIG).filter(|dir| !dir.is_empty()) {
@@ -164,15 +216,17 @@ fn path() -> Option<PathBuf> {
 }
 
 impl File {
-    fn helper(&self, key: &str) -> Option<&str> {
-        let own = self.cred_helpers.iter().find(|(name, _)| same(name, key)).map(|(_, helper)| helper);
+    fn helper(&self, host: &str) -> Option<&str> {
+        let host = canonical(host);
+        let own =
+            self.cred_helpers.iter().find(|(name, _)| canonical(name) == host).map(|(_, helper)| helper);
         own.or(Some(&self.creds_store)).map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
-    fn entry(&self, path: &Path, key: &str) -> Result<Option<Credentials>, CredentialsError> {
-        let exact = self.auths.get_key_value(key);
-        let Some((name, entry)) = exact.or_else(|| self.auths.iter().find(|(name, _)| same(name, key)))
-        else {
+    /// The entry with the first of these keys that there is.
+    fn entry(&self, path: &Path, keys: &[String]) -> Result<Option<Credentials>, CredentialsError> {
+        let of = |key: &String| self.auths.iter().find(|(name, _)| canonical(name) == *key);
+        let Some((name, entry)) = keys.iter().find_map(of) else {
             return Ok(None);
         };
         if !entry.identitytoken.is_empty() {
@@ -194,13 +248,19 @@ impl File {
     }
 }
 
-/// Old entries have a scheme and a path.
-fn same(name: &str, key: &str) -> bool {
-    let host = |text: &str| -> String {
-        let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
-        bare.split('/').next().unwrap_or_default().to_owned()
+/// The name of an entry without what old files have around it: a scheme with a path behind the host, or the API's
+/// version. The registry of short names has one name only.
+fn canonical(name: &str) -> String {
+    let bare = match name.split_once("://") {
+        Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
+        None => {
+            let name = name.trim_end_matches('/');
+            name.strip_suffix("/v1").or_else(|| name.strip_suffix("/v2")).unwrap_or(name)
+        }
     };
-    name == key || host(name) == host(key)
+    let (host, path) = bare.split_once('/').map_or((bare, ""), |(host, path)| (host, path));
+    let host = if HUB.contains(&host) { HUB[0] } else { host };
+    if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
 }
 
 /// Speaks the helpers' protocol: the registry on standard input, JSON on standard output.
@@ -252,17 +312,32 @@ mod tests {
                 "localhost:5000": {"username": "u", "password": "p"},
                 "https://old.example/v2/": {"identitytoken": "t", "auth": "YTo="},
                 "bad.example": {"auth": "YQ=="},
+                "team.example/a": {"auth": "YTpi"},
+                "team.example/a/b": {"auth": "Yzpk"},
+                "api.example/v2/": {"auth": "YTpi"},
                 "empty.example": {}
             },
             "credHelpers": {"helped.example": "x"},
             "detachKeys": "ctrl-a"
         }"#;
         let file: File = serde_json::from_str(text).unwrap();
-        let of = |key: &str| file.entry(Path::new("config.json"), key);
+        let of = |host: &str| file.entry(Path::new("config.json"), &keys(host, None));
+        let below = |host: &str, repository: &str| {
+            file.entry(Path::new("auth.json"), &keys(host, Some(repository))).unwrap()
+        };
         let made = |username: &str, secret: &str| {
             Some(Credentials { username: username.to_owned(), secret: secret.to_owned() })
         };
-        assert_eq!(of(HUB_KEY).unwrap(), made("a", "b"));
+        for host in ["docker.io", "registry-1.docker.io", HUB_KEY] {
+            assert_eq!(of(host).unwrap(), made("a", "b"), "{host}");
+        }
+        assert_eq!(of("api.example").unwrap(), made("a", "b"));
+        assert_eq!(below("team.example", "team.example/a/b"), made("c", "d"));
+        assert_eq!(below("team.example", "team.example/a/b/c"), made("c", "d"));
+        assert_eq!(below("team.example", "team.example/a/x"), made("a", "b"));
+        assert_eq!(below("team.example", "team.example/x"), None);
+        assert_eq!(below("localhost:5000", "localhost:5000/x"), made("u", "p"));
+        assert_eq!(below("registry-1.docker.io", "docker.io/library/x"), made("a", "b"));
         assert_eq!(of("localhost:5000").unwrap(), made("u", "p"));
         assert_eq!(of("old.example").unwrap(), made("", "t"));
         assert_eq!(of("empty.example").unwrap(), None);

@@ -66,6 +66,8 @@ pub struct EngineConfig {
     pub dns: Vec<String>,
     /// A path as the user knows it, and where that tree of the host is bound aside.
     pub host_trees: Vec<(PathBuf, PathBuf)>,
+    /// Folder of what is configured for each registry: `HOST/hosts.toml`, or certificates as Docker has them.
+    pub registries: PathBuf,
     /// Images that the binary brings.
     pub embedded_images: Vec<EmbeddedImage>,
     /// Versions, for `version`.

@@ -1,6 +1,7 @@
 //! Images as people see them.
 
 use crate::model::container::Healthcheck;
+use crate::model::login::LoginQuestion;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -133,6 +134,8 @@ pub enum LoadOutcome {
 pub enum PullOutcome {
     /// How far it is.
     Progress(Progress),
+    /// Credentials are asked for, and waited for.
+    Question(LoginQuestion),
     /// At its end.
     Done {
         /// Canonical reference.

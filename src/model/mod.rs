@@ -11,6 +11,7 @@ pub mod id;
 pub mod image;
 pub mod journal;
 pub mod logopts;
+pub mod login;
 pub mod name;
 pub mod pattern;
 pub mod reason;

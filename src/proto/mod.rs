@@ -1,9 +1,11 @@
 //! The wire: generated code, checked in, and the definitions of our own API (`k3c/v1`).
 //!
 //! `make proto` writes `generated/`; the test `proto` compares it with what the definitions give. Nothing in here is
-//! written by hand but this list.
+//! written by hand but this list and how secrets are shown.
 
 #![expect(clippy::allow_attributes, reason = "generated code")]
+
+mod secret;
 
 /// `k3c.v1`: our API.
 pub mod k3c {

@@ -21,6 +21,7 @@ mod images;
 mod logs;
 mod preflight;
 mod proxy;
+mod registry;
 mod rooms;
 mod shared;
 mod slowest;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         containers::cases(),
         build::cases(),
         images::cases(),
+        registry::cases(),
         proxy::cases(),
         preflight::cases(),
         streams::cases(),

@@ -21,7 +21,7 @@ impl auth_server::Auth for Auth {
         &self,
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
-        let found = credentials::lookup(&request.into_inner().host)
+        let found = credentials::lookup(&request.into_inner().host, None)
             .await
             .map_err(|error| Status::unknown(error.to_string()))?
             .unwrap_or_default();

@@ -37,6 +37,7 @@ pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
             .iter()
             .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))
             .collect(),
+        registries: dirs.registries(),
         embedded_images: vec![
             image("k3c.local/pause:1", "pause", true),
             image("k3c.local/demo:latest", "demo", false),

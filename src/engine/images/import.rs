@@ -7,11 +7,11 @@
 
 use super::UNNAMED;
 use super::lease::Lease;
-use super::transfer::{Pipe, Saved};
+use super::transfer::{self, Pipe, Saved};
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::image::{LoadOutcome, Progress};
+use crate::model::image::LoadOutcome;
 use crate::model::reference;
 use bytes::Bytes;
 use containerd_client::services::v1::ListContentRequest;
@@ -52,7 +52,7 @@ impl Engine {
             let progress = sender.clone();
             let tell = move |step| {
                 // A reader that is slow misses some progress, never a name.
-                progress.try_send(Ok(LoadOutcome::Progress(step))).ok();
+                progress.try_send(Ok(LoadOutcome::Progress(transfer::step(step)))).ok();
             };
             let answer = tokio::select! {
                 answer = inner.import(input, tell) => answer,
@@ -84,7 +84,7 @@ impl Inner {
     pub(super) async fn import(
         &self,
         input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
-        tell: impl Fn(Progress) + Send + 'static,
+        tell: impl Fn(wire::Progress) + Send + 'static,
     ) -> Result<Vec<String>, EngineError> {
         let lease = self.lease("import").await?;
         let Pipe { id, sender, receiver } = self.open_pipe().await?;

@@ -12,8 +12,8 @@ use crate::engine::error::EngineError;
 use crate::model::image::Progress;
 use containerd_client::services::v1::{StreamInit, TransferOptions, TransferRequest};
 use containerd_client::to_any;
+use containerd_client::types::Platform;
 use containerd_client::types::transfer as wire;
-use containerd_client::types::{Descriptor, Platform};
 use prost::Message;
 use prost_types::Any;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Inner {
         &self,
         (source, destination): (Any, Any),
         lease: Option<&Lease>,
-        tell: impl Fn(Progress) + Send + 'static,
+        tell: impl Fn(wire::Progress) + Send + 'static,
         refusal: impl FnOnce(&Status) -> EngineError,
     ) -> Result<Vec<Saved>, EngineError> {
         let progress = self.open_pipe().await?;
@@ -109,22 +109,26 @@ impl Inner {
 }
 
 /// Reads progress until the transfer is over; returns the names it gave.
-async fn watch(mut receiver: Streaming<Any>, tell: impl Fn(Progress)) -> Vec<Saved> {
+async fn watch(mut receiver: Streaming<Any>, tell: impl Fn(wire::Progress)) -> Vec<Saved> {
     let mut saved = Vec::new();
     while let Ok(Some(any)) = receiver.message().await {
         let Ok(progress) = wire::Progress::decode(any.value.as_slice()) else { continue };
-        let desc: Option<Descriptor> = progress.desc;
         if progress.event == "saved" {
-            let digest = desc.map(|d| d.digest).unwrap_or_default();
+            let digest = progress.desc.map(|d| d.digest).unwrap_or_default();
             saved.push(Saved { name: progress.name, digest });
-            continue;
+        } else {
+            tell(progress);
         }
-        tell(Progress {
-            id: desc.map(|d| d.digest).unwrap_or(progress.name),
-            status: progress.event,
-            current: progress.progress,
-            total: progress.total,
-        });
     }
     saved
+}
+
+/// Progress in containerd's words; its id is a digest, or a name.
+pub(super) fn step(progress: wire::Progress) -> Progress {
+    Progress {
+        id: progress.desc.map(|d| d.digest).unwrap_or(progress.name),
+        status: progress.event,
+        current: progress.progress,
+        total: progress.total,
+    }
 }

@@ -1068,6 +1068,21 @@ pub mod load_image_response {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PullImageRequest {
+    #[prost(oneof = "pull_image_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<pull_image_request::Part>,
+}
+/// Nested message and enum types in `PullImageRequest`.
+pub mod pull_image_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Options(super::PullOptions),
+        #[prost(message, tag = "2")]
+        Login(super::Login),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullOptions {
     #[prost(string, tag = "1")]
     pub reference: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -1075,12 +1090,61 @@ pub struct PullImageRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PullImageResponse {
-    #[prost(message, optional, tag = "1")]
-    pub progress: ::core::option::Option<Progress>,
+    #[prost(oneof = "pull_image_response::What", tags = "1, 2, 3")]
+    pub what: ::core::option::Option<pull_image_response::What>,
+}
+/// Nested message and enum types in `PullImageResponse`.
+pub mod pull_image_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "1")]
+        Progress(super::Progress),
+        #[prost(message, tag = "2")]
+        Question(super::LoginQuestion),
+        #[prost(message, tag = "3")]
+        Done(super::PulledImage),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PulledImage {
+    #[prost(string, tag = "1")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoginQuestion {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reference: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub challenges: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Login {
+    #[prost(oneof = "login::How", tags = "1, 2")]
+    pub how: ::core::option::Option<login::How>,
+}
+/// Nested message and enum types in `Login`.
+pub mod login {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Password {
+        #[prost(string, tag = "1")]
+        pub username: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub password: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[prost(skip_debug)]
+    pub enum How {
+        #[prost(message, tag = "1")]
+        Password(Password),
+        #[prost(string, tag = "2")]
+        IdentityToken(::prost::alloc::string::String),
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
@@ -3593,7 +3657,7 @@ pub mod images_client {
         }
         pub async fn pull(
             &mut self,
-            request: impl tonic::IntoRequest<super::PullImageRequest>,
+            request: impl tonic::IntoStreamingRequest<Message = super::PullImageRequest>,
         ) -> std::result::Result<
             tonic::Response<tonic::codec::Streaming<super::PullImageResponse>>,
             tonic::Status,
@@ -3608,9 +3672,9 @@ pub mod images_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/Pull");
-            let mut req = request.into_request();
+            let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Pull"));
-            self.inner.server_streaming(req, path, codec).await
+            self.inner.streaming(req, path, codec).await
         }
     }
 }
@@ -3680,7 +3744,7 @@ pub mod images_server {
             + 'static;
         async fn pull(
             &self,
-            request: tonic::Request<super::PullImageRequest>,
+            request: tonic::Request<tonic::Streaming<super::PullImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::PullStream>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -4031,7 +4095,7 @@ pub mod images_server {
                     struct PullSvc<T: Images>(pub Arc<T>);
                     impl<
                         T: Images,
-                    > tonic::server::ServerStreamingService<super::PullImageRequest>
+                    > tonic::server::StreamingService<super::PullImageRequest>
                     for PullSvc<T> {
                         type Response = super::PullImageResponse;
                         type ResponseStream = T::PullStream;
@@ -4041,7 +4105,9 @@ pub mod images_server {
                         >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<super::PullImageRequest>,
+                            request: tonic::Request<
+                                tonic::Streaming<super::PullImageRequest>,
+                            >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
@@ -4067,7 +4133,7 @@ pub mod images_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.server_streaming(method, req).await;
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

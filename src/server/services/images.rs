@@ -3,6 +3,7 @@
 use super::{Answers, Service, answers, refused};
 use crate::api::{self, Invalid, docker};
 use crate::model::image::LoadOutcome;
+use crate::model::login::Login;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -10,6 +11,7 @@ use std::io;
 use tonic::{Request, Response, Status, Streaming};
 use wire::images_server::Images;
 use wire::load_image_request::Part;
+use wire::pull_image_request::Part as Said;
 
 #[tonic::async_trait]
 impl Images for Service {
@@ -83,13 +85,25 @@ impl Images for Service {
 
     async fn pull(
         &self,
-        request: Request<wire::PullImageRequest>,
+        request: Request<Streaming<wire::PullImageRequest>>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let request = request.into_inner();
-        let outcomes =
-            self.0.pull(&request.reference, api::present(request.platform)).await.map_err(refused)?;
+        let mut parts = request.into_inner();
+        let Some(Said::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Invalid::new("part", "the first message must hold the options").into());
+        };
+        let platform = api::present(options.platform);
+        let outcomes = self.0.pull(&options.reference, platform, logins(parts)).await.map_err(refused)?;
         Ok(answers(outcomes))
     }
+}
+
+/// The answers alone. They end with the client's half of the stream, or with a message that is none.
+fn logins(parts: Streaming<wire::PullImageRequest>) -> impl Stream<Item = Login> + Send + 'static {
+    let login = |part| match part {
+        Ok(wire::PullImageRequest { part: Some(Said::Login(login)) }) => Some(login.into()),
+        _ => None,
+    };
+    parts.map(login).take_while(|login| std::future::ready(login.is_some())).filter_map(std::future::ready)
 }
 
 /// The bytes alone. A client that goes away in the middle, or says something else, is an error and not an end.

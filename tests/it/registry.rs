@@ -1,0 +1,181 @@
+//! A real registry on the host's loopback that wants a password, and pulling from it.
+
+use crate::containers::{DEMO, within};
+use crate::env::TestEnv;
+use crate::host::{Need, tool};
+use crate::{Case, DAEMON};
+use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const NEEDS: &[Need] = &[DAEMON[0], Need::Tools, Need::Program("docker-registry")];
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new("registry::credentials_are_asked_for_on_the_way", NEEDS, credentials)]
+}
+
+const USER: &str = "joe";
+const PASSWORD: &str = "geheim-4711";
+/// Both, as htpasswd(1) has them with bcrypt.
+const HTPASSWD: &str = "joe:$2b$05$abcdefghijklmnopqrstuuI9Ve74svfU50aEQdy91gepBOB8Ceywa\n";
+
+/// A registry that runs until this is dropped.
+struct Registry {
+    child: Child,
+    /// `localhost:PORT`
+    host: String,
+}
+
+impl Registry {
+    /// Starts one that keeps its things in `dir` and knows one user.
+    fn start(env: &TestEnv, dir: &Path) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        env.user.dir(dir, 0o700)?;
+        env.user.write(&dir.join("htpasswd"), HTPASSWD)?;
+        let config = serde_json::json!({
+            "version": 0.1,
+            "storage": { "filesystem": { "rootdirectory": dir.join("data") } },
+            "http": { "addr": format!("127.0.0.1:{port}") },
+            "auth": { "htpasswd": { "realm": "tests", "path": dir.join("htpasswd") } },
+        });
+        // JSON is YAML.
+        let file = dir.join("config.yml");
+        env.user.write(&file, config.to_string())?;
+        let log = std::fs::File::create(dir.join("log"))?;
+        let mut command = env.command(Path::new("docker-registry"), &["serve", &file.display().to_string()]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("docker-registry")?;
+        let registry = Self { child, host: format!("localhost:{port}") };
+        within(Duration::from_secs(30), "the registry listens", || {
+            Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
+        })?;
+        Ok(registry)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where credentials are, and nothing else: what is outside must not have them.
+fn secrets(env: &TestEnv) -> PathBuf {
+    env.home.join("secrets")
+}
+
+fn encoded() -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"))
+}
+
+/// A folder of Docker's settings with this file in it.
+fn docker_config(env: &mut TestEnv, name: &str, config: &serde_json::Value) -> Result<()> {
+    let dir = secrets(env).join(name);
+    env.user.dir(&dir, 0o700)?;
+    env.user.write(&dir.join("config.json"), config.to_string())?;
+    env.set("DOCKER_CONFIG", dir.display().to_string());
+    Ok(())
+}
+
+fn credentials() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&secrets(&env), 0o700)?;
+    let registry = Registry::start(&env, &secrets(&env).join("registry"))?;
+    let host = registry.host.clone();
+    // Another name of the same place, as the user's configuration says.
+    let mirror = format!(
+        "server = \"http://{host}\"\n[host.\"http://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+    );
+    env.user.dir(&env.home.join(".config"), 0o755)?;
+    env.user.write(&env.home.join(".config/k3c/certs.d/registry.test/hosts.toml"), mirror)?;
+    env.set("K3C_LOG", "trace");
+    env.start()?;
+    let image = format!("{host}/team/demo:1");
+    push(&env, &image)?;
+
+    let run = |env: &TestEnv, image: &str| env.k3c(&["run", "--rm", image, "cat", "/made"]);
+    let denied = format!("pull access denied for {host}/team/demo");
+    let pulled = |env: &TestEnv, image: &str| -> Result<()> {
+        let ran = run(env, image)?;
+        let said = |text: &str| ran.stderr.contains(text);
+        ensure!(ran.code == 0 && ran.stdout == "made\n", "{ran}");
+        ensure!(said("1: Pulling from team/demo") && said(": Pulling fs layer"), "{ran}");
+        ensure!(said(&format!("Status: Downloaded newer image for {image}")), "{ran}");
+        env.ok(&["rmi", image]).map(drop)
+    };
+
+    docker_config(&mut env, "none", &serde_json::json!({}))?;
+    run(&env, &image)?.fails(125, &denied)?;
+    let wrong = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:wrong"));
+    docker_config(&mut env, "wrong", &serde_json::json!({ "auths": { &host: { "auth": wrong } } }))?;
+    run(&env, &image)?.fails(125, &denied)?;
+    docker_config(&mut env, "plain", &serde_json::json!({ "auths": { &host: { "auth": encoded() } } }))?;
+    pulled(&env, &image)?;
+    pulled(&env, "registry.test/team/demo:1")?;
+    run(&env, &format!("{host}/team/none:1"))?.fails(125, "manifest unknown")?;
+
+    // A helper of the user's.
+    let bin = secrets(&env).join("bin");
+    env.user.dir(&bin, 0o755)?;
+    let helper = bin.join("docker-credential-tests");
+    let answer = serde_json::json!({ "Username": USER, "Secret": PASSWORD });
+    env.user.write(&helper, format!("#!/bin/sh\n[ \"$(cat)\" = {host} ] && echo '{answer}'\n"))?;
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755))?;
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    env.set("PATH", format!("{}:{path}", bin.display()));
+    docker_config(&mut env, "helper", &serde_json::json!({ "credHelpers": { &host: "tests" } }))?;
+    pulled(&env, &image)?;
+    docker_config(&mut env, "broken", &serde_json::json!({ "credHelpers": { &host: "missing" } }))?;
+    let ran = run(&env, &image)?;
+    ensure!(
+        ran.stderr.contains("the credentials cannot be read: cannot run docker-credential-missing"),
+        "{ran}"
+    );
+    ran.fails(125, &denied)?;
+
+    // podman's file, for a part of the registry.
+    docker_config(&mut env, "none", &serde_json::json!({}))?;
+    let file = secrets(&env).join("auth.json");
+    let entry = serde_json::json!({ "auths": { format!("{host}/team"): { "auth": encoded() } } });
+    env.user.write(&file, entry.to_string())?;
+    env.set("REGISTRY_AUTH_FILE", file.display().to_string());
+    pulled(&env, &image)?;
+
+    unwritten(&env)?;
+    drop(registry);
+    env.stop()?;
+    unwritten(&env)
+}
+
+/// Makes an image with a layer of its own, hands it to the registry, and forgets it.
+fn push(env: &TestEnv, image: &str) -> Result<()> {
+    env.ok(&["run", "--name", "maker", DEMO, "sh", "-c", "echo made > /made"])?;
+    env.ok(&["commit", "maker", image])?;
+    env.ok(&["rm", "maker"])?;
+    let (socket, user) = (env.socket().display().to_string(), format!("{USER}:{PASSWORD}"));
+    let push =
+        ["--address", &socket, "-n", "k8s.io", "images", "push", "--plain-http", "--user", &user, image];
+    env.program(&tool("ctr"), &push)?.ok()?;
+    env.ok(&["rmi", image]).map(drop)
+}
+
+/// Neither logs nor records have the password, as it is or as it goes to the registry.
+fn unwritten(env: &TestEnv) -> Result<()> {
+    let mut log = env.daemon_output();
+    for entry in std::fs::read_dir(env.home.join(".local/state/k3c"))? {
+        log += &std::fs::read_to_string(entry?.path()).unwrap_or_default();
+    }
+    ensure!(log.contains("TRACE"), "the engine did not log everything");
+    let mut grep = Command::new("grep");
+    grep.args(["-rlaF", "--exclude-dir=secrets", "-e", PASSWORD, "-e", &encoded()]);
+    grep.args([&env.home, &env.runtime]).args(["--devices=skip"]);
+    let found = grep.output().context("grep")?;
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    ensure!(found.is_empty(), "the password is in {found}");
+    Ok(())
+}
