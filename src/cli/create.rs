@@ -7,6 +7,7 @@ use super::options::container::{Files, Flags};
 use super::options::value;
 use crate::client::{Client, ClientError};
 use crate::model::container::ContainerSpec;
+use crate::model::failure::refusal_code;
 use crate::model::id::ContainerId;
 use crate::model::image::PullOutcome;
 use crate::model::reason::Reason;
@@ -161,20 +162,9 @@ fn with_help(error: CommandError, verb: &str) -> CommandError {
 /// The engine knows best; what came from the runtime in words is read as Docker's own client reads it.
 fn exit_code(reason: Reason, text: &str) -> u8 {
     match reason {
-        Reason::CommandNotFound => return 127,
-        Reason::CommandNotExecutable => return 126,
-        _ => {}
-    }
-    let has = |part: &str| text.contains(part);
-    if has("executable file not found")
-        || has("no such file or directory")
-        || has("system cannot find the file")
-    {
-        127
-    } else if has("permission denied") || has("is a directory") {
-        126
-    } else {
-        125
+        Reason::CommandNotFound => 127,
+        Reason::CommandNotExecutable => 126,
+        _ => refusal_code(text),
     }
 }
 

@@ -142,35 +142,3 @@ impl From<InvalidSignal> for EngineError {
         Self::invalid(error.to_string())
     }
 }
-
-/// The exit code for a failed start, by Docker's rule: from the words of the runtime.
-pub(super) fn start_code(text: &str) -> i32 {
-    let has = |part: &str| text.contains(part);
-    if has("executable file not found") || has("no such file or directory") {
-        127
-    } else if has("permission denied") || has("is a directory") || has("exec format error") {
-        126
-    } else if has("not a directory") {
-        127
-    } else {
-        128
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::start_code;
-
-    #[test]
-    fn start_codes() {
-        for (text, code) in [
-            ("exec: \"foo\": executable file not found in $PATH", 127),
-            ("exec: \"/foo\": stat /foo: no such file or directory", 127),
-            ("exec: \"/etc/passwd\": permission denied", 126),
-            ("error mounting: not a directory", 127),
-            ("something else", 128),
-        ] {
-            assert_eq!(start_code(text), code, "{text}");
-        }
-    }
-}

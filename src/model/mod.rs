@@ -1,11 +1,14 @@
 //! Plain nouns: parse, validate, display. No IO, no async, nothing of ours imported.
 
 pub mod amendment;
+pub mod archive;
 pub mod attach;
 pub mod capability;
 pub mod container;
 pub mod crilog;
 pub mod event;
+pub mod exec;
+pub mod failure;
 pub mod holder;
 pub mod id;
 pub mod image;

@@ -13,8 +13,8 @@ pub(super) struct Host {
     pub(super) cgroups: bool,
     /// In a user namespace.
     pub(super) rootless: bool,
-    /// CAP_SYS_RESOURCE, without which the score only rises (proc_pid_oom_score_adj(5)).
-    pub(super) may_lower_oom_score: bool,
+    /// Our effective capabilities, a bit each.
+    pub(super) capabilities: u64,
     /// Our own `/proc/self/oom_score_adj`.
     pub(super) oom_score_adj: i64,
 }
@@ -31,10 +31,10 @@ pub(super) fn probe() -> Host {
             .collect(),
         cgroups,
         rootless: read("/proc/self/uid_map").split_whitespace().nth(2) != Some("4294967295"),
-        may_lower_oom_score: read("/proc/self/status")
+        capabilities: read("/proc/self/status")
             .lines()
             .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
-            .is_some_and(|set| set & (1 << 24) != 0),
+            .unwrap_or(0),
         oom_score_adj: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
     }
 }
@@ -69,8 +69,8 @@ pub(super) fn adapt(spec: &mut Value, host: &Host) {
     {
         linux.remove("cgroupsPath");
     }
-    if host.rootless || !host.may_lower_oom_score {
-        raise_oom_score(spec, host);
+    if let Some(process) = spec.get_mut("process") {
+        raise_oom_score(process, host);
     }
     if host.rootless {
         inherit_instead(spec);
@@ -79,8 +79,14 @@ pub(super) fn adapt(spec: &mut Value, host: &Host) {
     }
 }
 
-fn raise_oom_score(spec: &mut Value, host: &Host) {
-    if let Some(process) = spec.get_mut("process").and_then(Value::as_object_mut)
+/// CAP_SYS_RESOURCE, without which the score only rises (proc_pid_oom_score_adj(5)).
+const SYS_RESOURCE: u64 = 1 << 24;
+
+/// Raises a process's score to our own where it cannot be lower.
+pub(super) fn raise_oom_score(process: &mut Value, host: &Host) {
+    let may_lower = !host.rootless && host.capabilities & SYS_RESOURCE != 0;
+    if let Some(process) = process.as_object_mut()
+        && !may_lower
         && process.get("oomScoreAdj").and_then(Value::as_i64).is_some_and(|adj| adj < host.oom_score_adj)
     {
         process.insert("oomScoreAdj".into(), host.oom_score_adj.into());

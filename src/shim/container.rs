@@ -4,11 +4,13 @@ use super::adapt;
 use super::amend;
 use super::cgroup::Cgroup;
 use super::console::Console;
+use super::exec;
 use super::hub::Hub;
 use super::journal;
 use super::reaper::Exit;
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
+use super::sysctl;
 use super::userns;
 use super::{Shared, log};
 use crate::sys::mount::{self, Layer};
@@ -44,6 +46,8 @@ pub(super) enum ContainerError {
     Freeze(#[source] io::Error),
     #[error("cannot read the annotation {annotation}: {source}", annotation = crate::model::amendment::ANNOTATION)]
     Amendment { source: serde_json::Error },
+    #[error("cannot read what the exec asks for: {source}")]
+    Exec { source: serde_json::Error },
 }
 
 /// What runc's own words leave open.
@@ -76,8 +80,8 @@ pub(super) struct Process {
     pub(super) exec: String,
     pub(super) paths: Paths,
     pub(super) hub: Arc<Hub>,
-    /// An exec's description, the OCI specification's `process`.
-    spec: Option<Vec<u8>>,
+    /// The description of an exec, the OCI specification's `process`.
+    spec: Option<Value>,
     pid: Mutex<i32>,
     stage: watch::Sender<Stage>,
     /// Held while it starts, so that nobody hears of its end before its beginning.
@@ -85,7 +89,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(exec: String, paths: Paths, hub: Arc<Hub>, spec: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(exec: String, paths: Paths, hub: Arc<Hub>, spec: Option<Value>) -> Self {
         Self {
             exec,
             paths,
@@ -198,6 +202,7 @@ impl Container {
             .map_err(file("read", &config))?;
         let amendment = amend::amend(&mut spec, &shared.runc.init())?;
         adapt::adapt(&mut spec, &adapt::probe());
+        sysctl::open(&mut spec);
         let own_users = userns::lead_to_root(&mut spec, id);
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
         let root = bundle.join("rootfs");
@@ -314,18 +319,24 @@ impl Container {
         Ok(())
     }
 
+    /// Describes a process to add, by what an exec asks for and the specification that this container was made from.
+    pub(super) fn describe(&self, kind: &str, asked: &[u8]) -> Result<Value, ContainerError> {
+        let config = self.bundle.join("config.json");
+        let made: Value = std::fs::read(&config)
+            .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .map_err(file("read", &config))?;
+        let host = adapt::probe();
+        exec::describe(&made["process"], kind, asked, &host).map_err(|source| ContainerError::Exec { source })
+    }
+
     /// Starts what `exec` added.
     pub(super) async fn start_exec(&self, shared: &Shared, process: &Process) -> Result<(), ContainerError> {
         if self.init.is_over() {
             return Err(ContainerError::Refused("cannot exec in a stopped container"));
         }
         let path = self.bundle.join(format!("{}.process.json", short_name(&process.exec)));
-        let mut spec: Value =
-            serde_json::from_slice(process.spec.as_deref().unwrap_or(b"{}")).unwrap_or_default();
-        let mut whole = serde_json::json!({ "process": spec });
-        adapt::adapt(&mut whole, &adapt::probe());
-        spec = whole["process"].take();
-        std::fs::write(&path, spec.to_string()).map_err(file("write", &path))?;
+        let spec = process.spec.as_ref().map(Value::to_string).unwrap_or_default();
+        std::fs::write(&path, spec).map_err(file("write", &path))?;
         let args: Vec<OsString> = vec!["--process".into(), path.clone().into(), "--detach".into()];
         let answer = self.launch(shared, "exec", process, args).await;
         let _ = std::fs::remove_file(&path);

@@ -24,6 +24,7 @@ mod cgroup;
 mod console;
 mod container;
 mod crilog;
+mod exec;
 mod hub;
 mod journal;
 mod publisher;
@@ -31,6 +32,7 @@ mod reaper;
 mod runc;
 mod service;
 mod stdio;
+mod sysctl;
 mod userns;
 
 pub use bootstrap::{NAMES, is_named, run};

@@ -208,9 +208,10 @@ impl Task for Service {
             terminal: req.terminal,
             log: None,
         };
-        let spec = req.spec.into_option().map(|any| any.value);
+        let any = req.spec.into_option().unwrap_or_default();
+        let spec = container.describe(&any.type_url, &any.value).map_err(failed)?;
         let hub = self.shared.hub(&req.id, &req.exec_id);
-        let process = Arc::new(Process::new(req.exec_id.clone(), paths, hub, spec));
+        let process = Arc::new(Process::new(req.exec_id.clone(), paths, hub, Some(spec)));
         {
             let mut execs = container.execs.lock().unwrap_or_else(PoisonError::into_inner);
             if execs.contains_key(&req.exec_id) {

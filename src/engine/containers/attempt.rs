@@ -223,6 +223,7 @@ impl Inner {
                     privileged: spec.privileged,
                     namespace_options: Some(namespaces(spec)),
                     supplemental_groups: groups,
+                    supplemental_groups_policy: groups_policy(&user).into(),
                     no_new_privs: security.no_new_privileges,
                     apparmor: apparmor(&security.apparmor),
                     run_as_user: user.uid.map(|value| cri::Int64Value { value }),
@@ -442,6 +443,14 @@ struct User {
     uid: Option<i64>,
     name: String,
     gid: Option<i64>,
+}
+
+/// A group that is asked for stands alone; else the user is in all that the image's files name.
+fn groups_policy(user: &User) -> cri::SupplementalGroupsPolicy {
+    match user.gid {
+        Some(_) => cri::SupplementalGroupsPolicy::Strict,
+        None => cri::SupplementalGroupsPolicy::Merge,
+    }
 }
 
 fn no_group(group: &str) -> EngineError {

@@ -2,23 +2,20 @@
 //! environment of an exec.
 
 use crate::engine::containerd::{ended, patiently, request};
-use crate::engine::error::{EngineError, start_code};
+use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, blocking, events};
 use crate::model::attach::CLIENTS_ONLY;
-use crate::model::capability::NAMES;
 use crate::model::container::{ExecSpec, Status};
 use crate::model::event::Event;
+use crate::model::exec::{ADDITION, Addition};
+use crate::model::failure::exec_code;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::{Change, Exec, ExecState, Record};
 use containerd_client::services::v1 as api;
 use jiff::{SignedDuration, Timestamp};
 use prost_types::Any;
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// The type of an OCI process description, as containerd's `typeurl` has it.
-const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 /// How long an exec is remembered after its end.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
@@ -36,7 +33,7 @@ impl Engine {
         if spec.command.is_empty() {
             return Err(EngineError::invalid("No exec command specified"));
         }
-        let process = inner.exec_process(&record, &spec).await.map_err(|error| match error {
+        let addition = inner.addition(&record, &spec).await.map_err(|error| match error {
             // Docker sees it only when it starts.
             EngineError::Refused { reason: Reason::InvalidArgument, text } => {
                 EngineError::Start { code: 126, text }
@@ -50,7 +47,7 @@ impl Engine {
             stdout: String::new(),
             stderr: String::new(),
             terminal: spec.tty,
-            spec: Some(Any { type_url: PROCESS.to_owned(), value: process.to_string().into_bytes() }),
+            spec: Some(Any { type_url: ADDITION.to_owned(), value: addition }),
             exec_id: id.to_string(),
         };
         let mut tasks = inner.containerd.tasks();
@@ -96,7 +93,7 @@ impl Engine {
             }
             Err(status) => {
                 let text = status.message().to_owned();
-                let code = start_code(&text);
+                let code = exec_code(&text);
                 inner.delete_exec_process(&exec).await;
                 exec.state = ExecState::Ended { code, at: Timestamp::now() };
                 inner.records.commit(Change::new().put_exec(&exec)).await?;
@@ -239,97 +236,28 @@ impl Inner {
         }
     }
 
-    /// The container's own process description with what is asked for instead.
-    async fn exec_process(&self, record: &Record, wanted: &ExecSpec) -> Result<Value, EngineError> {
-        let message = api::GetContainerRequest { id: record.attempt.container.clone() };
-        let answer = self
-            .containerd
-            .containers()
-            .get(request(message))
-            .await
-            .map_err(EngineError::call("cannot look at the container"))?;
-        let spec = answer.into_inner().container.and_then(|c| c.spec).unwrap_or_default();
-        let mut spec: Value = serde_json::from_slice(&spec.value)
-            .map_err(|e| EngineError::Broken(format!("the container's specification: {e}")))?;
-        let mut process = spec["process"].take();
-        process["args"] = json!(wanted.command);
-        process["terminal"] = json!(wanted.tty);
-        if let Some(process) = process.as_object_mut() {
-            // That of the container's own terminal.
-            process.remove("consoleSize");
+    /// What the shim is to change in the container's process, as JSON.
+    async fn addition(&self, record: &Record, wanted: &ExecSpec) -> Result<Vec<u8>, EngineError> {
+        if !wanted.working_dir.is_empty() && !wanted.working_dir.starts_with('/') {
+            return Err(EngineError::invalid("Cwd must be an absolute path"));
         }
-        if let (true, Some((columns, rows))) = (wanted.tty, wanted.terminal_size) {
-            process["consoleSize"] = json!({ "height": rows, "width": columns });
-        }
-        if !wanted.working_dir.is_empty() {
-            if !wanted.working_dir.starts_with('/') {
-                return Err(EngineError::invalid("Cwd must be an absolute path"));
+        let user = match wanted.user.as_str() {
+            "" => None,
+            user => {
+                let pid = self.containerd.pid(&record.attempt.container).await?;
+                let (user, more) = (user.to_owned(), record.spec.group_add.clone());
+                Some(blocking(move || super::user::resolve(pid, &user, &more)).await??)
             }
-            process["cwd"] = json!(wanted.working_dir);
-        }
-        process["env"] = json!(environment(&process["env"], wanted));
-        if wanted.privileged {
-            let all: Vec<String> = capabilities();
-            process["capabilities"] = json!({ "bounding": all, "effective": all, "permitted": all });
-            process["apparmorProfile"] = json!("");
-        }
-        if !wanted.user.is_empty() {
-            let pid = self.containerd.pid(&record.attempt.container).await?;
-            let text = wanted.user.clone();
-            process["user"] = blocking(move || super::user::resolve(pid, &text)).await??;
-            if process["user"]["uid"] != 0
-                && !wanted.privileged
-                && let Some(sets) = process["capabilities"].as_object_mut()
-            {
-                // As for a container whose user is not root.
-                sets.retain(|key, _| key == "bounding" || key == "inheritable");
-            }
-        }
-        Ok(process)
-    }
-}
-
-fn environment(container: &Value, wanted: &ExecSpec) -> Vec<String> {
-    let key = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
-    let mut all: Vec<String> =
-        container.as_array().into_iter().flatten().filter_map(|e| e.as_str().map(str::to_owned)).collect();
-    all.retain(|e| key(e) != "TERM" || wanted.tty);
-    if wanted.tty && !all.iter().any(|e| key(e) == "TERM") {
-        all.push("TERM=xterm".to_owned());
-    }
-    for entry in &wanted.env {
-        all.retain(|e| key(e) != key(entry));
-        if entry.contains('=') {
-            all.push(entry.clone());
-        }
-    }
-    all
-}
-
-/// Those that this kernel knows and that we have ourselves.
-fn capabilities() -> Vec<String> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let own = status
-        .lines()
-        .find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok())
-        .unwrap_or(0);
-    (0..)
-        .zip(NAMES)
-        .filter(|(bit, _)| own & (1 << *bit) != 0)
-        .map(|(_, name)| format!("CAP_{name}"))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_is_the_containers_and_more() {
-        let container = json!(["PATH=/bin", "A=1", "TERM=xterm"]);
-        let spec = ExecSpec { env: vec!["A=2".into(), "B=3".into()], ..ExecSpec::default() };
-        assert_eq!(environment(&container, &spec), ["PATH=/bin", "A=2", "B=3"]);
-        let spec = ExecSpec { tty: true, ..ExecSpec::default() };
-        assert_eq!(environment(&json!([]), &spec), ["TERM=xterm"]);
+        };
+        let addition = Addition {
+            args: wanted.command.clone(),
+            env: wanted.env.clone(),
+            user,
+            working_dir: wanted.working_dir.clone(),
+            terminal: wanted.tty,
+            terminal_size: wanted.terminal_size,
+            privileged: wanted.privileged,
+        };
+        serde_json::to_vec(&addition).map_err(|e| EngineError::Broken(format!("cannot describe an exec: {e}")))
     }
 }

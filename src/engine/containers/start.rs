@@ -1,9 +1,10 @@
 //! `start`: the first start takes the attempt that `create` made, every later one a fresh attempt.
 
 use super::health;
-use crate::engine::error::{EngineError, start_code};
+use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::Status;
+use crate::model::failure::start_code;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::{Change, Desired, Record};

@@ -1,30 +1,35 @@
 //! Users by name, looked up in a running container's own files.
 
 use crate::engine::error::EngineError;
+use crate::model::exec::User;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Read};
 
-/// `name|uid[:group|gid]` as the OCI specification's `user`, by the files of the container whose first process is `pid`.
-pub(super) fn resolve(pid: u32, text: &str) -> Result<Value, EngineError> {
+/// The user `name|uid[:group|gid]` by the files of the container whose first process is `pid`, with the groups `more`
+/// (names or numbers) besides.
+///
+/// # Errors
+/// `InvalidArgument`, in Docker's words: a name that the container does not know, an ID that nobody has here.
+pub(super) fn resolve(pid: u32, text: &str, more: &[String]) -> Result<User, EngineError> {
     let root = File::open(format!("/proc/{pid}/root"))
         .map_err(EngineError::file("cannot open", format!("/proc/{pid}/root")))?;
     let passwd = read(&root, "etc/passwd");
     let groups = read(&root, "etc/group");
-    let user = find(text, &passwd, &groups)?;
-    for (key, map) in [("uid", UIDS), ("gid", GIDS)] {
-        refuse_unmapped(user[key].as_i64().unwrap_or(0), map)?;
+    let user = find(text, more, &passwd, &groups)?;
+    refuse_unmapped(user.uid.into(), UIDS)?;
+    for group in std::iter::once(&user.gid).chain(&user.groups) {
+        refuse_unmapped((*group).into(), GIDS)?;
     }
     Ok(user)
 }
 
-/// Which user ids there are here (user_namespaces(7)).
+/// The map of user IDs that exist here (user_namespaces(7)).
 pub(super) const UIDS: &str = "/proc/self/uid_map";
-/// Which group ids there are here.
+/// The map of group IDs that exist here.
 pub(super) const GIDS: &str = "/proc/self/gid_map";
 
-/// Refuses the id of a user or a group that nobody can have, by the map.
+/// Refuses the ID of a user or a group that `map`, one of the two above, does not have.
 pub(super) fn refuse_unmapped(id: i64, map: &str) -> Result<(), EngineError> {
     let text = std::fs::read_to_string(map).map_err(EngineError::file("cannot read", map))?;
     refuse_beyond(id, &text, if map == UIDS { "user" } else { "group" })
@@ -53,7 +58,7 @@ fn refuse_beyond(id: i64, map: &str, what: &str) -> Result<(), EngineError> {
     )))
 }
 
-/// Nothing leads out of the root; what is missing is empty.
+/// The text of a file below `root`, out of which no link leads; empty when there is no such file.
 fn read(root: &File, path: &str) -> String {
     let open = || -> io::Result<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -65,7 +70,7 @@ fn read(root: &File, path: &str) -> String {
     open().unwrap_or_default()
 }
 
-fn find(text: &str, passwd: &str, groups: &str) -> Result<Value, EngineError> {
+fn find(text: &str, more: &[String], passwd: &str, groups: &str) -> Result<User, EngineError> {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     let entry = passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|fields| {
         fields.len() > 3 && (fields[0] == user || (user.parse::<u32>().is_ok() && fields[2] == user))
@@ -82,29 +87,33 @@ fn find(text: &str, passwd: &str, groups: &str) -> Result<Value, EngineError> {
         }
     };
     let group_lines = || groups.lines().map(|l| l.split(':').collect::<Vec<_>>()).filter(|f| f.len() > 2);
+    let group_id = |name: &str| match group_lines().find(|f| f[0] == name) {
+        Some(fields) => Some(number(fields[2]).unwrap_or(0)),
+        None => number(name),
+    };
     let gid = match group {
         "" => entry.as_ref().and_then(|fields| number(fields[3])).unwrap_or(0),
-        group => match (group_lines().find(|f| f[0] == group), number(group)) {
-            (Some(fields), _) => number(fields[2]).unwrap_or(0),
-            (None, Some(gid)) => gid,
-            (None, None) => {
-                return Err(EngineError::invalid(format!(
-                    "unable to find group {group}: no matching entries in group file"
-                )));
-            }
-        },
+        group => group_id(group).ok_or_else(|| {
+            EngineError::invalid(format!("unable to find group {group}: no matching entries in group file"))
+        })?,
     };
     let name = entry.as_ref().map_or("", |fields| fields[0]);
-    let more: Vec<u32> = match group {
+    let mut others: Vec<u32> = match group {
         "" => group_lines()
             .filter(|f| {
                 f.get(3).is_some_and(|members| members.split(',').any(|m| m == name && !m.is_empty()))
             })
             .filter_map(|f| number(f[2]))
             .collect(),
+        // A group that is asked for stands alone.
         _ => Vec::new(),
     };
-    Ok(json!({ "uid": uid, "gid": gid, "additionalGids": more }))
+    for group in more {
+        others.push(group_id(group).ok_or_else(|| {
+            EngineError::invalid(format!("Unable to find group {group}: no matching entries in group file"))
+        })?);
+    }
+    Ok(User { uid, gid, groups: others })
 }
 
 #[cfg(test)]
@@ -129,11 +138,18 @@ mod tests {
     fn users_and_groups() {
         let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:100::/:/bin/sh\n";
         let groups = "root:x:0:\nusers:x:100:\nwheel:x:10:ann,bob\n";
-        let user = |text| find(text, passwd, groups).map_err(|e| e.to_string());
-        assert_eq!(user("ann"), Ok(json!({"uid": 1000, "gid": 100, "additionalGids": [10]})));
-        assert_eq!(user("1000:wheel"), Ok(json!({"uid": 1000, "gid": 10, "additionalGids": []})));
-        assert_eq!(user("77"), Ok(json!({"uid": 77, "gid": 0, "additionalGids": []})));
-        assert!(user("nobody").unwrap_err().contains("unable to find user nobody"));
-        assert!(user("0:none").unwrap_err().contains("unable to find group none"));
+        let user = |text, more: &[&str]| {
+            let more: Vec<String> = more.iter().map(|s| (*s).to_owned()).collect();
+            find(text, &more, passwd, groups).map_err(|e| e.to_string())
+        };
+        let is = |uid, gid, groups: &[u32]| Ok(User { uid, gid, groups: groups.to_vec() });
+        assert_eq!(user("ann", &[]), is(1000, 100, &[10]));
+        assert_eq!(user("ann", &["77", "users"]), is(1000, 100, &[10, 77, 100]));
+        assert_eq!(user("1000:wheel", &[]), is(1000, 10, &[]));
+        assert_eq!(user("ann:users", &["wheel"]), is(1000, 100, &[10]));
+        assert_eq!(user("77", &[]), is(77, 0, &[]));
+        assert!(user("nobody", &[]).unwrap_err().contains("unable to find user nobody"));
+        assert!(user("0:none", &[]).unwrap_err().contains("unable to find group none"));
+        assert!(user("0", &["none"]).unwrap_err().contains("Unable to find group none"));
     }
 }

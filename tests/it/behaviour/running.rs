@@ -246,6 +246,23 @@ pub(super) const ENVIRONMENT: &[Line] = &[
         &["127.0.0.1\tlocalhost\n", "1.2.3.4\ta.b\n1.2.3.5\tc\n", "\tbox\n"],
     ),
     ("k3c run --rm -t $DEMO sh -c 'echo $TERM'", 0, &["=xterm"]),
+    // The user's groups, by the image's files: a group that is asked for stands alone.
+    (
+        "k3c run --name grouped $DEMO sh -c 'echo video:x:44:root,nobody >> /etc/group' && k3c commit grouped my/grouped > /dev/null && k3c rm grouped",
+        0,
+        &["=grouped"],
+    ),
+    ("k3c run --rm -u nobody my/grouped id -G", 0, &["=65534 44"]),
+    ("k3c run --rm -u nobody:users my/grouped id -G", 0, &["=100"]),
+    ("k3c run --rm -u root:nobody my/grouped id -G", 0, &["=65534"]),
+    ("k3c run --rm -u root:nobody --group-add 77 my/grouped id -G", 0, &["=65534 77"]),
+    ("k3c run -d --name grouped --group-add 77 my/grouped sleep 100 | wc -c", 0, &["=65"]),
+    (
+        "k3c exec grouped id -G; k3c exec -u nobody grouped id -G; k3c exec -u nobody:users grouped id -G",
+        0,
+        &["=0 44 77\n65534 44 77\n100 77"],
+    ),
+    ("k3c rm -f grouped && k3c rmi my/grouped", 0, &["Untagged: my/grouped"]),
 ];
 
 /// `script` is the terminal.
@@ -339,6 +356,37 @@ pub(super) const EXEC: &[Line] = &[
     ("k3c exec nobody true", 1, &["=Error response from daemon: No such container: nobody"]),
     ("k3c exec -u nobody-here ex true", 126, &["unable to find user nobody-here"]),
     ("k3c exec -w rel ex true", 126, &["Cwd must be an absolute path"]),
+    ("k3c exec -w /nosuch ex true", 126, &["chdir to cwd (\"/nosuch\")", "no such file or directory"]),
+    ("k3c exec -w /etc/passwd ex true", 126, &["not a directory"]),
+    // What the container was given that CRI has no words for.
+    (
+        "k3c run -d --name limited --ulimit nofile=100:200 --ulimit core=5 -e TERM=vt100 --oom-score-adj 500 \
+         --security-opt no-new-privileges --health-cmd 'test $(ulimit -n) = 100' --health-interval 200ms $DEMO sleep 1000 | wc -c",
+        0,
+        &["=65"],
+    ),
+    (
+        "k3c exec limited sh -c 'ulimit -n; ulimit -Hn; ulimit -c; echo $TERM; cat /proc/self/oom_score_adj; grep NoNew /proc/self/status'",
+        0,
+        &["=100\n200\n5\nvt100\n500\nNoNewPrivs:\t1"],
+    ),
+    (
+        "for i in $(seq 100); do s=$(k3c inspect -f {{.State.Health.Status}} limited); test $s = starting || break; sleep 0.1; done; echo $s",
+        0,
+        &["=healthy"],
+    ),
+    (
+        "k3c exec -t limited sh -c 'echo $TERM'; k3c exec -te TERM=dumb limited sh -c 'echo $TERM'",
+        0,
+        &["vt100\r\ndumb"],
+    ),
+    (
+        "k3c run -dt --name terminal $DEMO sleep 1000 | wc -c; k3c exec terminal sh -c 'echo $TERM.'",
+        0,
+        &["=65\n."],
+    ),
+    ("k3c exec -t terminal sh -c 'echo $TERM'", 0, &["=xterm"]),
+    ("k3c rm -f limited terminal", 0, &["=limited\nterminal"]),
     (
         "k3c pause ex && k3c exec ex true",
         1,
