@@ -55,6 +55,7 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "restrict_oom_score_adj" => instance.rootless,
         "disable_hugetlb_controller" => true,
         "tolerate_missing_hugetlb_controller" => true,
+        // The shim does both, in user namespaces, too.
         "enable_unprivileged_ports" => false,
         "enable_unprivileged_icmp" => false,
         "enable_selinux" => false,

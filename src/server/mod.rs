@@ -10,18 +10,22 @@
 
 mod guarded;
 mod health;
+mod outgoing;
 mod peer;
+mod pod;
 mod proxy;
 mod refusal;
 mod route;
 mod services;
 mod upstream;
 
+use crate::api::reason;
 use crate::engine::Engine;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use outgoing::Outgoing;
 use proxy::Proxy;
 use route::Route;
 use std::convert::Infallible;
@@ -189,7 +193,15 @@ impl Router {
                 Err(never) => match never {},
             },
             Route::Backend(backend) => {
-                self.proxy.prepared(route::needs(request.uri().path())).await;
+                let needs = route::needs(request.uri().path());
+                let request = match request.uri().path() {
+                    pod::RUN => match pod::admit(request).await {
+                        Ok(request) => request,
+                        Err((reason, text)) => return refusal::grpc(reason::status(reason, text)),
+                    },
+                    _ => request.map(Outgoing::Passed),
+                };
+                self.proxy.prepared(needs).await;
                 self.proxy.forward(backend, request).await
             }
         }

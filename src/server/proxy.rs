@@ -1,9 +1,11 @@
-//! Calls that are not ours, sent on as they are: frames, trailers, half-closes and resets both ways.
+//! Calls that are not ours, sent on as they are (one is read first: `pod`): frames, trailers, half-closes and resets both
+//! ways.
 //!
 //! A client that goes away resets its stream: its request body fails, which resets the backend's stream; and where the
 //! request was already complete, the answer's body is dropped, which does the same.
 
 use super::guarded::Guarded;
+use super::outgoing::Outgoing;
 use super::route::{Backend, Needs};
 use super::upstream::{PATIENCE, Sender, Upstream};
 use super::{Backends, refusal};
@@ -11,7 +13,6 @@ use crate::api::reason;
 use crate::model::reason::Reason;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, header};
-use hyper::body::Incoming;
 use std::error::Error;
 use std::path::PathBuf;
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ impl Proxy {
     }
 
     /// The backend's answer, or ours that there is none.
-    pub(super) async fn forward(&self, backend: Backend, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn forward(&self, backend: Backend, request: Request<Outgoing>) -> Response<Body> {
         let outcome = match self.target(backend).await {
             Ok(target) => send(target, request).await,
             Err(why) => Err(why),
@@ -80,7 +81,7 @@ impl Proxy {
     }
 }
 
-async fn send(target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>, String> {
+async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response<Body>, String> {
     let Target { name, upstream, socket, held } = target;
     let deadline = Instant::now() + PATIENCE;
     let mut request = rewritten(request)?;
@@ -103,7 +104,7 @@ async fn send(target: Target<'_>, request: Request<Incoming>) -> Result<Response
 }
 
 /// HTTP/2 over a unix socket wants an absolute URI; the host means nothing there.
-fn rewritten(request: Request<Incoming>) -> Result<Request<Incoming>, String> {
+fn rewritten(request: Request<Outgoing>) -> Result<Request<Outgoing>, String> {
     let (mut parts, body) = request.into_parts();
     let mut uri = parts.uri.into_parts();
     uri.scheme = Some(Scheme::HTTP);

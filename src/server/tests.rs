@@ -73,6 +73,11 @@ async fn behave(
             while data(&feed, vec![7_u8; 64 << 10]).await {}
             let _ = seen.send("dropped".to_owned());
         })),
+        Some("RunPodSandbox") => {
+            let body = incoming.collect().await.map(http_body_util::Collected::to_bytes);
+            let _ = seen.send(format!("body {body:?}"));
+            drop(tokio::spawn(async move { trailers(&feed).await }));
+        }
         Some("Refuse") => {
             response.headers_mut().insert("grpc-status", HeaderValue::from_static("5"));
             response.headers_mut().insert("grpc-message", HeaderValue::from_static("no such thing"));
@@ -242,6 +247,43 @@ async fn both_directions_half_close_and_trailers() {
     let end = rest.trailers().unwrap().clone();
     assert_eq!(rest.to_bytes(), "after");
     assert_eq!((header(&end, "grpc-status"), header(&end, "x-bin")), ("0", "AAECAw"));
+}
+
+#[tokio::test]
+async fn a_pod_is_looked_into_and_sent_on_as_it_was() {
+    use crate::proto::cri;
+    use prost::Message;
+    let bench = Bench::start();
+    let mut backend = Backend::start(&bench.path("containerd.sock"));
+    let mut client = bench.client().await;
+    let mut run = async |host_port| {
+        let config = cri::PodSandboxConfig {
+            linux: Some(cri::LinuxPodSandboxConfig::default()),
+            port_mappings: vec![cri::PortMapping { container_port: 80, host_port, ..Default::default() }],
+            ..Default::default()
+        };
+        let mut message =
+            cri::RunPodSandboxRequest { config: Some(config), ..Default::default() }.encode_to_vec();
+        // A field of a later version.
+        message.extend_from_slice(b"\xfa\x3f\x01x");
+        let mut sent = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+        sent.extend_from_slice(&message);
+        let (feed, frames) = body();
+        let pending = client.send_request(call(pod::RUN, frames));
+        // In pieces.
+        for part in sent.chunks(7) {
+            assert!(data(&feed, part.to_vec()).await);
+        }
+        drop(feed);
+        (timeout(Duration::from_secs(8), pending).await.unwrap().unwrap(), Bytes::from(sent))
+    };
+    let (answer, _) = run(8080).await;
+    assert_eq!(header(answer.headers(), "grpc-status"), "12");
+    assert!(header(answer.headers(), "grpc-message").contains("hostPort%208080"));
+    let (answer, sent) = run(0).await;
+    backend.sees(&format!("body Ok({sent:?})")).await;
+    let end = answer.into_body().collect().await.unwrap();
+    assert_eq!(header(end.trailers().unwrap(), "grpc-status"), "0");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to a backend, shared by all calls, made again when it broke.
 
+use super::outgoing::Outgoing;
 use super::{CONNECTION_WINDOW, HEADER_BYTES, STREAM_WINDOW};
-use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A way to send calls.
-pub(super) type Sender = SendRequest<Incoming>;
+pub(super) type Sender = SendRequest<Outgoing>;
 
 /// A call could not be sent on.
 #[derive(Debug, thiserror::Error)]

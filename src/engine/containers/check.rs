@@ -40,6 +40,11 @@ impl Inner {
                 spec.hostname.len()
             )));
         }
+        for (what, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+            if spec.uts == Sharing::Host && !name.is_empty() {
+                return Err(EngineError::invalid(format!("conflicting options: {what} and the UTS mode")));
+            }
+        }
         let security = security::parse(&spec.security_opt)?;
         if let security::Seccomp::Profile(profile) = &security.seccomp {
             security::profile(profile, &spec.cap_add, &spec.cap_drop)?;

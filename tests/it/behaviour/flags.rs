@@ -26,6 +26,18 @@ pub(super) const FLAGS_OF_RUN: &[Line] = &[
         &["dom.x", "\tbox.dom.x box"],
     ),
     ("k3c run --rm --sysctl kernel.msgmax=1234 $DEMO cat /proc/sys/kernel/msgmax", 0, &["1234"]),
+    // Low ports and ping are everybody's, unless somebody says otherwise.
+    (
+        "k3c run --rm -u nobody $DEMO sh -c 'echo hi | nc -l -p 80 & for i in 1 2 3 4 5; do nc 127.0.0.1 80 < /dev/null && break; sleep 1; done'",
+        0,
+        &["hi"],
+    ),
+    ("k3c run --rm $DEMO cat /proc/sys/net/ipv4/ping_group_range", 0, &["0\t65536"]),
+    (
+        "k3c run --rm --sysctl net.ipv4.ip_unprivileged_port_start=1000 $DEMO cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+        0,
+        &["=1000"],
+    ),
     ("k3c run --rm --group-add 77 --group-add nobody $DEMO id", 0, &["groups=0(root),77,65534(nobody)"]),
     ("k3c run --rm --security-opt no-new-privileges $DEMO grep NoNewPrivs /proc/self/status", 0, &["1"]),
     ("k3c run --rm --security-opt seccomp=unconfined $DEMO grep Seccomp: /proc/self/status", 0, &["0"]),
@@ -148,6 +160,8 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
     ("k3c run --sysctl vm.swappiness=1 $DEMO", 125, &["sysctl 'vm.swappiness=1' is not allowed"]),
     ("k3c run --add-host up:host-gateway $DEMO", 125, &["no way to the host"]),
     ("k3c run --add-host x:y $DEMO", 125, &["invalid IP address in add-host"]),
+    ("k3c run --uts host -h x $DEMO", 125, &["conflicting options: hostname and the UTS mode"]),
+    ("k3c run --uts host --domainname x $DEMO", 125, &["conflicting options: domainname and the UTS mode"]),
     ("k3c run --group-add no-such $DEMO", 125, &["Unable to find group no-such"]),
     ("k3c run --health-cmd x --no-healthcheck $DEMO", 125, &["--no-healthcheck conflicts"]),
     ("k3c run --health-interval 5 $DEMO", 125, &["missing unit in duration"]),
