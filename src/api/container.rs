@@ -1,6 +1,7 @@
 //! Containers, what they do, and what is in them.
 
 use super::{Invalid, count, filters_from, filters_to, number, time};
+use crate::model::archive::Part;
 use crate::model::container::{
     CommitOptions, ContainerState, ContainerSummary, ExitStatus, Health, ListFilter, LogEntry, LogPosition,
     LogsOptions, PathStat, Processes, Pruned, Stats, Status, Stream, WaitCondition,
@@ -291,11 +292,23 @@ impl TryFrom<wire::StatsResponse> for Stats {
     }
 }
 
-impl TryFrom<wire::Chunk> for bytes::Bytes {
+impl TryFrom<wire::Chunk> for Part<bytes::Bytes> {
     type Error = Invalid;
 
     fn try_from(chunk: wire::Chunk) -> Result<Self, Invalid> {
-        Ok(chunk.data.into())
+        Ok(match chunk.left_out.is_empty() {
+            true => Self::Data(chunk.data.into()),
+            false => Self::LeftOut(chunk.left_out),
+        })
+    }
+}
+
+impl From<Part<bytes::Bytes>> for wire::Chunk {
+    fn from(part: Part<bytes::Bytes>) -> Self {
+        match part {
+            Part::Data(data) => Self { data: data.into(), ..Default::default() },
+            Part::LeftOut(left_out) => Self { left_out, ..Default::default() },
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::size;
 use crate::client::{Client, ClientError};
+use crate::model::archive::Part;
 use crate::model::container::PathStat;
 use crate::model::reason::Reason;
 use crate::model::reason::cause;
+use crate::sys::local::{self, Moved};
 use bytes::Bytes;
 use futures::StreamExt;
 use std::io;
@@ -175,8 +177,11 @@ async fn from_container(
             ));
         }
         let mut archive = client.copy_from(container, &path, "", through).await?;
-        while let Some(bytes) = archive.next().await {
-            cx.ui.data(&bytes?)?;
+        while let Some(part) = archive.next().await {
+            match part? {
+                Part::Data(bytes) => cx.ui.data(&bytes)?,
+                Part::LeftOut(text) => cx.ui.warning(&text),
+            }
         }
         return Ok(0);
     }
@@ -198,23 +203,45 @@ async fn from_container(
     let archive = client.copy_from(container, &path, &landing.name, through).await?;
     let counted = Arc::new(AtomicU64::new(0));
     let count = counted.clone();
-    let archive = archive.map(move |bytes| {
-        let bytes = bytes.map_err(io::Error::other)?;
-        count.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
-        Ok::<Bytes, io::Error>(bytes)
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let archive = archive.filter_map(move |part| {
+        let bytes = match part {
+            Ok(Part::Data(bytes)) => {
+                count.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
+                Some(Ok(bytes))
+            }
+            Ok(Part::LeftOut(text)) => {
+                let _ = tell.send(text);
+                None
+            }
+            Err(error) => Some(Err(io::Error::other(error))),
+        };
+        std::future::ready(bytes)
     });
-    let reader = SyncIoBridge::new(StreamReader::new(archive));
+    let mut reader = SyncIoBridge::new(StreamReader::new(archive));
     let keep = args.archive;
     let folder = PathBuf::from(&landing.folder);
-    tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Archive::new(reader);
-        archive.set_preserve_permissions(true);
-        archive.set_preserve_ownerships(keep);
-        archive.unpack(folder)
+    let moved = tokio::task::spawn_blocking(move || {
+        let moved = local::unpack(&folder, &mut reader, keep)?;
+        // Words come behind the archive's end.
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok::<_, io::Error>(moved)
     })
     .await
     .map_err(|error| CommandError::failed(error.to_string()))??;
-    Ok(i64::try_from(counted.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
+    while let Ok(text) = told.try_recv() {
+        cx.ui.warning(&text);
+    }
+    for text in &moved.left_out {
+        cx.ui.warning(text);
+    }
+    Ok(copied(&counted, &moved))
+}
+
+/// Bytes of an archive as Docker makes it, without what only we add.
+fn copied(counted: &AtomicU64, moved: &Moved) -> i64 {
+    let bytes = counted.load(Ordering::Relaxed).saturating_sub(moved.extended);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 async fn to_container(
@@ -259,18 +286,18 @@ async fn to_container(
             )));
         }
         let counted = Arc::new(AtomicU64::new(0));
-        let (archive, problem) = pack(PathBuf::from(source), landing.name.clone(), through, counted.clone());
+        let (archive, packed) = pack(PathBuf::from(source), landing.name.clone(), through, counted.clone());
         let answer = client.copy_to(container, &landing.folder, true, archive).await;
         // What went wrong here is the cause of what the daemon says.
-        if let Ok(mut problem) = problem.lock()
-            && let Some(error) = problem.take()
-        {
-            return Err(CommandError::failed(error));
+        let moved = match packed.lock().ok().and_then(|mut packed| packed.take()) {
+            Some(Err(error)) => return Err(CommandError::failed(error)),
+            Some(Ok(moved)) => moved,
+            None => Moved::default(),
+        };
+        for warning in moved.left_out.iter().chain(&answer?) {
+            cx.ui.warning(warning);
         }
-        for warning in answer? {
-            cx.ui.warning(&warning);
-        }
-        return Ok(i64::try_from(counted.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+        return Ok(copied(&counted, &moved));
     };
     debug_assert!(landing.name.is_empty());
     for warning in sent? {
@@ -293,7 +320,8 @@ fn named(source: &str) -> String {
     }
 }
 
-type Problem = Arc<std::sync::Mutex<Option<io::Error>>>;
+/// How packing ended: what was left out, or an error.
+type Packed = Arc<std::sync::Mutex<Option<io::Result<Moved>>>>;
 
 /// The archive of a local path, made while it is sent. An error ends it, and is kept.
 fn pack(
@@ -301,38 +329,32 @@ fn pack(
     name: String,
     through: bool,
     counted: Arc<AtomicU64>,
-) -> (ReceiverStream<io::Result<Bytes>>, Problem) {
+) -> (ReceiverStream<io::Result<Bytes>>, Packed) {
     let (sender, receiver) = mpsc::channel(8);
-    let problem = Problem::default();
-    let kept = problem.clone();
+    let packed = Packed::default();
+    let kept = packed.clone();
     tokio::task::spawn_blocking(move || {
         let failed = sender.clone();
         let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
-        archive.follow_symlinks(false);
-        let outcome = append(&mut archive, &source, &name, through)
-            .and_then(|()| archive.into_inner())
-            .and_then(|mut sender| sender.send());
-        if let Err(error) = outcome
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
+        let outcome = local::pack(&source, Path::new(&name), through, &mut archive);
+        // Before the end of the archive is sent: whoever has read that finds it.
+        let failure = match outcome {
+            Ok(moved) => {
+                if let Ok(mut slot) = kept.lock() {
+                    *slot = Some(Ok(moved));
+                }
+                archive.into_inner().and_then(|mut sender| sender.send()).err()
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
             if let Ok(mut slot) = kept.lock() {
-                *slot = Some(error);
+                *slot = Some(Err(error));
             }
             let _ = failed.blocking_send(Err(io::ErrorKind::Other.into()));
         }
     });
-    (ReceiverStream::new(receiver), problem)
-}
-
-fn append(archive: &mut tar::Builder<Sender>, source: &Path, name: &str, through: bool) -> io::Result<()> {
-    let meta = if through { std::fs::metadata(source)? } else { std::fs::symlink_metadata(source)? };
-    if meta.is_dir() {
-        return archive.append_dir_all(name, source);
-    }
-    if through && meta.is_file() {
-        return archive.append_file(name, &mut std::fs::File::open(source)?);
-    }
-    archive.append_path_with_name(source, name)
+    (ReceiverStream::new(receiver), packed)
 }
 
 struct Sender {

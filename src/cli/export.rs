@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
+use crate::model::archive::Part;
 use crate::model::reason::cause;
 use futures::StreamExt;
 use std::path::PathBuf;
@@ -26,8 +27,11 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     }
     let mut archive = cx.client().await?.export(&args.container).await?;
     let Some(path) = args.output else {
-        while let Some(bytes) = archive.next().await {
-            cx.ui.data(&bytes?)?;
+        while let Some(part) = archive.next().await {
+            match part? {
+                Part::Data(bytes) => cx.ui.data(&bytes)?,
+                Part::LeftOut(text) => cx.ui.warning(&text),
+            }
         }
         return Ok(());
     };
@@ -41,8 +45,11 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     }
     let part = tempfile::Builder::new().prefix(".k3c-export-").tempfile_in(folder).map_err(failed)?;
     let mut file = tokio::fs::File::from_std(part.reopen().map_err(failed)?);
-    while let Some(bytes) = archive.next().await {
-        file.write_all(&bytes?).await.map_err(failed)?;
+    while let Some(part) = archive.next().await {
+        match part? {
+            Part::Data(bytes) => file.write_all(&bytes).await.map_err(failed)?,
+            Part::LeftOut(text) => cx.ui.warning(&text),
+        }
     }
     file.flush().await.map_err(failed)?;
     part.persist(&path).map_err(|error| failed(error.error))?;

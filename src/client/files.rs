@@ -3,6 +3,7 @@
 use super::calls::{Answer, Answers};
 use super::{Client, retry};
 use crate::api;
+use crate::model::archive::Part as ArchivePart;
 use crate::model::container::{CommitOptions, PathStat, Processes, Pruned, Resources, RestartPolicy, Stats};
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
@@ -49,7 +50,7 @@ impl Client {
     }
 
     /// Its root filesystem as an archive.
-    pub async fn export(&self, container: &str) -> Answers<Bytes> {
+    pub async fn export(&self, container: &str) -> Answers<ArchivePart<Bytes>> {
         let request = wire::ExportContainerRequest { container: container.to_owned() };
         self.answers(self.containers().export(request).await)
     }
@@ -69,7 +70,13 @@ impl Client {
     }
 
     /// A path in it as an archive, whose root is called `name`.
-    pub async fn copy_from(&self, container: &str, path: &str, name: &str, follow: bool) -> Answers<Bytes> {
+    pub async fn copy_from(
+        &self,
+        container: &str,
+        path: &str,
+        name: &str,
+        follow: bool,
+    ) -> Answers<ArchivePart<Bytes>> {
         let request = wire::CopyFromRequest {
             container: container.to_owned(),
             path: path.to_owned(),

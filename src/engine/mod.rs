@@ -14,6 +14,7 @@
 //! from CRI; the copy of the records is only a faster way to read them.
 
 mod binds;
+mod compression;
 mod containerd;
 mod containers;
 mod cri;

@@ -8,9 +8,7 @@ use crate::sys::mount::{Layer, Mounted};
 use crate::sys::tree::Tree;
 use containerd_client::services::v1::snapshots::{RemoveSnapshotRequest, ViewSnapshotRequest};
 use containerd_client::types::Mount;
-use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
 impl Inner {
@@ -36,7 +34,7 @@ impl Inner {
         .await
     }
 
-    /// Copies a directory of the image, owner, mode and all, into an empty one; what is no directory is not copied.
+    /// Copies a folder of the image into an empty one, which becomes as that is; what is no folder is not copied.
     pub(super) async fn copy_from_image(
         &self,
         image: &Facts,
@@ -44,17 +42,17 @@ impl Inner {
         to: &Path,
     ) -> Result<(), EngineError> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.with_rootfs(image, move |root| {
-            let inside = Tree::open(root)?.resolve(&from);
-            let source = root.join(inside.strip_prefix("/").unwrap_or(&inside));
-            match fs::metadata(&source) {
-                Ok(meta) if meta.is_dir() => copy_dir(&source, &to),
-                Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-        .await
+        let copied = self.with_rootfs(image, move |root| match Tree::open(root)?.folder(&from) {
+            Ok(source) => source.copy_into(&Tree::open(&to)?),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(Vec::new()),
+                _ => Err(error),
+            },
+        });
+        for left_out in copied.await? {
+            tracing::info!("a volume is filled without one of the image's files: {left_out}");
+        }
+        Ok(())
     }
 
     pub(super) async fn with_rootfs<T: Send + 'static>(
@@ -90,55 +88,4 @@ impl Inner {
 /// containerd's mounts, as ours.
 pub(super) fn layers(mounts: Vec<Mount>) -> Vec<Layer> {
     mounts.into_iter().map(|m| Layer { kind: m.r#type, source: m.source, options: m.options }).collect()
-}
-
-fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let meta = entry.metadata()?;
-        let kind = meta.file_type();
-        if kind.is_dir() {
-            fs::create_dir(&target)?;
-            copy_dir(&source, &target)?;
-            continue;
-        }
-        if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &target)?;
-            lchown(&target, Some(meta.uid()), Some(meta.gid()))?;
-        } else if kind.is_file() {
-            fs::copy(&source, &target)?;
-            own(&target, &meta)?;
-        } else if kind.is_fifo() {
-            nix::unistd::mkfifo(&target, nix::sys::stat::Mode::from_bits_truncate(meta.mode()))?;
-            own(&target, &meta)?;
-        }
-        // Sockets and devices are left out: nothing listens, and an ordinary user cannot make devices.
-    }
-    own(to, &fs::metadata(from)?)
-}
-
-fn own(target: &Path, meta: &fs::Metadata) -> io::Result<()> {
-    lchown(target, Some(meta.uid()), Some(meta.gid()))?;
-    // After the owner, because changing that drops set-user-ID.
-    fs::set_permissions(target, fs::Permissions::from_mode(meta.mode() & 0o7777))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copies_a_tree() {
-        let root = tempfile::tempdir().unwrap();
-        let (from, to) = (root.path().join("from"), root.path().join("to"));
-        fs::create_dir_all(from.join("d")).unwrap();
-        fs::create_dir(&to).unwrap();
-        fs::write(from.join("d/f"), "x").unwrap();
-        fs::set_permissions(from.join("d/f"), fs::Permissions::from_mode(0o4755)).unwrap();
-        symlink("f", from.join("d/l")).unwrap();
-        copy_dir(&from, &to).unwrap();
-        assert_eq!(fs::metadata(to.join("d/f")).unwrap().mode() & 0o7777, 0o4755);
-        assert_eq!(fs::read_link(to.join("d/l")).unwrap(), Path::new("f"));
-    }
 }

@@ -32,7 +32,7 @@ pub(super) async fn admit(request: Request<Incoming>) -> Result<Request<Outgoing
 /// Says which port cannot be published; `None` lets the request through, also one that nobody can read.
 fn host_port(headers: &HeaderMap, body: &Bytes) -> Option<String> {
     let config = RunPodSandboxRequest::decode(message(headers, body)?).ok()?.config?;
-    let options = config.linux?.security_context.and_then(|s| s.namespace_options);
+    let options = config.linux.and_then(|l| l.security_context).and_then(|s| s.namespace_options);
     // In the host's network the container's port is the host's.
     if options.is_some_and(|o| o.network() == NamespaceMode::Node) {
         return None;

@@ -1,5 +1,6 @@
 //! Every `unsafe`, every system call: thin, typed, with descriptors that own themselves.
 
+pub mod local;
 pub mod patience;
 pub mod terminal;
 pub mod user;

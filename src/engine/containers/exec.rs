@@ -258,6 +258,7 @@ impl Inner {
             terminal_size: wanted.terminal_size,
             privileged: wanted.privileged,
         };
-        serde_json::to_vec(&addition).map_err(|e| EngineError::Broken(format!("cannot describe an exec: {e}")))
+        serde_json::to_vec(&addition)
+            .map_err(|e| EngineError::Broken(format!("cannot describe an exec: {e}")))
     }
 }

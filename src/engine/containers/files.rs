@@ -4,13 +4,14 @@
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::rootfs::layers;
-use crate::engine::{Engine, Inner, blocking};
+use crate::engine::{Engine, Inner, blocking, compression};
 use crate::model::amendment::INIT;
+use crate::model::archive::Part;
 use crate::model::container::{MountKind, PathStat, Status};
 use crate::model::reason::Reason;
 use crate::store::Record;
 use crate::sys::mount::{Layer, Mounted, mount_all};
-use crate::sys::tree::{Change, Tree, Unpack};
+use crate::sys::tree::{Change, Moved, Tree, Unpack};
 use bytes::Bytes;
 use containerd_client::services::v1::snapshots::MountsRequest;
 use futures::Stream;
@@ -28,7 +29,7 @@ const MOUNT_POINTS: [&str; 7] =
     ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", INIT];
 
 /// An archive on its way.
-pub type Archive = ReceiverStream<Result<Bytes, EngineError>>;
+pub type Archive = ReceiverStream<Result<Part<Bytes>, EngineError>>;
 
 /// Where a container's files are.
 enum Root {
@@ -149,15 +150,21 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let record = inner.records.find(who)?;
-        if record.spec.read_only {
-            return Err(EngineError::refused(Reason::Conflict, "container rootfs is marked read-only"));
-        }
         let root = inner.root(&record).await?;
         let reader = tokio_util::io::StreamReader::new(Box::pin(archive));
         let reader = tokio_util::io::SyncIoBridge::new(reader);
-        let target = PathBuf::from(path);
-        let unpacked = blocking(move || Tree::open(root.path())?.unpack(&target, reader, how)).await?;
-        let mut warnings = unpacked.map_err(|error| in_words(&record, path, error))?;
+        let (target, told) = (PathBuf::from(path), record.clone());
+        let unpacked = blocking(move || {
+            let tree = Tree::open(root.path())?;
+            if let Some(refusal) = refuse_read_only(&tree, &told, &target, matches!(root, Root::Live(_))) {
+                return Ok(Err(EngineError::refused(Reason::Conflict, refusal)));
+            }
+            let mut archive = compression::open(reader)?;
+            let left_out = tree.unpack(&target, &mut archive, how)?.left_out;
+            archive.check()?;
+            Ok(Ok(left_out))
+        });
+        let mut warnings = unpacked.await?.map_err(|error| in_words(&record, path, error))??;
         inner.tell(&record, "extract-to-dir", &[]).await;
         if record.attempt.used && record.status == Status::Exited {
             warnings.push(format!(
@@ -250,8 +257,29 @@ fn in_words(record: &Record, path: &str, error: io::Error) -> EngineError {
             Reason::NotFound,
             format!("Could not find the file {path} in container {}", record.name),
         ),
-        io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory => EngineError::invalid(error.to_string()),
+        io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::NotADirectory => EngineError::invalid(error.to_string()),
         _ => EngineError::Broken(format!("{path} in container {}: {error}", record.name)),
+    }
+}
+
+/// Why nothing may be written to a path, in Docker's words. The mount that it is on decides, and only where there is none
+/// the container. `live`: the container runs, with its memory file systems.
+fn refuse_read_only(tree: &Tree, record: &Record, path: &Path, live: bool) -> Option<&'static str> {
+    let path = tree.resolve(path);
+    let mounts = record.resolved.mounts.iter().filter(|m| live || !matches!(m.kind, MountKind::Tmpfs { .. }));
+    let nearest = mounts
+        .map(|mount| (tree.resolve(Path::new(&mount.target)), mount))
+        .filter(|(target, _)| path.starts_with(target))
+        .max_by_key(|(target, _)| target.components().count());
+    match nearest {
+        Some((_, mount)) if mount.read_only || matches!(mount.kind, MountKind::Image { .. }) => {
+            Some("mounted volume is marked read-only")
+        }
+        None if record.spec.read_only => Some("container rootfs is marked read-only"),
+        _ => None,
     }
 }
 
@@ -262,20 +290,29 @@ fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
         && (MOUNT_POINTS.iter().any(|m| path == Path::new(m)) || targets.iter().any(|t| path == t))
 }
 
-/// Runs `work` beside the async threads; what it writes is the stream.
-fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<()> + Send + 'static) -> Archive {
+/// Runs `work` beside the async threads; what it writes is the stream, and what it answers was left out.
+fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<Moved> + Send + 'static) -> Archive {
     let (sender, receiver) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
-        let failed = sender.clone();
+        let after = sender.clone();
         let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK) });
         archive.follow_symlinks(false);
-        let outcome = work(&mut archive).and_then(|()| archive.into_inner()?.send());
-        if let Err(error) = outcome
+        let outcome = work(&mut archive).and_then(|moved| {
+            archive.into_inner()?.send()?;
+            Ok(moved.left_out)
+        });
+        match outcome {
+            Ok(left_out) => {
+                for text in left_out {
+                    after.blocking_send(Ok(Part::LeftOut(text))).ok();
+                }
+            }
             // Nobody listens any more: nobody to tell.
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            let error = EngineError::Broken(format!("cannot read the container's files: {error}"));
-            failed.blocking_send(Err(error)).ok();
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                let error = EngineError::Broken(format!("cannot read the container's files: {error}"));
+                after.blocking_send(Err(error)).ok();
+            }
         }
     });
     ReceiverStream::new(receiver)
@@ -283,7 +320,7 @@ fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<()> + Send + 
 
 /// Gathers what is written into messages.
 struct Sender {
-    sender: mpsc::Sender<Result<Bytes, EngineError>>,
+    sender: mpsc::Sender<Result<Part<Bytes>, EngineError>>,
     buffer: Vec<u8>,
 }
 
@@ -293,7 +330,7 @@ impl Sender {
             return Ok(());
         }
         let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.sender.blocking_send(Ok(Part::Data(full.into()))).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 

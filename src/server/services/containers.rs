@@ -5,7 +5,7 @@ use crate::api::{self, docker};
 use crate::model::attach::Frame;
 use crate::model::container::{ContainerSpec, ExecSpec};
 use crate::proto::k3c::v1 as wire;
-use crate::sys::tree::Unpack;
+use crate::sys::tree::{Owner, Unpack};
 use futures::StreamExt;
 use std::io;
 use tonic::{Request, Response, Status, Streaming};
@@ -229,7 +229,7 @@ impl Containers for Service {
         request: Request<wire::ExportContainerRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
         let archive = self.0.export(&request.into_inner().container).await.map_err(refused)?;
-        Ok(answers(archive.map(|part| part.map(chunk))))
+        Ok(answers(archive.map(|part| part.map(wire::Chunk::from))))
     }
 
     async fn commit(
@@ -262,7 +262,7 @@ impl Containers for Service {
             .copy_from(&request.container, &request.path, &request.name, request.follow_link)
             .await
             .map_err(refused)?;
-        Ok(answers(archive.map(|part| part.map(chunk))))
+        Ok(answers(archive.map(|part| part.map(wire::Chunk::from))))
     }
 
     async fn copy_to(
@@ -274,7 +274,7 @@ impl Containers for Service {
             return Err(api::Invalid::new("part", "the first message must hold the options").into());
         };
         let how = Unpack {
-            keep_owner: options.keep_owner,
+            owner: if options.keep_owner { Owner::Kept } else { Owner::Root },
             no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
         };
         // A client that goes away in the middle, or says something else, is an error and not an end.
@@ -295,8 +295,4 @@ impl Containers for Service {
         let filters = api::filters_from(request.into_inner().filters);
         Ok(Response::new(self.0.prune_containers(filters).await.map_err(refused)?.into()))
     }
-}
-
-fn chunk(data: bytes::Bytes) -> wire::Chunk {
-    wire::Chunk { data: data.into() }
 }

@@ -23,7 +23,36 @@ pub(super) const FILES_IN_AND_OUT: &[Line] = &[
     ("k3c cp nobody:/x cp/out", 1, &["No such container: nobody"]),
     ("k3c cp box:/a box:/b", 1, &["copying between containers is not supported"]),
     ("k3c cp cp/d cp/e", 1, &["must specify at least one container source"]),
+    // Whatever a program compresses with.
+    (
+        "for z in gzip bzip2 xz zstd; do command -v $z > /dev/null || continue; \
+         tar c -C cp/d f | $z | k3c cp - box:/usr && k3c exec box sh -c 'cat /usr/f && rm /usr/f'; done | uniq",
+        0,
+        &["=1"],
+    ),
+    ("tar c -C cp/d f | gzip | head -c 60 | k3c cp - box:/usr", 1, &["Error response from daemon"]),
+    // Hard links, FIFOs and times come along both ways; a socket does not.
+    (
+        "mkdir cp/k; echo 1 > cp/k/a; ln cp/k/a cp/k/b; mkfifo cp/k/p; cp -a $XDG_RUNTIME_DIR/k3c/k3c.sock cp/k/s; \
+         touch -d '2001-02-03 04:05:06.123456789 UTC' cp/k/a",
+        0,
+        &["="],
+    ),
+    ("k3c cp cp/k box:/tmp", 0, &["=WARNING: archive: skipping \"k/s\" since it is a socket"]),
+    ("k3c exec box sh -c 'ls /tmp/k; stat -c %h /tmp/k/a; test -p /tmp/k/p'", 0, &["=a\nb\np\n2"]),
+    (
+        "k3c cp box:/tmp/k cp/back && TZ=UTC stat -c '%h %y' cp/back/a && test cp/back/a -ef cp/back/b && test -p cp/back/p",
+        0,
+        &["=2 2001-02-03 04:05:06.123456789 +0000"],
+    ),
     ("k3c rm -f box", 0, &[]),
+    // The mount that a path is on says whether it can be written.
+    ("k3c run -d --name ro --read-only -v cpvol:/vol -v $PWD/cp/k:/k:ro $DEMO sleep 100", 0, &[]),
+    ("k3c cp cp/d/f ro:/vol/w && k3c exec ro cat /vol/w", 0, &["=1"]),
+    ("k3c cp cp/d/f ro:/w", 1, &["=Error response from daemon: container rootfs is marked read-only"]),
+    ("k3c cp cp/d/f ro:/k/w", 1, &["=Error response from daemon: mounted volume is marked read-only"]),
+    ("k3c cp ro:/k cp/out3", 0, &["=WARNING: archive: skipping \"out3/s\" since it is a socket"]),
+    ("k3c rm -f ro", 0, &[]),
     // One that has never run has its volumes, too.
     ("k3c create --name still -v cpvol:/vol $DEMO true && k3c cp still:/vol/v cp/v && cat cp/v", 0, &["1"]),
     ("k3c rm still && k3c volume rm cpvol && rm -r cp", 0, &[]),
@@ -48,7 +77,8 @@ pub(super) const NOTHING_ESCAPES: &[Line] = &[
 
 pub(super) const IMAGES_OF_CONTAINERS: &[Line] = &[
     (
-        "k3c run --name changed $DEMO sh -c 'echo new > /made; rm /bin/vi; mkdir /dir; chmod 700 /home'",
+        "k3c run --name changed $DEMO sh -c 'echo new > /made; rm /bin/vi; mkdir /dir; chmod 700 /home; cd /dir; \
+         echo 1 > a; ln a b; mkfifo p; touch -t 200102030405.06 a; chown 7:8 a; chmod 4751 a; touch -t 200001010000 .'",
         0,
         &[],
     ),
@@ -71,6 +101,13 @@ pub(super) const IMAGES_OF_CONTAINERS: &[Line] = &[
     ),
     ("k3c run --rm my/changed:1", 0, &["new"]),
     ("k3c run --rm my/changed:1 sh -c 'echo $A; ls /bin/vi'", 1, &["1", "No such file"]),
+    // A volume is filled with all that belongs to a file.
+    (
+        "k3c run --rm -v filled:/dir my/changed:1 sh -c 'cd /dir; stat -c \"%h %a %u:%g %Y\" a; test a -ef b; test -p p; stat -c %Y .'",
+        0,
+        &["=2 4751 7:8 981173106\n946684800"],
+    ),
+    ("k3c volume rm filled", 0, &["=filled"]),
     ("k3c inspect -f '{{.Comment}} {{.Author}} {{.Config.Labels.l}}' my/changed:1", 0, &["why me 2"]),
     (
         "printf 'FROM my/changed:1\\nRUN cat /made\\n' | k3c build -t my/changed:2 --progress plain -",

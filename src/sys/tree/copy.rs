@@ -1,0 +1,18 @@
+//! A tree into another one.
+
+use super::Tree;
+use super::place::{Owner, Place, Unpack};
+use std::io;
+use std::path::Path;
+
+impl Tree {
+    /// Copies all that is in this folder into `target`, which becomes as this one is: owner, mode, times, attributes. Answers
+    /// what was left out, in words.
+    pub fn copy_into(&self, target: &Self) -> io::Result<Vec<String>> {
+        let how = Unpack { owner: Owner::Kept, ..Unpack::default() };
+        let mut place = Place::new(target.folder(Path::new("."))?, how);
+        let mut left_out = self.walk(Path::new("/"), Path::new(""), &mut place)?;
+        left_out.extend(place.finish()?);
+        Ok(left_out)
+    }
+}
