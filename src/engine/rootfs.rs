@@ -55,6 +55,7 @@ impl Inner {
         Ok(())
     }
 
+    /// Runs `work` on the image's files, mounted read-only for as long as that takes.
     pub(super) async fn with_rootfs<T: Send + 'static>(
         &self,
         image: &Facts,
@@ -63,7 +64,7 @@ impl Inner {
         let snapshotter = self.config.snapshotter.clone();
         let mut key = String::new();
         let answer = patiently(|| {
-            // A call that was cut off may have made its own.
+            // A call that was cut off may have made a view: each gets a name of its own.
             key = format!("k3c-view-{}", uuid::Uuid::new_v4());
             let message = ViewSnapshotRequest {
                 snapshotter: snapshotter.clone(),
@@ -85,7 +86,7 @@ impl Inner {
     }
 }
 
-/// containerd's mounts, as ours.
+/// Turns containerd's mounts into ours.
 pub(super) fn layers(mounts: Vec<Mount>) -> Vec<Layer> {
     mounts.into_iter().map(|m| Layer { kind: m.r#type, source: m.source, options: m.options }).collect()
 }

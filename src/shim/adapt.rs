@@ -1,17 +1,17 @@
-//! Takes out of a container's OCI specification what this host cannot apply.
+//! Removal of all that this host cannot apply from a container's OCI specification.
 
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// What the host can do.
+/// Abilities of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Host {
     /// Controllers enabled for containers.
     pub(super) controllers: Vec<String>,
-    /// The cgroup tree can be written.
+    /// Whether the cgroup tree can be written.
     pub(super) cgroups: bool,
-    /// In a user namespace.
+    /// Whether we are in a user namespace.
     pub(super) rootless: bool,
     /// Our effective capabilities, a bit each.
     pub(super) capabilities: u64,
@@ -50,7 +50,7 @@ pub(super) fn adapt(spec: &mut Value, host: &Host) {
                 resources.remove(key);
             }
         }
-        // Its keys are files, called after their controllers.
+        // The keys are files, called after their controllers.
         if let Some(unified) = resources.get_mut("unified").and_then(Value::as_object_mut) {
             unified.retain(|key, _| key.split('.').next().is_some_and(has));
             if unified.is_empty() {
@@ -93,7 +93,8 @@ pub(super) fn raise_oom_score(process: &mut Value, host: &Host) {
     }
 }
 
-/// A namespace that is ours already cannot be joined when our user namespace does not own it; it need not be, either.
+/// Leaves out the joining of a namespace that is ours already: we cannot join one that our user namespace does not own, and
+/// need not.
 fn inherit_instead(spec: &mut Value) {
     let Some(all) = spec.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut) else { return };
     all.retain(|namespace| {
@@ -110,8 +111,8 @@ fn inherit_instead(spec: &mut Value) {
     });
 }
 
-/// containerd wants the owners mapped of the files that it makes for a pod (hosts, hostname, resolv.conf). Everybody may
-/// read them, and the kernel maps owners only on file systems that our user namespace mounted.
+/// Leaves the owners of containerd's files for a pod (hosts, hostname, resolv.conf) unmapped. Everybody may read them, and
+/// the kernel maps owners only on file systems that our user namespace mounted.
 fn leave_owners(spec: &mut Value) {
     for mount in spec.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         let made = |source: &str| source.contains("/io.containerd.grpc.v1.cri/sandboxes/");
@@ -124,6 +125,7 @@ fn leave_owners(spec: &mut Value) {
     }
 }
 
+/// Binds the host's own /sys, /proc or /dev/mqueue where the pod shares the host's namespace.
 fn bind_instead(spec: &mut Value) {
     let namespaces: Vec<String> = spec
         .pointer("/linux/namespaces")
@@ -132,7 +134,7 @@ fn bind_instead(spec: &mut Value) {
         .unwrap_or_default();
     let own = |kind: &str| namespaces.iter().any(|n| n == kind);
     let Some(mounts) = spec.get_mut("mounts").and_then(Value::as_array_mut) else { return };
-    // A host may not have mounted one.
+    // The host may have mounted no mqueue.
     mounts.retain(|m| m["type"] != "mqueue" || own("ipc") || Path::new("/dev/mqueue").exists());
     for mount in mounts {
         let kind = mount["type"].as_str().unwrap_or_default();

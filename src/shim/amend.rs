@@ -1,4 +1,4 @@
-//! Puts into a container's OCI specification what CRI has no words for (`model::amendment`).
+//! Amendment of a container's OCI specification by all that CRI has no words for (`model::amendment`).
 
 use super::container::ContainerError;
 use crate::model::amendment::{ANNOTATION, Amendment, INIT};
@@ -6,7 +6,8 @@ use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Changes the specification as its annotation says, which it answers. `init` is the program of `--init` on the host.
+/// Changes the specification as its annotation says, and answers the annotation. `init` is the program of `--init` on the
+/// host.
 pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<Amendment, ContainerError> {
     let Some(text) = spec["annotations"][ANNOTATION].as_str() else { return Ok(Amendment::default()) };
     let amendment: Amendment =
@@ -23,7 +24,7 @@ pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<Amendment, Containe
 
 const SHM: &str = "/dev/shm";
 
-/// The pod's memory file system, whoever shares it.
+/// Resizes the pod's memory file system, which its containers share.
 fn resize(source: &str, bytes: i64) -> Result<(), ContainerError> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(None::<&str>, source, None::<&str>, flags, Some(format!("size={bytes}").as_str()))
@@ -82,7 +83,7 @@ fn apply(spec: &mut Value, amendment: &Amendment, init: &Path) {
                 "destination": INIT, "type": "bind", "source": init, "options": ["bind", "ro", "nosuid", "nodev"],
             }));
         }
-        // Those above first.
+        // Mounts on upper folders come first.
         mounts.sort_by_key(|m| {
             m["destination"].as_str().unwrap_or_default().split('/').filter(|p| !p.is_empty()).count()
         });
@@ -119,7 +120,7 @@ fn apply(spec: &mut Value, amendment: &Amendment, init: &Path) {
     }
 }
 
-/// Docker's defaults, unless the options say otherwise.
+/// Options of a tmpfs: Docker's defaults, unless `options` say otherwise.
 fn tmpfs(options: &[String]) -> Vec<String> {
     let mut all: Vec<String> = options.to_vec();
     for (default, other) in [("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")] {

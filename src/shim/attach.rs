@@ -1,7 +1,7 @@
 //! The pod's socket for attached clients (see `model::attach` for what is said on it).
 //!
 //! A session that lost its connection is kept for a while, with what it has not seen: the engine may have been replaced.
-//! One that does not come back in time is forgotten, so that a dead client disturbs nobody.
+//! A session that does not come back in time is forgotten, so that a dead client disturbs nobody.
 
 use super::hub::{Found, Hub, Kind, ReaderId};
 use super::stdio::Typed;
@@ -31,17 +31,17 @@ pub(super) struct Session {
     hub: Arc<Hub>,
     reader: ReaderId,
     wants: [bool; 2],
-    /// What is on its way to the process, so that a process that does not read keeps nothing else from being said.
+    /// Input on its way to the process. It is queued, so that a process that does not read holds up no other message.
     queue: mpsc::UnboundedSender<Entry>,
-    /// How much input was put there.
+    /// Bytes of input that were put into the queue.
     queued: AtomicU64,
-    /// How much of it the process's pipe has.
+    /// Bytes of them that the process's pipe has.
     typed: watch::Sender<u64>,
-    /// Counts connections: only the last one counts.
+    /// Number of connections so far; only the last one is served.
     connection: AtomicU64,
 }
 
-/// What is on its way to a process.
+/// An entry on its way to a process.
 #[derive(Debug)]
 enum Entry {
     Typed(Bytes),
@@ -51,10 +51,10 @@ enum Entry {
 
 type Connection = Framed<UnixStream, Codec>;
 
-/// By their names.
+/// Sessions by name.
 pub(super) type Sessions = Arc<Mutex<HashMap<String, Arc<Session>>>>;
 
-/// Listens for ever.
+/// Serves the pod's socket for as long as the shim lives.
 pub(super) fn serve(shared: &Arc<Shared>, path: &Path) -> io::Result<()> {
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
@@ -91,7 +91,7 @@ async fn client(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let from_here = session.hub.position(session.reader);
     let typed = session.queued.load(Ordering::SeqCst);
     to.send(Frame::Welcome(Welcome { version: VERSION, typed, from: from_here })).await?;
-    // Whichever ends first ends both.
+    // Both directions end with the first that ends.
     let outcome = tokio::select! {
         outcome = take(&session, from) => outcome.map(|()| true),
         outcome = give(&session, from_here, to) => outcome.map(|()| true),
@@ -124,7 +124,7 @@ fn session(shared: &Arc<Shared>, hello: &Hello) -> Option<Arc<Session>> {
         return None;
     }
     let hub = shared.hub(&hello.container, &hello.exec);
-    // Who comes later comes to a process.
+    // Only the starter may come before there is a process.
     if !hello.starter && hub.input().is_none() {
         return None;
     }
@@ -173,13 +173,13 @@ async fn type_in(hub: Arc<Hub>, mut entries: mpsc::UnboundedReceiver<Entry>, typ
                 typed.send_modify(|typed| *typed += length);
             }
             Entry::End => input.send(Typed::End).await,
-            // Who has no terminal has no size.
+            // A process without a terminal has no size to set.
             Entry::Resize(columns, rows) => drop(input.resize(columns, rows)),
         }
     }
 }
 
-/// What the client sends.
+/// Takes the client's messages until its connection ends.
 async fn take(session: &Session, mut from: SplitStream<Connection>) -> io::Result<()> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     loop {
@@ -211,12 +211,12 @@ async fn take(session: &Session, mut from: SplitStream<Connection>) -> io::Resul
     }
 }
 
-/// What the client gets. Ends when it has seen everything.
+/// Sends the client the process's output, then its exit code; returns when the client has seen everything.
 async fn give(session: &Session, mut at: [u64; 2], mut to: SplitSink<Connection, Frame>) -> io::Result<()> {
     let hub = &session.hub;
     let mut changed = hub.subscribe();
     let mut typed = session.typed.subscribe();
-    // Said once in any case: the client may not have heard it on an earlier connection.
+    // Told at least once: an earlier connection may have ended before the client heard it.
     let mut taken = None;
     let mut open = session.wants;
     loop {
@@ -261,13 +261,13 @@ async fn give(session: &Session, mut at: [u64; 2], mut to: SplitSink<Connection,
             continue;
         };
         if open != [false, false] {
-            // Somebody else may hold the streams for long.
+            // A process that was left behind may hold the streams for long.
             if matches!(tokio::time::timeout(LAST_WORDS, changed.changed()).await, Ok(Ok(()))) {
                 continue;
             }
         }
         to.send(Frame::Exit { status: exit.status }).await?;
-        // Until the client says that it has it: its connection may break before.
+        // The client closes when it has the code: its connection may break before.
         return std::future::pending().await;
     }
 }

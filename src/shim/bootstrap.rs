@@ -1,16 +1,14 @@
 //! How containerd starts a shim (docs/runtime-v2.md): `start` says where the pod's shim listens and starts it when there
 //! is none, `delete` tidies up after one that died, `-info` says what the runtime can do.
 
-use super::publisher::{Publisher, timestamp};
+use super::publisher::Publisher;
 use super::reaper::Reaper;
 use super::runc::{self, Runc};
 use super::service::Service;
-use super::{Shared, attach, log, userns};
+use super::{Shared, attach, delete, log};
 use crate::config::env;
 use crate::model::attach::socket_name;
-use crate::sys::mount;
 use containerd_shim_protos::TASK_API_VERSION;
-use containerd_shim_protos::api::DeleteResponse;
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -27,15 +25,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The names under which it is executed: our own runtime's, and the one that others ask for.
+/// The names under which the shim is executed: our own runtime's, and the one that other clients ask for.
 pub const NAMES: [&str; 2] = ["containerd-shim-k3c-v1", "containerd-shim-runc-v2"];
-/// The action that we give ourselves.
+/// The action of the long-lived process, known only to us.
 const SERVE: &str = "serve";
 /// The pod that a container belongs to, in CRI's specifications.
-const SANDBOX: &str = "io.kubernetes.cri.sandbox-id";
+pub(super) const SANDBOX: &str = "io.kubernetes.cri.sandbox-id";
 
 /// Whether this process was executed as the shim.
 pub fn is_named(program: &OsStr) -> bool {
@@ -43,17 +41,17 @@ pub fn is_named(program: &OsStr) -> bool {
 }
 
 #[derive(Debug, Default)]
-struct Flags {
-    namespace: String,
-    id: String,
-    bundle: String,
-    ttrpc: String,
-    info: bool,
-    version: bool,
-    action: String,
+pub(super) struct Flags {
+    pub(super) namespace: String,
+    pub(super) id: String,
+    pub(super) bundle: String,
+    pub(super) ttrpc: String,
+    pub(super) info: bool,
+    pub(super) version: bool,
+    pub(super) action: String,
 }
 
-/// Go's flags: one hyphen or two, the value after `=` or as the next word.
+/// Reads Go's flags: one hyphen or two, the value after `=` or as the next word.
 fn flags(args: &[OsString]) -> Flags {
     let mut flags = Flags::default();
     let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
@@ -83,7 +81,7 @@ fn flags(args: &[OsString]) -> Flags {
     flags
 }
 
-/// The stage.
+/// Runs the stage; answers its exit code.
 pub fn run(args: &[OsString]) -> i32 {
     let flags = flags(args);
     let outcome = match flags.action.as_str() {
@@ -93,7 +91,7 @@ pub fn run(args: &[OsString]) -> i32 {
             io::stdout().write_all(text.as_bytes())
         }
         "start" => start(&flags),
-        "delete" => delete(&flags),
+        "delete" => delete::delete(&flags),
         SERVE => serve(&flags),
         other => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unknown action {other:?}"))),
     };
@@ -106,20 +104,20 @@ pub fn run(args: &[OsString]) -> i32 {
     }
 }
 
-/// Where sockets and runc's states are.
-fn directory() -> io::Result<PathBuf> {
+/// The folder of sockets and of runc's states.
+pub(super) fn directory() -> io::Result<PathBuf> {
     let dir = std::env::var_os(env::SHIM_DIR).map_or_else(|| "/run/k3c/shim".into(), PathBuf::from);
     std::fs::create_dir_all(&dir)?;
     Ok(dir)
 }
 
-/// Names the namespace's states of runc, as containers of two namespaces may have one ID.
-fn runc_root(dir: &Path, namespace: &str) -> PathBuf {
+/// The folder of runc's states for a namespace: containers of two namespaces may have one ID.
+pub(super) fn runc_root(dir: &Path, namespace: &str) -> PathBuf {
     dir.join("runc").join(namespace)
 }
 
-/// Where a pod's shim serves containerd.
-fn task_socket(dir: &Path, namespace: &str, group: &str) -> PathBuf {
+/// The socket at which a pod's shim serves containerd.
+pub(super) fn task_socket(dir: &Path, namespace: &str, group: &str) -> PathBuf {
     let name = format!("{:x}", Sha256::digest(format!("{namespace}/{group}")));
     dir.join(format!("{}.ttrpc", &name[..24]))
 }
@@ -163,7 +161,7 @@ fn sandbox_of(config: &Path) -> Option<String> {
     spec["annotations"][SANDBOX].as_str().map(str::to_owned)
 }
 
-/// Starts the pod's shim. It listens already, so nobody has to wait for it.
+/// Starts the pod's shim on a socket that listens already, so that nobody has to wait for it.
 fn spawn(flags: &Flags, group: &str, ttrpc: &str, listener: UnixListener) -> io::Result<()> {
     // The FIFO that containerd reads our messages from. Opened for both directions, it never breaks.
     let messages = rustix::fs::open(
@@ -212,7 +210,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
         if let Some(own) = own {
             let _ = std::fs::remove_file(own);
         }
-        // Who is attached has time for the rest.
+        // Attached clients have time for the rest.
         for _ in 0..200 {
             if !shared.has_sessions() {
                 break;
@@ -225,59 +223,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
     })
 }
 
-/// After a shim that died: its container goes, whatever state it is in. The working directory is the bundle.
-fn delete(flags: &Flags) -> io::Result<()> {
-    let dir = directory()?;
-    let root = runc_root(&dir, &flags.namespace);
-    let outcome = Command::new(runc::program()?)
-        .arg("--root")
-        .arg(&root)
-        .args(["delete", "--force", &flags.id])
-        .env_remove("XDG_RUNTIME_DIR")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .output()?;
-    if !outcome.status.success() {
-        log(String::from_utf8_lossy(&outcome.stderr).trim());
-    }
-    let _ = std::fs::remove_dir_all(root.join(&flags.id));
-    let bundle =
-        if flags.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&flags.bundle) };
-    if let Err(error) = userns::clean(&flags.id).and_then(|()| mount::unmount(&bundle.join("rootfs"))) {
-        log(&format!("cannot unmount the root of {}: {error}", flags.id));
-    }
-    if let Err(error) = delete_pod(&dir, flags, &bundle.join("config.json")) {
-        log(&format!("cannot tidy up behind the pod of {}: {error}", flags.id));
-    }
-    let answer = DeleteResponse {
-        exit_status: 137,
-        exited_at: Some(timestamp(SystemTime::now())).into(),
-        ..Default::default()
-    };
-    io::stdout().write_all(&answer.write_to_bytes().map_err(io::Error::other)?)
-}
-
-/// What a dead shim leaves besides its containers: its sockets, and its pod's shared memory, which containerd unmounts only
-/// in a pod that it stops itself.
-fn delete_pod(dir: &Path, flags: &Flags, config: &Path) -> io::Result<()> {
-    let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
-    let group = spec["annotations"][SANDBOX].as_str().unwrap_or(&flags.id);
-    let task = task_socket(dir, &flags.namespace, group);
-    // The IDs of pods do not come again: who listens is alive.
-    if UnixStream::connect(&task).is_err() {
-        for socket in [task, dir.join(socket_name(group))] {
-            let _ = std::fs::remove_file(socket);
-        }
-    }
-    let mounts = spec["mounts"].as_array().into_iter().flatten();
-    let mut memory = mounts.filter(|m| m["destination"] == "/dev/shm").filter_map(|m| m["source"].as_str());
-    match memory.next().filter(|source| group == flags.id && source.contains(group)) {
-        Some(source) => mount::unmount(Path::new(source)),
-        None => Ok(()),
-    }
-}
-
-/// What runc can do is what we can do.
+/// Tells containerd what runc can do, which is what we can do.
 fn info() -> io::Result<()> {
     let features = Command::new(runc::program()?).arg("features").stdin(Stdio::null()).output()?;
     let mut info = RuntimeInfo { name: "io.containerd.k3c.v1".to_owned(), ..Default::default() };

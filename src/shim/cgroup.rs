@@ -1,4 +1,4 @@
-//! A container's own cgroup (v2): who is in it, freezing, ending, figures (kernel's cgroup-v2.rst).
+//! A container's own cgroup (v2): its processes, freezing, ending, figures (kernel's cgroup-v2.rst).
 
 use containerd_shim_protos::cgroups_v2::metrics::{
     CPUStat, IOEntry, IOStat, MemoryEvents, MemoryStat, Metrics, PidsStat,
@@ -21,7 +21,7 @@ pub(super) struct OomWatch {
 }
 
 impl OomWatch {
-    /// Waits for the next kill; how many there were. An error once the cgroup is gone.
+    /// Waits for the next kill, and answers how many there were so far. An error once the cgroup is gone.
     pub(super) async fn next(&mut self) -> io::Result<u64> {
         loop {
             // Reading it is what makes the kernel tell of the next change.
@@ -42,7 +42,7 @@ impl OomWatch {
 pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// The one that a container's first process is in, unless that is ours too: then the host has delegated none.
+    /// The cgroup of a container's first process; `None` when it is ours too, because the host has delegated none.
     pub(super) fn of(pid: i32) -> Option<Self> {
         let own = name(Path::new("/proc/self/cgroup"))?;
         let its = name(Path::new(&format!("/proc/{pid}/cgroup")))?;
@@ -55,7 +55,7 @@ impl Cgroup {
         fs::read_to_string(self.0.join(file)).unwrap_or_default()
     }
 
-    /// Everybody in it and below.
+    /// IDs of all processes in it and below.
     pub(super) fn pids(&self) -> Vec<i32> {
         let mut folders = vec![self.0.clone()];
         let mut all = Vec::new();
@@ -80,12 +80,12 @@ impl Cgroup {
         Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not freeze all of its processes"))
     }
 
-    /// How many of its processes the kernel killed for their memory.
+    /// The number of its processes that the kernel killed for their memory.
     pub(super) fn oom_kills(&self) -> u64 {
         value(&self.read("memory.events"), "oom_kill")
     }
 
-    /// Tells of each time that the kernel kills one of its processes for its memory.
+    /// A watch for kills of its processes by the kernel, for their memory.
     pub(super) fn watch_oom(&self) -> io::Result<OomWatch> {
         let file = fs::File::open(self.0.join("memory.events"))?;
         #[expect(
@@ -96,7 +96,7 @@ impl Cgroup {
         Ok(OomWatch { file, kills: 0 })
     }
 
-    /// Ends everybody in it and removes it.
+    /// Kills all of its processes and removes it.
     pub(super) async fn remove(&self) -> io::Result<()> {
         for round in 0..200_u64 {
             if !self.0.exists() {
@@ -118,7 +118,7 @@ impl Cgroup {
         remove_tree(&self.0)
     }
 
-    /// In containerd's form. What no controller counts comes from /proc.
+    /// Figures in containerd's form; those that no controller counts come from /proc.
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = counted(&self.pids());
         let number = |file: &str| self.read(file).trim().parse::<u64>().ok();
@@ -190,7 +190,7 @@ fn io_entry(line: &str) -> Option<IOEntry> {
     })
 }
 
-/// Figures of processes, as /proc has them (proc_pid_stat(5)): what those that have ended used is not in it.
+/// Figures of processes, as /proc has them (proc_pid_stat(5)), without what ended processes used.
 pub(super) fn counted(pids: &[i32]) -> Metrics {
     let ticks = rustix::param::clock_ticks_per_second().max(1);
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use tokio::io::Interest;
 use tokio::net::UnixListener;
 
-/// Listens; gone when dropped.
+/// The socket; removed when dropped.
 pub(super) struct Console {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Console {
-    /// At a new path in `dir`.
+    /// Listens at a new path in `dir`.
     pub(super) fn listen(dir: &Path) -> io::Result<Self> {
         let path = dir.join(format!("c{:08x}", rand::random::<u32>()));
         Ok(Self { listener: UnixListener::bind(&path)?, path })

@@ -5,30 +5,24 @@ use super::amend;
 use super::cgroup::Cgroup;
 use super::console::Console;
 use super::exec;
-use super::hub::Hub;
 use super::journal;
-use super::reaper::Exit;
+use super::process::{Process, raw_kill};
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
 use super::sysctl;
 use super::userns;
 use super::{Shared, log};
 use crate::sys::mount::{self, Layer};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::watch;
 
-/// How long output may flow on after the end of a process.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How long a program may take to come after runc's init; usually it is less than a millisecond.
+/// The time for a program to take the place of runc's init; usually it is less than a millisecond.
 const EXECVE: Duration = Duration::from_millis(500);
 
 /// Why a container could not be made or changed. containerd gets the text.
@@ -50,7 +44,7 @@ pub(super) enum ContainerError {
     Exec { source: serde_json::Error },
 }
 
-/// What runc's own words leave open.
+/// The explanation that runc's own words leave out.
 fn why(error: &RuncError) -> &'static str {
     match error.to_string().contains("MOUNT_ATTR_IDMAP") {
         true => {
@@ -65,115 +59,6 @@ fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerE
     move |source| ContainerError::File { what, path, source }
 }
 
-/// Where a process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Created,
-    Running,
-    Stopped(Exit),
-}
-
-/// The first process of a container, or one that `exec` added.
-#[derive(Debug)]
-pub(super) struct Process {
-    /// Empty for the first.
-    pub(super) exec: String,
-    pub(super) paths: Paths,
-    pub(super) hub: Arc<Hub>,
-    /// The description of an exec, the OCI specification's `process`.
-    spec: Option<Value>,
-    pid: Mutex<i32>,
-    stage: watch::Sender<Stage>,
-    /// Held while it starts, so that nobody hears of its end before its beginning.
-    pub(super) gate: tokio::sync::Mutex<()>,
-}
-
-impl Process {
-    pub(super) fn new(exec: String, paths: Paths, hub: Arc<Hub>, spec: Option<Value>) -> Self {
-        Self {
-            exec,
-            paths,
-            hub,
-            spec,
-            pid: Mutex::new(0),
-            stage: watch::channel(Stage::Created).0,
-            gate: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// 0 before it was made.
-    pub(super) fn pid(&self) -> i32 {
-        *self.pid.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn stage(&self) -> Stage {
-        *self.stage.borrow()
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.stage(), Stage::Stopped(_))
-    }
-
-    pub(super) async fn ended(&self) -> Exit {
-        let mut stage = self.stage.subscribe();
-        loop {
-            if let Stage::Stopped(exit) = *stage.borrow_and_update() {
-                return exit;
-            }
-            // The sender is ours.
-            let _ = stage.changed().await;
-        }
-    }
-
-    fn runs(&self) {
-        self.stage.send_if_modified(|stage| {
-            let first = *stage == Stage::Created;
-            if first {
-                *stage = Stage::Running;
-            }
-            first
-        });
-    }
-
-    pub(super) fn has_ended(&self, exit: Exit) {
-        self.stage.send_replace(Stage::Stopped(exit));
-        self.hub.exited(exit);
-    }
-
-    /// Sends a signal by number.
-    pub(super) fn signal(&self, signal: i32) -> nix::Result<()> {
-        let pid = self.pid();
-        if pid <= 0 || self.is_over() {
-            return Err(nix::errno::Errno::ESRCH);
-        }
-        nix::errno::Errno::result(raw_kill(pid, signal)).map(drop)
-    }
-
-    /// Waits until all that it wrote is where it belongs; not for ever, because somebody else may hold its streams.
-    pub(super) async fn flush(&self) {
-        let mut changed = self.hub.subscribe();
-        let all = async {
-            while !self.hub.logged() {
-                if changed.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
-            self.hub.close(0);
-            self.hub.close(1);
-        }
-    }
-}
-
-fn raw_kill(pid: i32, signal: i32) -> i32 {
-    match Signal::try_from(signal) {
-        Ok(signal) => kill(Pid::from_raw(pid), signal).map_or(-1, |()| 0),
-        // Real-time signals have no names.
-        Err(_) => crate::sys::process::kill_raw(pid, signal).map_or(-1, |()| 0),
-    }
-}
-
 /// A container.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -183,12 +68,12 @@ pub(super) struct Container {
     pub(super) execs: Mutex<HashMap<String, Arc<Process>>>,
     cgroup: Option<Cgroup>,
     has_rootfs: bool,
-    /// Has hooks that only runc runs.
+    /// Whether there are hooks, which only runc runs.
     hooks: bool,
 }
 
 impl Container {
-    /// Makes it: root filesystem, streams, `runc create`. Undoes what it began when that fails.
+    /// Makes a container: root filesystem, streams, `runc create`. A failure undoes what was begun.
     pub(super) async fn create(
         shared: &Shared,
         id: &str,
@@ -228,7 +113,7 @@ impl Container {
             return Err(error);
         }
         if !amendment.journal.is_empty() {
-            // Before anything of it was read: we are one thread, and have not waited since it was connected.
+            // Nothing of its output was read yet: we are one thread, and have not waited since it was connected.
             journal::follow(&init.hub, &amendment.journal);
         }
         container.cgroup = Cgroup::of(init.pid());
@@ -286,7 +171,7 @@ impl Container {
             (None, None) => return Err(ContainerError::Refused("no streams")),
         };
         let text = std::fs::read_to_string(&pid_file).map_err(file("read", &pid_file))?;
-        *process.pid.lock().unwrap_or_else(PoisonError::into_inner) = text.trim().parse().unwrap_or(0);
+        process.made(text.trim().parse().unwrap_or(0));
         for done in [&pid_file, &log_file] {
             let _ = std::fs::remove_file(done);
         }
@@ -310,7 +195,7 @@ impl Container {
             }
         }
         let _ = std::fs::remove_file(&fifo);
-        // runc's init is still there for a moment, and would take a signal for the program in its own way: it ends with 2.
+        // runc's init is still there for a moment, and would end with 2 at a signal that is meant for the program.
         let end = Instant::now() + EXECVE;
         while runc.is_some() && std::fs::read_link(&program).ok() == runc && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -345,7 +230,7 @@ impl Container {
         Ok(())
     }
 
-    /// Everybody in it.
+    /// IDs of all of its processes.
     pub(super) fn pids(&self) -> Vec<i32> {
         match &self.cgroup {
             Some(cgroup) => cgroup.pids(),
@@ -353,7 +238,7 @@ impl Container {
         }
     }
 
-    /// Sends a signal to everybody in it.
+    /// Sends a signal to all of its processes.
     pub(super) fn signal_all(&self, signal: i32) {
         for pid in self.pids() {
             let _ = raw_kill(pid, signal);
@@ -371,7 +256,7 @@ impl Container {
         cgroup.freeze(frozen).await.map_err(ContainerError::Freeze)
     }
 
-    /// Removes all that the kernel and runc keep of it.
+    /// Removes all that the kernel and runc keep of the container.
     pub(super) async fn clean(&self, shared: &Shared) {
         let pid = self.init.pid();
         if pid > 0 && !self.init.is_over() {
@@ -401,7 +286,7 @@ impl Container {
     }
 }
 
-/// Mounts the root filesystem, with what a user namespace of its own (`own`) wants of it.
+/// Mounts the root filesystem, and prepares it for a user namespace of its own (`own`).
 async fn mount_root(layers: &[Layer], root: &Path, id: &str, own: bool) -> Result<(), ContainerError> {
     mount::mount_all(layers, root).map_err(file("mount", root))?;
     if !own {
@@ -430,7 +315,7 @@ fn pipes(paths: &Paths) -> io::Result<(Ends, Stdio3)> {
     Ok((ends, Stdio3 { stdin: their_in, stdout: Some(their_out), stderr: Some(their_err) }))
 }
 
-/// An exec's ID is 64 characters and more; its files are called by less.
+/// The name of an exec's files: its ID has 64 characters and more.
 fn short_name(exec: &str) -> String {
     exec.chars().filter(char::is_ascii_alphanumeric).take(32).collect()
 }

@@ -1,5 +1,5 @@
-//! Writes a container's log in CRI's format, and rotates it. What containerd would have read from its FIFOs is not lost
-//! when it is killed, and a file is never much longer than it may be.
+//! The writer of a container's log, in CRI's format, with its rotation. Output that containerd would have read from its
+//! FIFOs is not lost when it is killed, and a file is never much longer than it may be.
 //!
 //! containerd opens the same file and writes nothing to it; it is told of new files by the engine.
 
@@ -13,27 +13,27 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How long the rest of a line is waited for, before what there is of it is written.
+/// The wait for the rest of a line, before its beginning is written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The file of both streams.
 #[derive(Debug)]
 pub(super) struct Writer {
     log: Log,
-    /// `None`: could not be opened yet.
+    /// The open file; `None`: it could not be opened yet.
     file: Option<File>,
     /// Bytes in the file.
     size: u64,
-    /// The file ends in the middle of an entry.
+    /// Whether the file ends in the middle of an entry.
     torn: bool,
-    /// Bytes of output that the file has not: since it could not be written.
+    /// Bytes of output that the file lacks, because it could not be written.
     missed: u64,
 }
 
 impl Writer {
     pub(super) fn new(log: Log) -> Self {
         let mut new = Self { log, file: None, size: 0, torn: false, missed: 0 };
-        // If it cannot be, the first line will say so.
+        // The first line says so if it cannot be opened.
         let _ = new.open();
         new
     }
@@ -126,13 +126,13 @@ impl Writer {
     }
 }
 
-/// RFC 3339 with nanoseconds.
+/// The time in RFC 3339 with nanoseconds.
 fn now() -> String {
     let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{now:.9}")
 }
 
-/// What of a stream is not a whole line yet.
+/// The part of a stream that is not a whole line yet.
 #[derive(Debug, Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -179,12 +179,12 @@ pub(super) async fn follow(mut follower: Follower, writer: &Mutex<Writer>) {
                 follower.done(bytes.len());
             }
             Ok(None) => break,
-            // A prompt, or a line of progress: whoever looks at the log sees it.
+            // A prompt, or a line of progress, is in the log although it has no end yet.
             Err(_) => write(&[(std::mem::take(&mut lines.rest), true)]),
         }
     }
     if !lines.rest.is_empty() {
-        // It ended without a line end, and is shown without one.
+        // Output that ended without a line end is shown without one.
         write(&[(lines.rest, true)]);
     }
 }
@@ -215,7 +215,7 @@ mod tests {
         let lengths = |all: Vec<(Vec<u8>, bool)>| all.iter().map(|(t, p)| (t.len(), *p)).collect::<Vec<_>>();
         assert_eq!(lengths(lines.take(&long)), [(LONGEST, true), (LONGEST, true)]);
         assert_eq!(lengths(lines.take(b"\n")), [(1, false)]);
-        // One that is exactly as long as it may be is in one piece.
+        // A line that is exactly as long as it may be is in one piece.
         assert_eq!(lengths(lines.take(&long[..LONGEST])), []);
         assert_eq!(lengths(lines.take(b"\n")), [(LONGEST, false)]);
         assert!(lines.rest.is_empty());

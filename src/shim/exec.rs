@@ -74,7 +74,7 @@ fn environment(container: &Value, asked: &Addition) -> Vec<String> {
     let entries = container["env"].as_array().into_iter().flatten();
     let mut all: Vec<String> = entries.filter_map(|e| e.as_str().map(str::to_owned)).collect();
     if container["terminal"] == true && !asked.terminal {
-        // It came with the container's terminal.
+        // The variable came with the container's terminal.
         all.retain(|e| e != PLAIN);
     }
     if asked.terminal && !all.iter().any(|e| key(e) == TERM) {

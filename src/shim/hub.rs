@@ -16,28 +16,28 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// What the log may be behind, in bytes.
+/// Bytes that the log may be behind.
 const LOG_WINDOW: u64 = 4 << 20;
-/// What a client may be behind, in bytes.
+/// Bytes that a client may be behind.
 const CLIENT_WINDOW: u64 = 1 << 20;
-/// How much is read or sent at once, in bytes.
+/// Bytes that are read or sent at once.
 pub(super) const CHUNK: usize = 64 << 10;
 
 /// A reader's name.
 pub(super) type ReaderId = u64;
 
-/// What a reader is.
+/// Kinds of readers, by how they press back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Writes to containerd's FIFO.
+    /// The writer of a log or of containerd's FIFO.
     Log,
     /// The client that started the process.
     Starter,
-    /// Came while it ran.
+    /// A client that came while the process ran.
     Later,
 }
 
-/// What a reader finds at his offset.
+/// The answer to a reader who looks at an offset.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Data(Bytes),
@@ -45,7 +45,7 @@ pub(super) enum Found {
     Wait,
     /// The stream has ended and all of it was read.
     End,
-    /// He was too slow, and is cut off.
+    /// The reader was too slow, and is cut off.
     Cut,
 }
 
@@ -66,7 +66,7 @@ impl Stream {
 #[derive(Debug)]
 struct Reader {
     kind: Kind,
-    /// Up to where he needs nothing any more; `None`: not interested.
+    /// Offsets before which the reader needs nothing any more, by stream; `None`: not interested.
     done: [Option<u64>; 2],
     cut: bool,
 }
@@ -77,11 +77,11 @@ struct State {
     readers: HashMap<ReaderId, Reader>,
     next: ReaderId,
     exit: Option<Exit>,
-    /// The process that belongs to it.
+    /// The way to the process that writes here.
     input: Option<Input>,
 }
 
-/// See the module.
+/// The streams of one process and their readers, as the module's diagram shows.
 #[derive(Debug)]
 pub(super) struct Hub {
     state: Mutex<State>,
@@ -109,23 +109,23 @@ impl Hub {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Wakes whenever something has changed.
+    /// A receiver that wakes whenever something has changed.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// A process begins: it writes here and reads from `input`.
+    /// Binds a process: it writes here and reads from `input`.
     pub(super) fn bind(&self, input: Input) {
         self.state().input = Some(input);
         self.tell();
     }
 
-    /// The way to the process that belongs to it, also when that is over.
+    /// The way to the process that writes here, also when that is over.
     pub(super) fn input(&self) -> Option<Input> {
         self.state().input.clone()
     }
 
-    /// A new reader of the streams that `wants` names, from `from` on: before that nothing is kept for him.
+    /// Adds a reader of the streams that `wants` names, from offset `from` on: nothing before it is kept for him.
     pub(super) fn join(&self, kind: Kind, wants: [bool; 2], from: Option<[u64; 2]>) -> ReaderId {
         let mut state = self.state();
         let id = state.next;
@@ -143,12 +143,12 @@ impl Hub {
         id
     }
 
-    /// Where a reader begins.
+    /// The offsets at which a reader begins, by stream.
     pub(super) fn position(&self, reader: ReaderId) -> [u64; 2] {
         self.state().readers.get(&reader).map_or([0, 0], |r| r.done.map(|d| d.unwrap_or(0)))
     }
 
-    /// He needs nothing any more.
+    /// Removes a reader, who needs nothing any more.
     pub(super) fn leave(&self, reader: ReaderId) {
         let mut state = self.state();
         state.readers.remove(&reader);
@@ -157,7 +157,7 @@ impl Hub {
         self.tell();
     }
 
-    /// How much may be appended to a stream before somebody who presses back has read.
+    /// Bytes that may be appended to a stream before a reader who presses back has read.
     pub(super) fn room(&self, stream: usize) -> usize {
         let state = self.state();
         let end = state.streams[stream].end();
@@ -176,7 +176,7 @@ impl Hub {
         usize::try_from(room.unwrap_or(CHUNK as u64)).unwrap_or(CHUNK).min(CHUNK)
     }
 
-    /// What the process wrote.
+    /// Appends what the process wrote.
     pub(super) fn append(&self, stream: usize, bytes: &[u8]) {
         let mut state = self.state();
         state.streams[stream].window.extend(bytes);
@@ -192,24 +192,24 @@ impl Hub {
         self.tell();
     }
 
-    /// It writes no more.
+    /// Ends a stream.
     pub(super) fn close(&self, stream: usize) {
         self.state().streams[stream].open = false;
         self.tell();
     }
 
-    /// It is over.
+    /// Notes how the process ended.
     pub(super) fn exited(&self, exit: Exit) {
         self.state().exit = Some(exit);
         self.tell();
     }
 
-    /// How it ended.
+    /// How the process ended; `None` while it runs.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.state().exit
     }
 
-    /// What is at `offset` for a reader.
+    /// Looks at `offset` of a stream for a reader.
     pub(super) fn look(&self, reader: ReaderId, stream: usize, offset: u64) -> Found {
         let state = self.state();
         let Some(own) = state.readers.get(&reader) else { return Found::Cut };
@@ -227,7 +227,7 @@ impl Hub {
         Found::Data(Bytes::copy_from_slice(&part[..part.len().min(CHUNK)]))
     }
 
-    /// A reader needs nothing before `offset` any more.
+    /// Notes that a reader needs nothing before `offset` any more.
     pub(super) fn done(&self, reader: ReaderId, stream: usize, offset: u64) {
         let mut state = self.state();
         let end = state.streams[stream].end();
@@ -240,7 +240,7 @@ impl Hub {
         self.tell();
     }
 
-    /// Everybody who writes a log has it all.
+    /// Whether each log has all of the output.
     pub(super) fn logged(&self) -> bool {
         let state = self.state();
         !state.readers.values().any(|r| r.kind == Kind::Log)
@@ -258,19 +258,19 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Of all that is written from here on.
+    /// A follower of all that is written from here on.
     pub(super) fn new(hub: &Arc<Hub>, stream: usize) -> Self {
         let reader = hub.join(Kind::Log, [stream == 0, stream == 1], None);
         let at = hub.position(reader)[stream];
         Self { hub: hub.clone(), reader, stream, at, changed: hub.subscribe() }
     }
 
-    /// Which one it is.
+    /// The number of the stream: 0 is output, 1 errors.
     pub(super) fn stream(&self) -> usize {
         self.stream
     }
 
-    /// What is there, once something is; `None` at the end. May be given up, and begun again.
+    /// The next bytes, once there are some; `None` at the end. The future may be dropped and asked for again.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.changed.mark_unchanged();
@@ -282,7 +282,7 @@ impl Follower {
         }
     }
 
-    /// So many bytes of it are needed no more.
+    /// Lets go of so many bytes.
     pub(super) fn done(&mut self, length: usize) {
         self.at += length as u64;
         self.hub.done(self.reader, self.stream, self.at);

@@ -1,4 +1,4 @@
-//! Sends a container's output to systemd's journal, a message a line, in the journal's own protocol (systemd,
+//! The way of a container's output to systemd's journal, a message a line, in the journal's own protocol (systemd,
 //! `JOURNAL_NATIVE_PROTOCOL.md`). The journal is one more reader of the hub: it may be away for 4 MiB of output.
 
 use super::hub::{Follower, Hub};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UnixDatagram;
 
-/// Between two tries to reach it.
+/// Pause between two tries to reach the journal.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Who writes there, and as what.
+/// The connection to the journal, and the fields of each message.
 #[derive(Debug)]
 struct Journal {
     socket: Option<UnixDatagram>,
@@ -51,7 +51,7 @@ async fn send(mut follower: Follower, mut journal: Journal) {
 }
 
 impl Journal {
-    /// Returns when the journal has it.
+    /// Sends one line; returns when the journal has it.
     async fn write(&mut self, stream: usize, line: &[u8], partial: bool) {
         // The journal leaves out empty messages, and so does Docker.
         if line.is_empty() {

@@ -7,12 +7,12 @@
 //! engine     ── attach (model::attach), one socket per pod ────> serve┘   pipes, ptys ── hub ── FIFOs, clients
 //! ```
 //!
-//! It lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
+//! A shim lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
 //! client goes on where it was. `amend` puts into a specification what CRI has no words for, `adapt` takes out what this
-//! host cannot apply. It is also
-//! `io.containerd.runc.v2` for those who ask for that by name: buildkitd and `ctr`.
+//! host cannot apply, and `exec` makes further processes from the result. A shim is also `io.containerd.runc.v2` for clients
+//! that ask for that by name: buildkitd and `ctr`.
 //!
-//! It is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
+//! The shim is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
 //! reaper for everything), and a hundred crates of it (D-Bus among them) are not wanted in every pod's process.
 //! One thread does everything; file systems are unmounted beside it.
 
@@ -24,9 +24,11 @@ mod cgroup;
 mod console;
 mod container;
 mod crilog;
+mod delete;
 mod exec;
 mod hub;
 mod journal;
+mod process;
 mod publisher;
 mod reaper;
 mod runc;
@@ -46,14 +48,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// What all parts of a shim share.
+/// State that all parts of a shim share.
 struct Shared {
-    /// Sockets, and runc's states.
+    /// The folder of sockets and of runc's states.
     dir: PathBuf,
     runc: Runc,
     reaper: Reaper,
     publisher: Publisher,
-    /// By container and exec; made by whoever comes first, the process or its client.
+    /// Hubs by container and exec, made for the process or its client, whichever comes first.
     hubs: Mutex<HashMap<(String, String), Arc<Hub>>>,
     sessions: attach::Sessions,
     shutdown: CancellationToken,
@@ -65,13 +67,13 @@ impl Shared {
         hubs.entry((container.to_owned(), exec.to_owned())).or_insert_with(|| Arc::new(Hub::new())).clone()
     }
 
-    /// A process was deleted. A container may come again under its ID, but its clients have time for the rest.
+    /// Forgets a process that was deleted: a container may come again under its ID. Its clients still have the hub.
     fn deleted(&self, container: &str, exec: &str) {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.remove(&(container.to_owned(), exec.to_owned()));
     }
 
-    /// Those that neither a process nor a client holds any more.
+    /// Drops the hubs that neither a process nor a client holds any more.
     fn forget_unused_hubs(&self) {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.retain(|_, hub| Arc::strong_count(hub) > 1);
@@ -82,7 +84,7 @@ impl Shared {
     }
 }
 
-/// Into containerd's log.
+/// Writes into containerd's log.
 fn log(text: &str) {
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("k3c-shim: {text}\n"));
 }

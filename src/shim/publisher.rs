@@ -1,5 +1,5 @@
-//! Events for containerd, in order. While it is away they wait; what it misses it asks for when it is back (CRI compares
-//! all tasks then), so the oldest go when there are too many.
+//! Events for containerd, in order. They wait while it is away, and the oldest go when there are too many: CRI compares
+//! all tasks when containerd is back.
 
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
@@ -11,12 +11,12 @@ use containerd_shim_protos::ttrpc::context;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// How many may wait.
+/// Events that may wait.
 const WAITING: usize = 4096;
-/// How long one call may take.
+/// The time that one call may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Cheap to clone.
+/// The queue of events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Publisher {
     queue: mpsc::Sender<Envelope>,
@@ -24,7 +24,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// To the events service at a unix socket's path.
+    /// A publisher to the events service at a unix socket's path.
     pub(super) fn start(address: String, namespace: String) -> Self {
         let (queue, receiver) = mpsc::channel(WAITING);
         tokio::spawn(forward(address, receiver));
@@ -90,7 +90,7 @@ async fn forward(address: String, mut receiver: mpsc::Receiver<Envelope>) {
     }
 }
 
-/// In protobuf's form.
+/// A time in protobuf's form.
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp {

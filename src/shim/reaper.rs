@@ -1,5 +1,4 @@
-//! The one place where children are waited for: ours, and those that a runtime leaves behind and that fall to us as
-//! their subreaper.
+//! The one place where children are waited for: ours, and the orphans of a runtime that fall to us as their subreaper.
 //!
 //! Everything here happens on one thread (the shim's async runtime has no other), so no child can end between its
 //! fork and the moment when it is in the table, and `std`'s own waiting for a program that could not be executed is
@@ -14,18 +13,18 @@ use std::time::SystemTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Ends that nobody has asked for yet are kept, as many as this: of a process whose pid file is still to be read.
+/// Ends that are kept until somebody asks for them: the pid file of a process may still be unread when it ends.
 const KEPT: usize = 1024;
 
 /// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    /// As a shell says it: 0 to 255, or 128 + the signal.
+    /// The exit code as a shell has it: 0 to 255, or 128 + the signal.
     pub(super) status: u32,
     pub(super) time: SystemTime,
 }
 
-/// Cheap to clone.
+/// The table of children. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reaper(Arc<Mutex<Table>>);
 
@@ -36,7 +35,7 @@ struct Table {
 }
 
 impl Reaper {
-    /// Begins to wait for children; before the first fork.
+    /// Begins to wait for children; to be called before the first fork.
     pub(super) fn start() -> io::Result<Self> {
         let reaper = Self::default();
         let mut signals = signal(SignalKind::child())?;
@@ -79,7 +78,7 @@ impl Reaper {
     pub(super) fn watch(&self, pid: i32) -> oneshot::Receiver<Exit> {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The newest, should the number have come round.
+        // The newest counts, should the number have come round.
         match table.unclaimed.iter().rposition(|(p, _)| *p == pid) {
             Some(at) => {
                 if let Some((_, exit)) = table.unclaimed.remove(at) {

@@ -11,21 +11,21 @@ const PROGRAM: &str = "runc";
 /// The init of `--init`, beside us.
 const INIT: &str = "k3c-init";
 
-/// Where the program is.
+/// The path of the program.
 pub(super) fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(PROGRAM))
 }
 
-/// How runc is called.
+/// The way to call runc.
 #[derive(Clone, Debug)]
 pub(super) struct Runc {
     program: PathBuf,
-    /// Its folder of states, one per container.
+    /// The folder of runc's states, one per container.
     pub(super) root: PathBuf,
     reaper: Reaper,
 }
 
-/// What a container's process gets as its descriptors 0 to 2; `None` is /dev/null.
+/// Descriptors 0 to 2 of a container's process; `None` is /dev/null.
 #[derive(Debug, Default)]
 pub(super) struct Stdio3 {
     pub(super) stdin: Option<OwnedFd>,
@@ -52,7 +52,7 @@ impl Runc {
         self.program.with_file_name(INIT)
     }
 
-    /// Calls it and waits. `log` is a file for its messages, made by it.
+    /// Calls runc and waits. `log` is a file for its messages, made by it.
     pub(super) async fn call(
         &self,
         command: &'static str,
@@ -70,7 +70,7 @@ impl Runc {
             .arg(log)
             .args(["--log-format", "json", command])
             .args(args)
-            // Without --root it would make a folder there.
+            // runc makes a folder there, although it has --root.
             .env_remove("XDG_RUNTIME_DIR")
             .stdin(or_null(stdio.stdin))
             .stdout(or_null(stdio.stdout))
@@ -79,7 +79,7 @@ impl Runc {
             .reaper
             .spawn(&mut program)
             .map_err(|error| RuncError::Execute(self.program.clone(), error))?;
-        // Our copies of the ends that the container has now.
+        // The container has its ends now; ours are closed.
         drop(program);
         match exit.await.map(|e| e.status) {
             Ok(0) => Ok(()),

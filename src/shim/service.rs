@@ -3,7 +3,8 @@
 use super::Shared;
 use super::adapt;
 use super::cgroup::counted;
-use super::container::{Container, ContainerError, Process, Stage};
+use super::container::{Container, ContainerError};
+use super::process::{Process, Stage};
 use super::publisher::timestamp;
 use super::reaper::Exit;
 use super::runc::Stdio3;

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
-/// Where containerd wants a process's streams: paths of FIFOs, `file://` for output, or empty.
+/// The places that containerd names for a process's streams: paths of FIFOs, `file://` for output, or empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     pub(super) stdin: String,
@@ -27,11 +27,11 @@ pub(super) struct Paths {
     pub(super) log: Option<crate::model::amendment::Log>,
 }
 
-/// For a process's standard input.
+/// An entry for a process's standard input.
 #[derive(Debug)]
 pub(super) enum Typed {
     Data(Bytes),
-    /// The end of it, after what was queued before.
+    /// The end of the input, after what was queued before.
     End,
 }
 
@@ -40,18 +40,19 @@ pub(super) enum Typed {
 pub(super) struct Input {
     queue: mpsc::Sender<Typed>,
     terminal: Option<Arc<AsyncFd<OwnedFd>>>,
-    /// Ends what comes from containerd's FIFO.
+    /// Ends the input from containerd's FIFO.
     hang_up: watch::Sender<bool>,
 }
 
 impl Input {
-    /// Queues; waits while the process does not read. A process that has no standard input takes all and reads nothing.
+    /// Queues an entry; waits while the process does not read. A process that has no standard input takes all and reads
+    /// nothing.
     pub(super) async fn send(&self, typed: Typed) {
         // A process that is gone reads no more.
         let _ = self.queue.send(typed).await;
     }
 
-    /// containerd's client is done: the end comes after what its FIFO still holds.
+    /// Ends the input of containerd's client, after what its FIFO still holds.
     pub(super) fn hang_up(&self) {
         self.hang_up.send_replace(true);
     }
@@ -66,7 +67,7 @@ impl Input {
     }
 }
 
-/// Our ends.
+/// Our ends of a process's streams.
 pub(super) enum Ends {
     Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
     Terminal(OwnedFd),
@@ -89,7 +90,7 @@ pub(super) fn connect(hub: &Arc<Hub>, ends: Ends, paths: &Paths) -> io::Result<(
             let own = own.clone();
             tokio::spawn(async move {
                 match own {
-                    // It is held to the end, which tells containerd.
+                    // The FIFO is held to the end, which tells containerd.
                     Some(own) => crilog::follow(follower, &own).await,
                     None => write_log(follower, &mut log).await,
                 }
@@ -117,21 +118,21 @@ pub(super) fn connect(hub: &Arc<Hub>, ends: Ends, paths: &Paths) -> io::Result<(
         let fifo = fifo(&paths.stdin)?;
         tokio::spawn(read_fifo(fifo, queue.clone(), hung_up));
     } else {
-        // Whoever hangs up speaks for nobody else.
+        // A hang-up of containerd's client ends nobody else's input.
         tokio::spawn(end_on_hang_up(queue.clone(), hung_up));
     }
     hub.bind(Input { queue, terminal, hang_up });
     Ok(())
 }
 
-/// Opened for both directions, a FIFO neither ends nor breaks when containerd goes away, and opening does not wait.
+/// Opens a FIFO for both directions: it neither ends nor breaks when containerd goes away, and opening does not wait.
 fn fifo(path: &str) -> io::Result<AsyncFd<OwnedFd>> {
     use rustix::fs::{Mode, OFlags, open};
     let fd = open(path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     asynchronous(fd)
 }
 
-/// Where a log goes.
+/// The target of a log.
 enum Log {
     Fifo(AsyncFd<OwnedFd>),
     File(std::fs::File),
@@ -189,7 +190,7 @@ async fn read(hub: Arc<Hub>, stream: usize, from: Arc<AsyncFd<OwnedFd>>) {
         match ready.try_io(|fd| Ok(rustix::io::read(fd.as_fd(), &mut buffer[..])?)) {
             Ok(Ok(0)) => break,
             Ok(Ok(length)) => hub.append(stream, &buffer[..length]),
-            // A terminal whose other side was closed.
+            // The other side of a terminal was closed.
             Ok(Err(error)) if error.kind() != io::ErrorKind::Interrupted => break,
             Ok(Err(_)) | Err(_) => {}
         }
@@ -217,7 +218,7 @@ async fn write_stdin(mut typed: mpsc::Receiver<Typed>, mut to: Option<Arc<AsyncF
                 fd.async_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd.as_fd(), &data)?)).await;
             match written {
                 Ok(length) => drop(data.split_to(length)),
-                // It reads no more.
+                // The process reads no more.
                 Err(_) => to = None,
             }
         }

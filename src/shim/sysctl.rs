@@ -1,4 +1,4 @@
-//! What everybody may do in a pod's own network: listen on any port, and ping. No capability is needed there, as in Docker.
+//! Settings of a pod's own network that let everybody listen on any port, and ping: no capability is needed, as in Docker.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -103,7 +103,7 @@ mod tests {
             "gidMappings": [{"containerID": 0, "hostID": 9, "size": 100}],
         }));
         assert_eq!(opened(own, WHOLE), json!({(PORTS): "0", (PING): "0 99"}));
-        // What was asked for stays.
+        // Settings that were asked for stay.
         let asked = pod(json!({"sysctl": {(PORTS): "80", (PING): "1 0", "net.core.somaxconn": "5"}}));
         assert_eq!(opened(asked.clone(), WHOLE), asked["linux"]["sysctl"]);
         // No groups are mapped from 0 on: there is no range to name.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Below it are the roots of such containers: their user is nobody on the way to the bundles (`/run/user/UID` is 0700).
+/// The folder of such containers' roots: their user may not pass on the way to the bundles (`/run/user/UID` is 0700).
 const REACHABLE: &str = "/run/k3c-roots";
 
 fn reachable(id: &str) -> PathBuf {
@@ -44,7 +44,7 @@ pub(super) fn clean(id: &str) -> io::Result<()> {
     if there.exists() {
         mount::unmount(&there)?;
         std::fs::remove_dir(&there)?;
-        // While there are others it stays.
+        // The folder stays while there are others.
         let _ = std::fs::remove_dir(REACHABLE);
     }
     Ok(())

@@ -32,7 +32,7 @@ impl Layer {
         Self { kind: "bind".to_owned(), source: source.display().to_string(), options }
     }
 
-    /// Where its owners, users and groups, are to be; mounting alone does not bring them there.
+    /// The maps of users and groups that its files' owners are to be moved by; mounting alone does not do that.
     pub fn maps(&self) -> Option<(IdMap, IdMap)> {
         let map = |key: &str| self.options.iter().find_map(|o| IdMap::parse(o.strip_prefix(key)?));
         Some((map(USERS)?, map(GROUPS)?))
@@ -188,7 +188,7 @@ impl Mounted {
         Ok(mounted)
     }
 
-    /// Where.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }

@@ -63,7 +63,7 @@ pub fn shift(root: &Path, users: &IdMap, groups: &IdMap) -> io::Result<()> {
 }
 
 fn capabilities(path: &Path) -> Option<Vec<u8>> {
-    // Of the newest form, 24 bytes (capabilities(7)).
+    // The newest form has 24 bytes (capabilities(7)).
     let mut value = [0; 64];
     let length = lgetxattr(path, CAPABILITIES, &mut value[..]).ok()?;
     Some(value[..length].to_vec())

@@ -1,5 +1,5 @@
-//! A container's files, seen from outside: `cp`, `diff`, `export`. Of one that runs, `cp` sees what it sees itself, with
-//! its mounts; of any other its snapshot is mounted for a moment, with its volumes where it would have them.
+//! A container's files, seen from outside: `cp`, `diff`, `export`. In a container that runs, `cp` sees what it sees itself,
+//! with its mounts; the snapshot of any other is mounted for a moment, with its volumes where it would have them.
 
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
@@ -24,16 +24,16 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
-/// What the runtime makes in every root filesystem, to mount on.
+/// Files that the runtime makes in every root filesystem, to mount on.
 const MOUNT_POINTS: [&str; 7] =
     ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", INIT];
 
 /// An archive on its way.
 pub type Archive = ReceiverStream<Result<Part<Bytes>, EngineError>>;
 
-/// Where a container's files are.
+/// The place of a container's files.
 enum Root {
-    /// Of a process.
+    /// The root of its first process.
     Live(PathBuf),
     Stopped(Mounted),
 }
@@ -48,7 +48,7 @@ impl Root {
 }
 
 impl Engine {
-    /// What its root filesystem has that its image has not.
+    /// Differences of its root filesystem from its image.
     pub async fn diff(&self, who: &str) -> Result<Vec<Change>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -62,7 +62,7 @@ impl Engine {
                 let now = Mounted::new(&base, &now)?;
                 let mut changes = Tree::open(now.path())?.changes(&Tree::open(before)?)?;
                 changes.retain(|change| !is_mount_point(change, &targets));
-                // A folder above them may seem changed for nothing but them.
+                // A folder above mount points may seem changed for nothing but them.
                 let all = changes.clone();
                 let at_all = |path: &Path| all.iter().any(|c| c.path != path && c.path.starts_with(path));
                 changes.retain(|c| {
@@ -91,7 +91,7 @@ impl Engine {
         }))
     }
 
-    /// What a path in it is.
+    /// Properties of a path in it; of a link itself.
     pub async fn stat_path(&self, who: &str, path: &str) -> Result<PathStat, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -136,7 +136,7 @@ impl Engine {
         }))
     }
 
-    /// Unpacks an archive into a folder of it. Answers what the user should know.
+    /// Unpacks an archive, compressed or not, into a folder of it. Answers warnings.
     pub async fn copy_to<S>(
         &self,
         who: &str,
@@ -197,7 +197,7 @@ impl Inner {
         Ok(if read_only { layers.iter().map(Layer::read_only).collect() } else { layers })
     }
 
-    /// Its files as it sees them, or would.
+    /// The container's files as it sees them, or would.
     async fn root(&self, record: &Record) -> Result<Root, EngineError> {
         if matches!(record.status, Status::Running | Status::Paused) && record.attempt.pid > 0 {
             return Ok(Root::Live(format!("/proc/{}/root", record.attempt.pid).into()));
@@ -250,7 +250,7 @@ fn stat(tree: &Tree, path: &Path) -> io::Result<PathStat> {
     })
 }
 
-/// Docker's words for what is not there.
+/// The error in Docker's words.
 fn in_words(record: &Record, path: &str, error: io::Error) -> EngineError {
     match error.kind() {
         io::ErrorKind::NotFound => EngineError::refused(
@@ -283,7 +283,7 @@ fn refuse_read_only(tree: &Tree, record: &Record, path: &Path, live: bool) -> Op
     }
 }
 
-/// Was it made only to have something mounted on it?
+/// Whether a path was made only to have something mounted on it.
 fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
     let path = change.path.as_path();
     change.kind != 'D'

@@ -1,4 +1,4 @@
-//! What differs between two trees.
+//! Differences of two trees.
 
 use super::Tree;
 use std::fs::Metadata;
@@ -16,7 +16,7 @@ pub struct Change {
 }
 
 impl Tree {
-    /// What this tree has that `before` has not, or has otherwise; in the order of their paths.
+    /// Paths that this tree has and `before` has not, or has otherwise, in their order.
     pub fn changes(&self, before: &Self) -> io::Result<Vec<Change>> {
         let mut all = Vec::new();
         self.compare(before, Path::new("/"), &mut all)?;
@@ -63,7 +63,7 @@ impl Tree {
     }
 }
 
-/// Times of a folder say nothing: they change with what is in it.
+/// Whether two files have the same properties. Times of a folder say nothing: they change with what is in it.
 fn alike(a: &Metadata, b: &Metadata) -> bool {
     let who = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.rdev());
     who(a) == who(b)

@@ -36,16 +36,16 @@ const MOST_LINKS: usize = 40;
 #[derive(Debug)]
 pub struct Tree(OwnedFd);
 
-/// What is to be said of files that went from one place to another.
+/// The outcome of files that went from one place to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// What was left out, in words.
+    /// Files that were left out, in words.
     pub left_out: Vec<String>,
     /// Bytes of the archive that are extended headers.
     pub extended: u64,
 }
 
-/// How folders are opened: going through one takes no right to list it.
+/// The way to open folders: going through one takes no right to list it.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Tree {
@@ -88,7 +88,7 @@ impl Tree {
         }
     }
 
-    /// What a path is; a link at its end is not followed.
+    /// Properties of a path; a link at its end is not followed.
     pub fn stat(&self, path: &Path) -> io::Result<Metadata> {
         match self.parent(path)? {
             Some((folder, name)) => std::fs::symlink_metadata(folder.at(&name)),
@@ -100,7 +100,7 @@ impl Tree {
         std::fs::metadata(self.at(OsStr::new(".")))
     }
 
-    /// Where a path leads when all links are followed inside the tree; what is not there is taken as it is written.
+    /// The path without links, each followed inside the tree; a part that is not there is taken as it is written.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         let mut todo = parts(path);
         let mut done: Vec<OsString> = Vec::new();
@@ -126,7 +126,7 @@ impl Tree {
         Path::new("/").join(done.iter().collect::<PathBuf>())
     }
 
-    /// Names in this folder, sorted, with what they are. What goes away meanwhile is left out.
+    /// Names in this folder, sorted, with their properties. Files that go away meanwhile are left out.
     fn entries(&self) -> io::Result<BTreeMap<OsString, Metadata>> {
         let mut all = BTreeMap::new();
         for entry in std::fs::read_dir(self.at(OsStr::new(".")))? {
@@ -181,14 +181,14 @@ impl Tree {
     }
 }
 
-/// Without a leading slash and without `.`; never empty.
+/// A path without a leading slash and without `.`; never empty.
 fn relative(path: &Path) -> PathBuf {
     let path: PathBuf =
         path.components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir)).collect();
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
 }
 
-/// The components, last first.
+/// The components of a path, last first.
 fn parts(path: &Path) -> Vec<OsString> {
     path.components()
         .rev()

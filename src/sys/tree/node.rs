@@ -1,4 +1,4 @@
-//! All that is kept of a file when it goes from one place to another, but its content.
+//! Properties of a file that go with it from one place to another: all but its content.
 
 use rustix::fs::{Timespec, getxattr, listxattr, listxattr_query};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ pub(super) struct Node {
     pub(super) attributes: Vec<(String, Vec<u8>)>,
 }
 
-/// What a file is.
+/// Kinds of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     File(u64),
     /// A symbolic link and what it says.
     Symlink(PathBuf),
-    /// One more name of a file that came before; the path is from the same root.
+    /// A further name of a file that came before; the path is from the same root.
     HardLink(PathBuf),
     Fifo,
     /// A character device by its number.
@@ -39,7 +39,7 @@ pub(super) enum Kind {
     Block(u64),
 }
 
-/// Where nodes go.
+/// A place that nodes go to.
 pub(super) trait Sink {
     /// Takes a node. `path` is relative, and empty for the root itself; `content` is that of a regular file, as long as the
     /// node says, else empty. The folders above a path come before it, or are made.
@@ -87,7 +87,7 @@ fn attributes(file: impl AsFd) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut value = vec![0; 64 << 10];
         match getxattr(&file, name, &mut value[..]) {
             Ok(length) => value.truncate(length),
-            // It is gone.
+            // The attribute is gone.
             Err(Errno::NODATA) => continue,
             Err(error) => return Err(error.into()),
         }

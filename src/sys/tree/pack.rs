@@ -58,7 +58,7 @@ impl<W: Write> Sink for Pack<'_, W> {
 /// Bytes of an extended header with these records: one block of its own, and theirs, whole.
 pub(super) fn extended<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> u64 {
     let length = |(key, value): (&str, &[u8])| {
-        // Its own length, a blank, `=` and a line end.
+        // A record has its own length, a blank, `=` and a line end.
         let rest = key.len() + value.len() + 3;
         let digits = (1..).find(|digits| (rest + digits).to_string().len() == *digits).unwrap_or(1);
         rest + digits
@@ -69,7 +69,7 @@ pub(super) fn extended<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -
     }
 }
 
-/// What the header cannot hold: parts of a second, times before 1970, attributes.
+/// Records of what the header cannot hold: parts of a second, times before 1970, attributes.
 fn records(node: &Node) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     if node.modified.tv_nsec != 0 || node.modified.tv_sec < 0 {

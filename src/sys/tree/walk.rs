@@ -54,7 +54,7 @@ impl Walk<'_> {
             };
         }
         if kind.is_socket() {
-            // It is nothing without its listener.
+            // A socket is nothing without its listener.
             self.left_out.push(format!("archive: skipping {name:?} since it is a socket"));
             return Ok(());
         }
@@ -95,14 +95,14 @@ impl Walk<'_> {
             return Ok(false);
         }
         let node = Node::new(Kind::File(meta.len()), &meta).with_attributes(&file).map_err(named(name))?;
-        // It may become shorter or longer while it is read; the node says how long it is.
+        // The file may become shorter or longer while it is read; the node says how long it is.
         let mut exact = file.take(meta.len()).chain(io::repeat(0)).take(meta.len());
         self.sink.put(name, &node, &mut exact)?;
         Ok(true)
     }
 }
 
-/// Between looking and opening it became something else.
+/// Whether a file became something else between looking and opening.
 fn has_changed(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     error.kind() == io::ErrorKind::NotFound
