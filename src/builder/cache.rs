@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 /// One record of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheRecord {
-    /// BuildKit's.
+    /// BuildKit's ID.
     pub id: String,
     /// A build is using it.
     pub in_use: bool,
@@ -19,7 +19,7 @@ pub struct CacheRecord {
     pub shared: bool,
     /// `regular`, `source.local`, ...
     pub kind: String,
-    /// What made it.
+    /// The step that made it.
     pub description: String,
 }
 
@@ -36,7 +36,7 @@ impl From<UsageRecord> for CacheRecord {
     }
 }
 
-/// What is in the cache.
+/// All records of the cache.
 pub async fn usage(channel: Channel) -> Result<Vec<CacheRecord>, BuildError> {
     let mut control = ControlClient::new(channel).max_decoding_message_size(64 << 20);
     let answer = control.disk_usage(DiskUsageRequest::default()).await.map_err(BuildError::refused)?;

@@ -4,7 +4,7 @@ use crate::model::reference::InvalidReference;
 use std::io;
 use std::path::PathBuf;
 
-/// What went wrong with a build.
+/// An error of a build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The context is not there.
@@ -33,12 +33,12 @@ pub enum BuildError {
     /// Standard input broke.
     #[error("failed to read from stdin")]
     Stdin(#[source] io::Error),
-    /// A file of ours.
+    /// A file of the context that cannot be used.
     #[error("unable to prepare context: {path}")]
     Prepare {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why not.
         source: io::Error,
     },
     /// There is no place for a Dockerfile from standard input.
@@ -47,7 +47,7 @@ pub enum BuildError {
     /// A name that is none.
     #[error("invalid tag {tag:?}: {source}")]
     Tag {
-        /// As given.
+        /// The name as it was given.
         tag: String,
         /// Why; part of the text, as Docker has it.
         source: InvalidReference,
@@ -58,7 +58,7 @@ pub enum BuildError {
     /// BuildKit says so.
     #[error("failed to solve: {message}")]
     Solve {
-        /// In its words.
+        /// Why, in BuildKit's words.
         message: String,
         /// The lines of the Dockerfile that it is about.
         excerpt: Option<String>,

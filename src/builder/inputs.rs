@@ -1,4 +1,4 @@
-//! Where a build's files come from: directories, and whatever is on standard input. Checked before anybody is asked to
+//! The files of a build: directories, and whatever is on standard input. They are checked before anybody is asked to
 //! build.
 
 use super::session::{self, Archive, Offer};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// As much of an archive as tells that it is one.
+/// Bytes from which an archive is told.
 const HEAD: usize = 512;
-/// Where a tar header says that it is one.
+/// Bytes of a tar header in which its magic word is.
 const TAR_MAGIC: std::ops::Range<usize> = 257..262;
 const DOCKERFILE: &str = "Dockerfile";
 

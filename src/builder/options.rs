@@ -1,10 +1,10 @@
-//! What the user wants, and how BuildKit's Dockerfile frontend and image exporter call it.
+//! The options of a build, and the words that BuildKit's Dockerfile frontend and image exporter have for them.
 
 use super::BuildError;
 use crate::model::reference::Reference;
 use std::collections::HashMap;
 
-/// One build.
+/// The options of one build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// A directory, or `-`: a Dockerfile or an archive on standard input.
@@ -40,7 +40,7 @@ impl Options {
         Ok(all)
     }
 
-    /// For the frontend, without what comes from the context.
+    /// The frontend's attributes, without those that come from the context.
     pub(super) fn frontend(&self) -> HashMap<String, String> {
         let mode = if self.pull { "pull" } else { "local" };
         let mut all = HashMap::from([("image-resolve-mode".to_owned(), mode.to_owned())]);
@@ -53,7 +53,8 @@ impl Options {
         all
     }
 
-    /// For the exporter. An image without a name gets one that nobody types, or it would be collected as garbage.
+    /// The exporter's attributes. An image without a name gets one that nobody types, or it would be collected as
+    /// garbage.
     pub(super) fn exporter(&self) -> Result<HashMap<String, String>, BuildError> {
         let names = self.names()?;
         let name = match names.is_empty() {

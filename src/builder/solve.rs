@@ -1,4 +1,4 @@
-//! One build, from the first call to the digest: the session, the solve and the stream of its progress, side by side.
+//! A build, from the first call to the digest: the session, the solve and the stream of its progress, side by side.
 //! Dropping the future ends all three, and BuildKit then stops the build.
 
 use super::excerpt::excerpt;
@@ -12,9 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
-/// How often a display may look at the clock.
+/// Time after which a display looks at the clock again.
 const TICK: Duration = Duration::from_millis(100);
-/// Progress that comes after the result: how long nothing may come before it counts as all.
+/// Progress may come after the result: silence of this length is its end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Logs come in messages of any size.
 const MESSAGE_LIMIT: usize = 64 << 20;

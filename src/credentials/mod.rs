@@ -19,10 +19,10 @@ const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user's name when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// For one registry. An identity token has no user name.
+/// Credentials for one registry. An identity token has no user name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// Who.
+    /// The user's name at the registry.
     pub username: String,
     /// The password or identity token.
     pub secret: String,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Why they cannot be had.
+/// An error on the way to credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The file is there and cannot be read.
@@ -45,7 +45,7 @@ pub enum CredentialsError {
         /// Why.
         source: io::Error,
     },
-    /// It is not what it should be.
+    /// The file is not JSON of the right form.
     #[error("{path} is not valid: {source}")]
     Parse {
         /// The file.
@@ -53,18 +53,18 @@ pub enum CredentialsError {
         /// Why.
         source: serde_json::Error,
     },
-    /// An `auth` entry.
+    /// An `auth` entry that is not base64 of a name and a password.
     #[error("{path}: the entry for {host} is not valid")]
     Entry {
         /// The file.
         path: PathBuf,
-        /// Whose.
+        /// The registry, as the file has it.
         host: String,
     },
     /// A helper that is configured and cannot be started.
     #[error("cannot run {helper}: {source}")]
     Start {
-        /// Its name.
+        /// The helper's name.
         helper: String,
         /// Why.
         source: io::Error,
@@ -72,17 +72,17 @@ pub enum CredentialsError {
     /// A helper that says no.
     #[error("{helper} failed ({status}): {text}")]
     Helper {
-        /// Its name.
+        /// The helper's name.
         helper: String,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said.
+        /// Its words.
         text: String,
     },
     /// A helper that says something else.
     #[error("{helper} answered with something that is not valid: {source}")]
     Answer {
-        /// Its name.
+        /// The helper's name.
         helper: String,
         /// Why.
         source: serde_json::Error,

@@ -13,7 +13,7 @@ use std::io;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
-/// How long a client may take to send a request's head.
+/// Time that a client has to send a request's head.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves the API in tasks of the runtime that this is called in, until that ends. `child_pid` is a process in the
@@ -56,7 +56,7 @@ fn info(instance: &Instance, child_pid: i32) -> String {
     .to_string()
 }
 
-/// One client, until it leaves.
+/// Serves one client until it leaves.
 async fn connection(stream: UnixStream, info: String) {
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let response = answer(request.method(), request.uri().path(), &info);

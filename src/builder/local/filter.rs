@@ -1,19 +1,19 @@
-//! What BuildKit asks of a directory, and which entries that leaves.
+//! Filters: the entries of a directory that BuildKit asks for.
 
 use super::pattern::{Matched, Patterns};
 use super::{LocalError, links};
 use std::path::Path;
 
-/// What BuildKit asks for.
+/// A request of BuildKit's for a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// Which of the session's directories.
+    /// The directory's name in the session.
     pub(crate) name: String,
-    /// Only what matches these, if there are any.
+    /// Patterns; if there are any, only what matches one is sent.
     pub(crate) include: Vec<String>,
-    /// Nothing that matches these.
+    /// Patterns; nothing that matches one is sent.
     pub(crate) exclude: Vec<String>,
-    /// As `include`, with links followed.
+    /// Patterns like `include`; links that match are followed.
     pub(crate) follow: Vec<String>,
 }
 
@@ -24,21 +24,21 @@ pub(crate) struct Filter {
     exclude: Patterns,
 }
 
-/// What was found out about a directory, for what is in it.
+/// The matches of a directory, which its entries inherit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inherited {
     include: Option<Matched>,
     exclude: Option<Matched>,
 }
 
-/// What becomes of an entry.
+/// The decision about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is sent.
+    /// The entry is sent.
     Keep,
-    /// It is not, unless something below it is.
+    /// The entry is not sent, unless something below it is.
     Skip,
-    /// Neither it nor anything below it is.
+    /// Neither the entry nor anything below it is sent.
     Prune,
 }
 

@@ -9,7 +9,7 @@ pub(crate) struct BadPattern(pub(super) String);
 /// A backslash takes the meaning of the next character away; on Windows it separates, so nothing does.
 pub(super) const ESCAPES: bool = !cfg!(windows);
 
-/// One part of a pattern.
+/// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     /// `*`
@@ -63,7 +63,7 @@ fn class_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<ch
     }
 }
 
-/// Does the whole of `name` match? Neither `*` nor `?` takes a slash.
+/// Whether the whole of `name` matches. Neither `*` nor `?` takes a slash.
 pub(super) fn matches(pattern: &str, name: &str) -> Result<bool, BadPattern> {
     let tokens = tokens(pattern)?;
     let name: Vec<char> = name.chars().collect();

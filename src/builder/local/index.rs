@@ -1,8 +1,9 @@
-//! From the running number of an entry to its path, in a few bytes for each: a name and the number of the directory.
+//! The index: from the running number of an entry to its path, in a few bytes for each (a name and the number of the
+//! directory).
 
 use super::LocalError;
 
-/// Grows as the walk goes on.
+/// An index that grows as the walk goes on.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     entries: Vec<Entry>,
@@ -16,14 +17,14 @@ struct Entry {
     contents: Contents,
 }
 
-/// What is behind an entry.
+/// The contents of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contents {
-    /// A file's.
+    /// Those of a file.
     File,
     /// Nothing, though it counts as a file.
     Empty,
-    /// It is no file.
+    /// None: the entry is no file.
     None,
 }
 

@@ -43,7 +43,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Where the links named `name` (which may have wildcards) in `dir` lead.
+    /// Targets of the links named `name` (which may have wildcards) in `dir`.
     fn targets(&self, dir: &str, name: &str) -> Result<Vec<String>, LocalError> {
         if !glob::has_wildcards(name) {
             return Ok(self.target(dir, name).into_iter().collect());

@@ -7,8 +7,8 @@
 //!                                          file               ─► DATA, DATA, ..., DATA (empty)
 //! ```
 //!
-//! What stays in memory is one list of names for each open directory, and a few bytes of [`index::Index`] for each
-//! entry; contents pass through in pieces.
+//! Memory holds one list of names for each open directory, and a few bytes of [`index::Index`] for each entry; contents
+//! pass through in pieces.
 
 mod filter;
 mod glob;
@@ -34,7 +34,7 @@ pub(crate) enum LocalError {
     Io {
         /// `open`, `lstat`...
         action: &'static str,
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// Why; part of the text, for it goes to BuildKit as text.
         source: std::io::Error,
@@ -45,7 +45,7 @@ pub(crate) enum LocalError {
     /// More entries than a 32-bit id can count.
     #[error("too many files")]
     TooMany,
-    /// From the ignore file.
+    /// A pattern of the ignore file that is none.
     #[error(transparent)]
     Pattern(#[from] BadPattern),
     /// BuildKit asks for what it was never offered.
@@ -64,7 +64,7 @@ impl LocalError {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// It was there a moment ago.
+    /// The file is not there (any more).
     fn is_missing(&self) -> bool {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), NotFound | NotADirectory))

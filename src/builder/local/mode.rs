@@ -22,7 +22,7 @@ pub(super) fn is_regular(mode: u32) -> bool {
     mode & (DIR | SYMLINK | DEVICE | NAMED_PIPE | CHAR_DEVICE) == 0
 }
 
-/// From `st_mode`. A socket becomes an empty regular file, as an archive has no such thing.
+/// Go's mode of an `st_mode`. A socket becomes an empty regular file, as an archive has no such thing.
 #[cfg_attr(windows, expect(dead_code, reason = "Windows has no st_mode"))]
 pub(super) fn from_unix(mode: u32) -> u32 {
     let kind = match mode & 0o170_000 {

@@ -12,7 +12,7 @@ pub(super) struct Patterns {
     all: Vec<Pattern>,
 }
 
-/// Which of the patterns matched a directory, for what is below it.
+/// For each pattern whether it matched a directory; asked again for the entries below that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matched(Vec<bool>);
 
@@ -58,7 +58,7 @@ impl Patterns {
         self.all.is_empty()
     }
 
-    /// Does the list match `path`, below a directory with `parent`? Without a parent (`None`) the path is at the top.
+    /// Matches `path`, which is below a directory that gave `parent`, or at the top (`None`).
     pub(super) fn matches(&self, path: &str, parent: Option<&Matched>) -> (bool, Matched) {
         let mut matched = false;
         let mut info = vec![false; self.all.len()];
@@ -164,7 +164,7 @@ fn compile(text: &str) -> Result<Form, BadPattern> {
 mod tests {
     use super::*;
 
-    /// As the walk does it: every directory above first.
+    /// Matches as the walk does: every directory above first.
     fn ignored(patterns: &[&str], path: &str) -> bool {
         let patterns = Patterns::new(patterns.iter().copied()).unwrap();
         let mut parent: Option<Matched> = None;

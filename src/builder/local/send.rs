@@ -1,4 +1,4 @@
-//! One transfer: entries as the walk finds them, contents as BuildKit asks for them, both through one short queue that
+//! A transfer: entries as the walk finds them, contents as BuildKit asks for them, both through one short queue that
 //! presses back.
 
 use super::filter::Filter;
@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc};
 use tonic::Status;
 
-/// The pieces of a file.
+/// Bytes of a file in one packet.
 const PIECE: usize = 64 << 10;
 /// Files that are open at a time.
 const OPEN: usize = 4;
 
-/// Where packets go.
+/// The way of packets to BuildKit.
 pub(crate) type Packets = mpsc::Sender<Result<Packet, Status>>;
 
 /// Sends `root` to whoever asks through `requests`, until they have all they want.

@@ -54,7 +54,7 @@ pub(super) fn walk(
         let name = match (verdict, name.into_string()) {
             (Verdict::Prune, _) | (Verdict::Skip, Err(_)) => continue,
             (_, Ok(name)) => name,
-            // What cannot be named in the protocol only matters if it is wanted.
+            // A name that the protocol does not have is an error only if the entry is wanted.
             (Verdict::Keep, Err(name)) => return Err(LocalError::Name(join(root, &level.path).join(name))),
         };
         let data = match lstat(root, &path) {
@@ -64,7 +64,7 @@ pub(super) fn walk(
         };
         let mut number = None;
         if verdict == Verdict::Keep {
-            // What was skipped above it is needed after all.
+            // The directories above it, which were skipped, are needed after all.
             let mut parent = None;
             for level in levels.iter_mut().skip(1) {
                 if level.number.is_none() {

@@ -1,4 +1,4 @@
-//! How a build is shown: one line after the other, a table that is redrawn, or only what failed.
+//! Displays of a build: one line after the other, a table that is redrawn, or only what failed.
 
 mod plain;
 mod quiet;

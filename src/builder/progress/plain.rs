@@ -7,19 +7,19 @@ use crate::proto::moby::buildkit::v1::StatusResponse;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How long a step is shown before another one that also has something to say.
+/// Time that one step is shown before another one that has something to say, too.
 const TURN: Duration = Duration::from_secs(5);
 /// A transfer is shown again when this much of it was done, or so many nanoseconds have passed.
 const SHARE: i64 = 20;
 const PAUSE: i64 = 5_000_000_000;
-/// What happens within this is shown together: a transfer that is done by then takes one line.
+/// Changes within this time are shown together: a transfer that is done by then takes one line.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// For files, pipes and continuous integration.
+/// Progress in lines, for files, pipes and continuous integration.
 pub struct Plain<W> {
     out: W,
     trace: Trace,
-    /// What was shown of each step.
+    /// By step: what of it was shown.
     shown: Vec<Shown>,
     numbered: usize,
     current: Option<(usize, Instant)>,

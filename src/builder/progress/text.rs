@@ -18,7 +18,7 @@ pub(super) fn bytes(count: i64) -> String {
     format!("{}.{:02}{}", hundredths / 100, hundredths % 100, UNITS[unit])
 }
 
-/// How far something is: ` 1.50kB / 3.00kB`, or nothing.
+/// Bytes done and in all: ` 1.50kB / 3.00kB`, or nothing.
 pub(super) fn amount(current: i64, total: i64) -> String {
     match (current, total) {
         (0, 0) => String::new(),
@@ -44,7 +44,7 @@ pub(super) fn stamp(nanos: i64) -> String {
     }
 }
 
-/// One line of foreign output without what would move the cursor or change colours: what follows the last carriage
+/// A line of foreign output without what would move the cursor or change colours: the part behind the last carriage
 /// return, no escape sequences, blanks for tabs.
 pub(super) fn harmless(line: &str) -> String {
     let line = line.trim_end_matches('\r');
@@ -68,7 +68,7 @@ pub(super) fn harmless(line: &str) -> String {
     out
 }
 
-/// As much of the start as fits into so many columns.
+/// The start of a text that fits into so many columns.
 pub(super) fn fit(text: &str, columns: usize) -> &str {
     let mut used = 0;
     for (at, c) in text.char_indices() {

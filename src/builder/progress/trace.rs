@@ -1,4 +1,4 @@
-//! What is known of a build from what was told so far. What it keeps of a log is its end.
+//! A build's steps, from what BuildKit has told of them so far. Of a step's log only the end is kept.
 
 use super::text;
 use crate::proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
@@ -13,28 +13,28 @@ const LINE: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     pub(super) steps: Vec<Step>,
-    /// Also of steps that have not started: those have none yet.
+    /// Places in `steps` by digest; `None` for a step that has not started.
     numbers: HashMap<String, Option<usize>>,
     /// Names of groups, whose members are shown as one step.
     groups: HashMap<String, usize>,
-    /// When the first step started, by BuildKit's clock.
+    /// Time of the first start, in nanoseconds of BuildKit's clock.
     pub(super) started: Option<i64>,
 }
 
-/// One step.
+/// A step of the build.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     pub(super) name: String,
     pub(super) cached: bool,
     pub(super) error: String,
-    /// What it does in detail (transfers), in the order in which it began.
+    /// Its parts (transfers), in the order in which they began.
     pub(super) details: Vec<Detail>,
     pub(super) warnings: Vec<String>,
     /// Whole lines that were not shown yet, with their time.
     pub(super) lines: Vec<Line>,
     /// The last ones, shown or not.
     pub(super) tail: VecDeque<Line>,
-    /// It changed since this was last set back.
+    /// Set by a change, cleared by the display that has shown it.
     pub(super) changed: bool,
     /// The start of a line whose end did not come yet.
     partial: Option<Line>,
@@ -58,7 +58,7 @@ pub(super) struct Detail {
     pub(super) total: i64,
     pub(super) started: Option<i64>,
     pub(super) completed: Option<i64>,
-    /// When this was true.
+    /// Time of the last word about it, in nanoseconds.
     pub(super) time: i64,
     pub(super) changed: bool,
 }
@@ -152,7 +152,7 @@ impl Trace {
         }
     }
 
-    /// How many steps there are, and how many of them are done.
+    /// Numbers of steps: all, and those that are done.
     pub(super) fn count(&self) -> (usize, usize) {
         let waiting = self.numbers.values().filter(|number| number.is_none()).count();
         let done = self.steps.iter().filter(|step| step.is_completed()).count();
@@ -176,22 +176,22 @@ impl Trace {
 }
 
 impl Step {
-    /// Nothing of it runs.
+    /// It has run, and nothing of it runs any more.
     pub(super) fn is_completed(&self) -> bool {
         !self.runs.is_empty() && self.runs.values().all(Option::is_some)
     }
 
-    /// Others failed first.
+    /// It was stopped because another step failed.
     pub(super) fn is_canceled(&self) -> bool {
         self.error.ends_with("context canceled")
     }
 
-    /// When it was last done.
+    /// Time of its last end, in nanoseconds.
     pub(super) fn ended(&self) -> Option<i64> {
         self.runs.values().copied().flatten().max()
     }
 
-    /// How long it ran until now, in nanoseconds; time in which it ran twice counts once.
+    /// Nanoseconds that it ran until now; time in which it ran twice counts once.
     pub(super) fn duration(&self, now: i64) -> i64 {
         let (mut sum, mut until) = (0i64, i64::MIN);
         for (start, stop) in &self.runs {

@@ -13,10 +13,10 @@ use unicode_width::UnicodeWidthStr;
 const PERIOD: Duration = Duration::from_millis(100);
 /// Lines of output below a step that runs.
 const WINDOW: usize = 6;
-/// Less is not worth drawing in.
+/// Columns below which nothing is drawn.
 const NARROW: usize = 20;
 
-/// Of the terminal, in characters; asked for each time.
+/// The terminal's size in characters; asked for before each drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Lines.
@@ -25,7 +25,7 @@ pub struct Size {
     pub columns: usize,
 }
 
-/// For terminals that understand the usual sequences.
+/// Progress as a table that is redrawn, for terminals that understand the usual sequences.
 pub struct Tty<W, S> {
     out: W,
     size: S,
@@ -97,7 +97,7 @@ struct Row {
     name: String,
     nanos: i64,
     going: bool,
-    /// What the step said last.
+    /// The last lines of its log.
     said: Vec<String>,
 }
 
@@ -157,7 +157,7 @@ fn said(tail: &VecDeque<Line>) -> Vec<String> {
     lines.map(|line| text::harmless(&String::from_utf8_lossy(&line.text))).collect()
 }
 
-/// What there is room for: first all that goes on, then what was done last; output if there is room left.
+/// The rows that there is room for: first those that go on, then those that were done last; output if there is room left.
 fn chosen(mut rows: Vec<Row>, room: usize) -> Vec<Row> {
     let mut surplus = rows.len().saturating_sub(room);
     rows.retain(|row| {

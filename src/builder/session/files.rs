@@ -59,7 +59,7 @@ impl FileSync for Files {
     }
 }
 
-/// What the metadata asks for.
+/// The request that is in a call's metadata.
 fn wanted(metadata: &MetadataMap) -> local::Request {
     let all = |key: &str| -> Vec<String> {
         let flag = metadata.get(format!("{key}-encoded")).and_then(|v| v.to_str().ok());

@@ -35,19 +35,19 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Status};
 
-/// What may be under way unread in the tunnel, and in one call inside it.
+/// Bytes that may be under way unread in the tunnel, and in one call inside it.
 const TUNNEL: usize = 256 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
-/// In all calls together. h2 takes half of this as its patience with small messages that wait to be read, about 250 for
-/// each, and closes the connection (`too_many_data_frames`) when it is lost: BuildKit asks for ten thousands of files
-/// in as many messages of ten bytes. Windows of single calls limit what really waits.
+/// Bytes that may be under way unread in all calls together. h2 takes half of this as its patience with small messages
+/// that wait to be read, about 250 for each, and closes the connection (`too_many_data_frames`) when it is lost: BuildKit
+/// asks for ten thousands of files in as many messages of ten bytes. Windows of single calls limit what really waits.
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// One message of the tunnel.
+/// Bytes of one message of the tunnel.
 const MESSAGE: usize = 64 << 10;
-/// Patterns travel as metadata, and ignore files can be long.
+/// Bytes of metadata of one call: patterns travel there, and ignore files can be long.
 const HEADERS: u32 = 16 << 20;
 
-/// What BuildKit may call; it asks for nothing else.
+/// The methods that BuildKit may call; it asks for nothing else.
 const METHODS: [&str; 3] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
@@ -55,20 +55,20 @@ const METHODS: [&str; 3] = [
 ];
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
 
-/// What a session gives away.
+/// The files that a session gives away.
 #[derive(Default)]
 pub(super) struct Offer {
     /// Directories by the names that the frontend knows.
     pub(super) directories: HashMap<String, PathBuf>,
     /// A context that comes as an archive.
     pub(super) archive: Option<Archive>,
-    /// The same for builds of the same thing: BuildKit then only asks for what has changed.
+    /// A key that builds of the same thing share, so that BuildKit asks only for what has changed.
     pub(super) shared_key: String,
 }
 
-/// Ends when dropped, and with it whatever BuildKit does on its behalf.
+/// A session with BuildKit. It ends when dropped, and with it whatever BuildKit does on its behalf.
 pub(super) struct Session {
-    /// For the request that uses it.
+    /// Its ID, by which a solve names it.
     pub(super) id: String,
     tunnel: AbortOnDropHandle<Result<(), Status>>,
     _server: AbortOnDropHandle<()>,

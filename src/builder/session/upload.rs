@@ -8,13 +8,13 @@ use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The pieces of the archive.
+/// Bytes of the archive in one message.
 const PIECE: usize = 256 << 10;
 
-/// What is sent, once.
+/// The archive's bytes; they can be sent once.
 pub(crate) type Archive = Box<dyn AsyncRead + Send + Unpin>;
 
-/// The path under which it is asked for.
+/// The address by which BuildKit asks for the archive.
 pub(crate) const ADDRESS: &str = "http://buildkit-session/context";
 const PATH: &str = "/context";
 

@@ -1,7 +1,7 @@
 //! `commit`: a container's changes as one more layer, with its configuration. A lease keeps the pieces until the image's
 //! name holds them.
 
-use super::Facts;
+use super::{Facts, instructions};
 use crate::engine::containerd::{leased, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, events};
@@ -42,7 +42,7 @@ impl Engine {
         let image = inner.facts(&record.resolved.image_id).await?;
         let config = image_config(&record, &image, &options)?;
         let wanted = record.status == Status::Running && !options.no_pause;
-        // Where it cannot be paused, it runs on.
+        // A container that cannot be paused runs on.
         let pause = wanted && inner.freeze(&record).await.is_ok();
         let made = inner.commit_with(&record, &image, config, name.as_ref()).await;
         if pause {
@@ -119,7 +119,7 @@ impl Inner {
         Ok(id)
     }
 
-    /// What the container changed, as a compressed layer in the content store; and the digest of what is in it.
+    /// A compressed layer in the content store with what the container changed; and the digest of what is in it.
     async fn layer(
         &self,
         record: &Record,
@@ -201,7 +201,7 @@ impl Inner {
             Err(status) => {
                 let message = snapshot::RemoveSnapshotRequest { snapshotter, key };
                 snapshots.remove(leased(message, lease)).await.ok();
-                // The same layer on the same parent is there already.
+                // AlreadyExists: the same layer on the same parent is there.
                 if status.code() == tonic::Code::AlreadyExists { Ok(()) } else { Err(failed(status)) }
             }
         }
@@ -265,7 +265,7 @@ fn image_config(record: &Record, image: &Facts, options: &CommitOptions) -> Resu
         inner["StopSignal"] = json!(record.spec.stop_signal);
     }
     for line in &options.changes {
-        change(inner, line)?;
+        instructions::apply(inner, line)?;
     }
     if let Some(inner) = inner.as_object_mut() {
         inner.retain(|_, value| !value.is_null() && *value != json!("") && *value != json!({}));
@@ -282,155 +282,4 @@ fn image_config(record: &Record, image: &Facts, options: &CommitOptions) -> Resu
         None => config["history"] = json!([step]),
     }
     Ok(config)
-}
-
-/// One instruction of a Dockerfile, of those that change nothing but the configuration.
-fn change(config: &mut Value, line: &str) -> Result<(), EngineError> {
-    let line = line.trim();
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim();
-    let empty = || EngineError::invalid(format!("{} requires at least one argument", word.to_uppercase()));
-    if rest.is_empty() {
-        return Err(empty());
-    }
-    let list = || serde_json::from_str::<Vec<String>>(rest).ok();
-    let command = || json!(list().unwrap_or_else(|| ["/bin/sh", "-c", rest].map(str::to_owned).into()));
-    let pairs = || -> Vec<(String, String)> {
-        let words = words(rest);
-        match words.iter().all(|w| w.contains('=')) {
-            true => {
-                words.iter().filter_map(|w| w.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
-            }
-            false => {
-                let (key, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-                vec![(key.to_owned(), value.trim().to_owned())]
-            }
-        }
-    };
-    match word.to_ascii_uppercase().as_str() {
-        "CMD" => config["Cmd"] = command(),
-        "ENTRYPOINT" => config["Entrypoint"] = command(),
-        "USER" => config["User"] = json!(rest),
-        "STOPSIGNAL" => {
-            crate::model::signal::parse(rest)?;
-            config["StopSignal"] = json!(rest);
-        }
-        "WORKDIR" => {
-            let before = config["WorkingDir"].as_str().filter(|d| !d.is_empty()).unwrap_or("/");
-            config["WorkingDir"] = match rest.starts_with('/') {
-                true => json!(rest),
-                false => json!(format!("{}/{rest}", before.trim_end_matches('/'))),
-            };
-        }
-        "ENV" => {
-            let mut env: Vec<String> = config["Env"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|e| e.as_str().map(str::to_owned))
-                .collect();
-            for (key, value) in pairs() {
-                env.retain(|e| e.split('=').next() != Some(&key));
-                env.push(format!("{key}={value}"));
-            }
-            config["Env"] = json!(env);
-        }
-        "LABEL" => {
-            for (key, value) in pairs() {
-                config["Labels"][key] = json!(value);
-            }
-        }
-        "EXPOSE" => {
-            for port in rest.split_whitespace() {
-                let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
-                config["ExposedPorts"][port] = json!({});
-            }
-        }
-        "VOLUME" => {
-            let folders = list().unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
-            for folder in folders {
-                config["Volumes"][folder] = json!({});
-            }
-        }
-        "ONBUILD" => match config["OnBuild"].as_array_mut() {
-            Some(all) => all.push(json!(rest)),
-            None => config["OnBuild"] = json!([rest]),
-        },
-        "HEALTHCHECK" => {
-            let test = match rest.split_once(char::is_whitespace) {
-                None if rest.eq_ignore_ascii_case("NONE") => json!(["NONE"]),
-                Some((kind, test)) if kind.eq_ignore_ascii_case("CMD") => {
-                    match serde_json::from_str::<Vec<String>>(test.trim()) {
-                        Ok(list) => json!([vec!["CMD".to_owned()], list].concat()),
-                        Err(_) => json!(["CMD-SHELL", test.trim()]),
-                    }
-                }
-                _ => return Err(EngineError::invalid(format!("unknown type in HEALTHCHECK: {rest}"))),
-            };
-            config["Healthcheck"] = json!({ "Test": test });
-        }
-        other => {
-            return Err(EngineError::invalid(format!("{other} is not a valid change command")));
-        }
-    }
-    Ok(())
-}
-
-/// Words, of which one in quotes may have spaces.
-fn words(text: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut quote = None;
-    for c in text.chars() {
-        let Some(last) = all.last_mut() else { break };
-        match (c, quote) {
-            (c, Some(q)) if c == q => quote = None,
-            ('"' | '\'', None) => quote = Some(c),
-            (c, None) if c.is_whitespace() => {
-                if !last.is_empty() {
-                    all.push(String::new());
-                }
-            }
-            (c, _) => last.push(c),
-        }
-    }
-    all.retain(|w| !w.is_empty());
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instructions() {
-        let mut config = json!({"Env": ["A=1"], "WorkingDir": "/w"});
-        for line in [
-            "CMD [\"a\", \"b\"]",
-            "entrypoint run it",
-            "ENV A=2 B=\"x y\"",
-            "ENV C three words",
-            "LABEL k=v",
-            "EXPOSE 80 53/udp",
-            "WORKDIR sub",
-            "VOLUME /data",
-            "HEALTHCHECK CMD true",
-        ] {
-            change(&mut config, line).unwrap();
-        }
-        assert_eq!(
-            config,
-            json!({
-                "Env": ["A=2", "B=x y", "C=three words"],
-                "WorkingDir": "/w/sub",
-                "Cmd": ["a", "b"],
-                "Entrypoint": ["/bin/sh", "-c", "run it"],
-                "Labels": {"k": "v"},
-                "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
-                "Volumes": {"/data": {}},
-                "Healthcheck": {"Test": ["CMD-SHELL", "true"]},
-            })
-        );
-        assert!(change(&mut config, "RUN x").unwrap_err().to_string().contains("not a valid change command"));
-        assert!(change(&mut config, "CMD").is_err());
-    }
 }

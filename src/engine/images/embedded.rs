@@ -10,18 +10,18 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-/// How long a list or a look-up waits.
+/// Time that a list or a look-up waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often an image is tried: without pause there is no pod, and nobody can pull it.
+/// Tries for each image: without pause there is no pod, and nobody can pull it.
 const TRIES: u32 = 5;
 
-/// How far the import is.
+/// State of the import.
 #[derive(Debug)]
 pub(super) struct Embedded {
     /// Held while one is imported.
     gate: Mutex<()>,
-    /// What went wrong, in words, when all were tried; `None` before that.
+    /// Failures, in words, when all were tried; `None` before that.
     over: watch::Sender<Option<Vec<String>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What an image says of itself: its manifest and configuration, read from containerd's content store and kept by digest.
+//! Facts: an image's manifest and configuration, read from containerd's content store and kept by digest.
 
 use crate::engine::Inner;
 use crate::engine::containerd::{patiently, request};
@@ -13,16 +13,16 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One image for this platform. Immutable: everything hangs on a digest.
+/// An image's facts for this platform. They never change: everything hangs on a digest.
 #[derive(Debug)]
 pub(in crate::engine) struct Facts {
-    /// Of the manifest or index: the image ID.
+    /// The image ID: the digest of the manifest or index.
     pub(in crate::engine) id: String,
     /// CRI's image ID.
     pub(in crate::engine) config_digest: String,
     /// The whole configuration.
     pub(in crate::engine) config: Value,
-    /// Name of the topmost committed snapshot; empty for an image without layers.
+    /// Names of the committed snapshots, bottom first; empty for an image without layers.
     pub(in crate::engine) chain: Vec<String>,
     /// Bytes of content.
     pub(in crate::engine) content_size: i64,
@@ -54,7 +54,7 @@ impl Facts {
             .unwrap_or_default()
     }
 
-    /// What its containers run.
+    /// The part of the configuration that containers run by.
     pub(super) fn image_config(&self) -> ImageConfig {
         let check = &self.config["config"]["Healthcheck"];
         let time = |key: &str| check[key].as_u64().filter(|nanos| *nanos > 0).map(Duration::from_nanos);

@@ -99,7 +99,7 @@ impl Inner {
         let feeding = AbortOnDropHandle::new(tokio::spawn(feed(sender, receiver, input)));
         let ends = (to_any(&source), to_any(&destination));
         let answer = self.transfer(ends, Some(&lease), tell, import_error).await;
-        // What went wrong in reading is the cause; what containerd says is the consequence.
+        // An error in reading is the cause; containerd's is its consequence.
         let fed = if feeding.is_finished() { feeding.await.ok() } else { None };
         if let Some(Err(source)) = fed {
             return Err(EngineError::Broken(format!("cannot read the archive: {source}")));

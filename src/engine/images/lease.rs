@@ -34,7 +34,7 @@ impl Inner {
 }
 
 impl Lease {
-    /// What a call names it by.
+    /// The ID by which a call names it.
     pub(super) fn id(&self) -> &str {
         &self.id
     }

@@ -151,7 +151,7 @@ impl Filters {
             })
     }
 
-    /// With a reference filter only the names that match are shown.
+    /// Leaves only the names that match a reference filter.
     fn narrow(&self, row: &mut ImageSummary) {
         if !self.references.is_empty() {
             row.repo_tags.retain(|t| self.names(t));

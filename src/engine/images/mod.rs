@@ -8,6 +8,7 @@ mod embedded;
 mod facts;
 mod import;
 mod inspect;
+mod instructions;
 mod lease;
 mod list;
 mod pull;
@@ -28,10 +29,10 @@ use std::sync::{Arc, Mutex};
 /// Loaded images without a name get this one and their digest; it is never shown.
 pub(super) const UNNAMED: &str = "k3c.local/loaded";
 
-/// What the engine keeps in memory of images.
+/// The engine's memory of images. All of it can be read again.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    /// By the digest of the manifest or index.
+    /// Facts by image ID.
     facts: Mutex<HashMap<String, Arc<Facts>>>,
     /// Bytes of committed snapshots, by their names.
     sizes: Mutex<HashMap<String, i64>>,
@@ -41,11 +42,11 @@ pub(super) struct Images {
 /// All the names of one target.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
-    /// Manifest or index.
+    /// Digest of the target, a manifest or an index.
     pub(super) id: String,
-    /// As containerd keeps them.
+    /// Names as containerd keeps them.
     pub(super) names: Vec<String>,
-    /// The newest change.
+    /// Time of the newest change, in seconds.
     pub(super) updated: i64,
 }
 
@@ -77,7 +78,7 @@ impl Group {
 /// An image that was found.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    /// With all its names.
+    /// The image, with all its names.
     pub(super) group: Group,
     /// The complete reference it was found by; `None`: by ID.
     pub(super) reference: Option<Reference>,
@@ -108,7 +109,7 @@ impl Inner {
         Ok(groups)
     }
 
-    /// Is it one that people never see?
+    /// Whether people never see it.
     pub(super) fn is_hidden(&self, group: &Group) -> bool {
         self.config.embedded_images.iter().any(|e| e.pinned && group.names.contains(&e.reference))
     }
@@ -139,7 +140,7 @@ impl Inner {
             let begins = |digest: &str| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(hex));
             let by_id: Vec<&Group> = groups
                 .values()
-                // What people never see is in the way of none of their prefixes.
+                // A hidden image makes no prefix ambiguous.
                 .filter(|g| hex.len() == 64 || !self.is_hidden(g))
                 .filter(|g| begins(&g.id) || g.names.iter().any(|n| reference::is_digest(n) && begins(n)))
                 .collect();
@@ -150,7 +151,7 @@ impl Inner {
                     return Ok(Found { group: (*first).clone(), reference: None });
                 }
                 several => {
-                    // One configuration may be behind several manifests: any of them will do.
+                    // Several manifests may have one configuration: any of them will do.
                     let exact =
                         several.iter().find(|g| g.names.iter().any(|n| n.ends_with(hex) && hex.len() == 64));
                     return match exact {

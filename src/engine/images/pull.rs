@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-/// Where the outcomes of a pull go.
+/// The way of a pull's outcomes to its caller.
 type Outcomes = mpsc::Sender<Result<PullOutcome, EngineError>>;
 
 impl Engine {

@@ -22,10 +22,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
-/// How long the end of the progress may come after the end of the call.
+/// Time that the end of the progress may come after the end of the call.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// One named stream of containerd's streaming service.
+/// A named stream of containerd's streaming service.
 pub(super) struct Pipe {
     pub(super) id: String,
     pub(super) sender: mpsc::Sender<Any>,
@@ -36,7 +36,7 @@ pub(super) struct Pipe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Saved {
     pub(super) name: String,
-    /// Of the manifest or index that it names.
+    /// Digest of the manifest or index that it names.
     pub(super) digest: String,
 }
 

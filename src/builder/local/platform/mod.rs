@@ -1,4 +1,4 @@
-//! What systems know of a file beyond its kind, size and time.
+//! Details of a file that systems have in different ways: mode, device, other names, attributes.
 
 #[cfg(unix)]
 mod unix;
@@ -17,10 +17,10 @@ pub(super) use imp::{attributes, detail};
 pub(super) struct Detail {
     /// Go's mode.
     pub(super) mode: u32,
-    /// Of a device.
+    /// Major and minor number of a device.
     pub(super) device: (i64, i64),
     /// Present when the file has other names: the same for all of them.
     pub(super) identity: Option<(u64, u64)>,
-    /// Has no contents to read, whatever its mode says.
+    /// The entry has no contents to read, whatever its mode says.
     pub(super) unreadable: bool,
 }

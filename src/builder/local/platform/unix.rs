@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// From what `lstat` said.
+/// The details in what `lstat` says.
 pub(in crate::builder::local) fn detail(data: &Metadata) -> Detail {
     let kind = data.file_type();
     let is_device = kind.is_block_device() || kind.is_char_device();
@@ -41,7 +41,7 @@ pub(in crate::builder::local) fn attributes(path: &Path) -> io::Result<HashMap<S
         if name.is_empty() || name.starts_with("com.apple.") {
             continue;
         }
-        // One that cannot be read (or is gone by now) is not ours to pass on.
+        // An attribute that cannot be read, or is gone by now, is left out.
         if let Ok(value) = read(|buffer| lgetxattr(path, name, buffer)) {
             all.insert(name.to_owned(), value);
         }

@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
-/// From what the file system said.
+/// The details in what the file system says.
 pub(in crate::builder::local) fn detail(data: &Metadata) -> Detail {
     let kind = match data.file_type() {
         kind if kind.is_dir() => mode::DIR,
