@@ -64,8 +64,9 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
     let plugins = table! {
         "io.containerd.cri.v1.images" => table! {
             "snapshotter" => snapshotter,
-            "registry" => table! { "config_path" => path(&dirs.registries()) },
             "pinned_images" => table! { "sandbox" => "k3c.local/pause:1" },
+            // One folder: of a list, which is its default, the transfer service makes one path that does not exist.
+            "registry" => table! { "config_path" => path(&dirs.registries()) },
         },
         "io.containerd.cri.v1.runtime" => cri_runtime,
         "io.containerd.grpc.v1.cri" => table! { "stream_server_address" => "127.0.0.1", "stream_server_port" => "0" },
@@ -120,6 +121,27 @@ mod tests {
             cgroup: None,
             slirp4netns: None,
         }
+    }
+
+    fn on_any_machine(text: &str) -> String {
+        text.replace(&format!("linux/{}", arch()), "linux/ARCH")
+    }
+
+    #[test]
+    fn an_ordinary_users_configuration() {
+        let mut instance = instance(true);
+        instance.dirs = Dirs {
+            runtime: "/run/user/1000/k3c".into(),
+            data: "/home/u/.local/share/k3c".into(),
+            state: "/home/u/.local/state/k3c".into(),
+            config: "/home/u/.config/k3c".into(),
+        };
+        insta::assert_snapshot!("containerd_rootless", on_any_machine(&render(&instance, "native")));
+    }
+
+    #[test]
+    fn roots_configuration() {
+        insta::assert_snapshot!("containerd_root", on_any_machine(&render(&instance(false), "overlayfs")));
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Dirs {
         self.state.join(format!("{name}.log"))
     }
 
-    /// What is configured for each registry: `HOST/hosts.toml`, or certificates as Docker has them.
+    /// What the user says about registries (mirrors, certificates): a folder for each host, with a `hosts.toml` in
+    /// containerd's form or certificates in Docker's. It need not exist.
     pub fn registries(&self) -> PathBuf {
         self.config.join("certs.d")
     }
