@@ -86,6 +86,8 @@
 //!
 //! What a room needs of a sibling is a trait of its own that `daemon` supplies.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "unit tests start programs and wait"))]
+
 pub mod api;
 pub mod builder;
 pub mod cli;

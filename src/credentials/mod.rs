@@ -266,6 +266,7 @@ fn canonical(name: &str) -> String {
 /// Speaks the helpers' protocol: the registry on standard input, JSON on standard output.
 async fn ask(helper: &str, key: &str) -> Result<Option<Credentials>, CredentialsError> {
     let start = |source| CredentialsError::Start { helper: helper.to_owned(), source };
+    #[expect(clippy::disallowed_methods, reason = "the user's credential helpers are programs")]
     let mut child = Command::new(helper)
         .arg("get")
         .stdin(Stdio::piped())

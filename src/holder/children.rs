@@ -36,6 +36,7 @@ impl Children {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty command"))?;
         let log = open_log(&request.log)?;
         // A process group of its own: nothing that a terminal sends reaches it.
+        #[expect(clippy::disallowed_methods, reason = "the holder is the parent of all children")]
         let child = Command::new(program)
             .args(arguments)
             .envs(request.env.iter().map(|(k, v)| (k, v)))

@@ -11,9 +11,11 @@
 //! ```
 
 use super::RootlessError;
+use crate::sys::patience;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The controllers that containers can use.
 pub const WANTED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
@@ -125,13 +127,10 @@ pub fn make(folder: &Path) -> Result<(), RootlessError> {
 /// Removes `folder` and what is below it. A killed process is counted until the kernel is done with it, so this is tried
 /// for up to three seconds; what still has processes then stays.
 pub fn remove(folder: &Path) {
-    for _ in 0..300 {
+    patience::until(Duration::from_secs(3), Duration::from_millis(10), || {
         remove_empty(folder);
-        if !folder.exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+        !folder.exists()
+    });
 }
 
 fn remove_empty(folder: &Path) {

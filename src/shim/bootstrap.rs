@@ -169,6 +169,7 @@ fn spawn(flags: &Flags, group: &str, ttrpc: &str, listener: UnixListener) -> io:
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     );
+    #[expect(clippy::disallowed_methods, reason = "a shim is nobody's child: it outlives containerd")]
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0(NAMES[0])
@@ -225,6 +226,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
 
 /// Tells containerd what runc can do, which is what we can do.
 fn info() -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and the shim waits for them")]
     let features = Command::new(runc::program()?).arg("features").stdin(Stdio::null()).output()?;
     let mut info = RuntimeInfo { name: "io.containerd.k3c.v1".to_owned(), ..Default::default() };
     if features.status.success() {

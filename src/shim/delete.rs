@@ -17,6 +17,7 @@ use std::time::SystemTime;
 pub(super) fn delete(flags: &Flags) -> io::Result<()> {
     let dir = directory()?;
     let root = runc_root(&dir, &flags.namespace);
+    #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and their end is waited for")]
     let outcome = Command::new(runc::program()?)
         .arg("--root")
         .arg(&root)

@@ -62,6 +62,7 @@ impl Runc {
     ) -> Result<(), RuncError> {
         let _ = std::fs::remove_file(log);
         let or_null = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::null, Stdio::from);
+        #[expect(clippy::disallowed_methods, reason = "the shim is the parent of its containers' processes")]
         let mut program = Command::new(&self.program);
         program
             .arg("--root")

@@ -347,7 +347,7 @@ fn open(path: &Path) -> Result<Database, StoreError> {
         match Database::create(path) {
             Ok(database) => return Ok(database),
             Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < patience => {
-                std::thread::sleep(Duration::from_millis(50));
+                crate::sys::patience::pause(Duration::from_millis(50));
             }
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::InUse(path.to_owned())),
             Err(error) => {

@@ -1,4 +1,5 @@
 //! Every `unsafe`, every system call: thin, typed, with descriptors that own themselves.
+#![expect(clippy::disallowed_methods, reason = "programs are started and threads are blocked from here")]
 
 pub mod local;
 pub mod patience;

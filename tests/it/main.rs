@@ -3,6 +3,8 @@
 //! `make test` runs them against the release binary (`K3C_TEST_BIN`). What a host lacks skips a test with a reason;
 //! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH` measures instead.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and wait")]
+
 mod behaviour;
 mod bench;
 mod binary;

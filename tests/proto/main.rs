@@ -4,6 +4,8 @@
 //! `images/go.mod`) and BuildKit's (the resources of the crate `bollard-buildkit-proto`). `make proto` runs this test
 //! with `K3C_PROTO_WRITE=1`, which writes the files instead of comparing them.
 
+#![expect(clippy::disallowed_methods, reason = "the test starts cargo and go")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -57,6 +57,7 @@ impl Scope {
     }
 
     fn command(self, program: &str) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "systemd's own clients")]
         let mut command = Command::new(program);
         if self == Self::User {
             command.arg("--user");
@@ -172,6 +173,7 @@ fn detached(own: &Path, log: &Path) -> Result<Daemon, String> {
     }
     let file = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
     let offset = file.metadata().map_err(failed)?.len();
+    #[expect(clippy::disallowed_methods, reason = "the daemon goes on without its starter")]
     let mut command = std::process::Command::new(own);
     command.arg("daemon").current_dir("/").stdin(Stdio::null());
     command.stdout(file.try_clone().map_err(failed)?).stderr(file);

@@ -124,9 +124,12 @@ fn command(instance: &Instance) -> Command {
         && instance.cgroup.is_some()
         && let Some(program) = find_program("systemd-run")
     {
+        #[expect(clippy::disallowed_methods, reason = "the holder is the daemon's own child")]
         let mut command = Command::new(program);
         command.args(["--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--"]).arg(binary);
         return command;
     }
-    Command::new(binary)
+    #[expect(clippy::disallowed_methods, reason = "the holder is the daemon's own child")]
+    let command = Command::new(binary);
+    command
 }

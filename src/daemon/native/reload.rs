@@ -59,7 +59,12 @@ impl Daemon {
     /// The installed binary unpacks its own bundle, and the engine is started from there.
     pub(super) fn replace_engine(&self, holder: &OwnedFd) {
         let installed = installed_binary();
-        match Command::new(&installed).arg(UNPACK_STAGE).output() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a short stage of the installed binary, whose end the daemon waits for"
+        )]
+        let unpacked = Command::new(&installed).arg(UNPACK_STAGE).output();
+        match unpacked {
             Ok(output) if output.status.success() => {
                 let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
                 let binary = folder.join("bin").join("k3c");

@@ -54,6 +54,7 @@ impl Engine {
         if args.is_empty() {
             return blocking(move || listed(&pids)).await;
         }
+        #[expect(clippy::disallowed_methods, reason = "`top` takes the options of ps(1), as in Docker")]
         let output = tokio::process::Command::new("ps")
             .args(args)
             .stdin(Stdio::null())

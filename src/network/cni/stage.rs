@@ -31,6 +31,7 @@ fn hand_over() -> io::Result<i32> {
         netns::join(Path::new(&path))?;
     }
     let bridge = std::env::current_exe()?.with_file_name("bridge");
+    #[expect(clippy::disallowed_methods, reason = "CNI's plugins are programs")]
     let mut child = Command::new(&bridge).stdin(Stdio::piped()).spawn()?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(config.to_string().as_bytes())?;
