@@ -4,7 +4,7 @@ use crate::config::Instance;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Its key among the children.
+/// containerd's key among the children.
 pub const NAME: &str = "containerd";
 /// The runtime that CRI uses.
 pub const RUNTIME: &str = "k3c";
@@ -24,9 +24,9 @@ pub(super) fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Our own shim.
+/// The runtime type of our own shim.
 pub(super) const RUNTIME_TYPE: &str = "io.containerd.k3c.v1";
-/// Its program in the bundle.
+/// The shim's program in the bundle.
 pub(super) const SHIM: &str = "bin/containerd-shim-k3c-v1";
 
 /// The text of `config.toml`.

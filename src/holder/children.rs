@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 /// A log longer than this many bytes is put aside, at a child's start and by `cap_logs`.
 const LONGEST_LOG: u64 = 8 << 20;
 
-/// What runs, and what has ended and was not forgotten.
+/// Children that run, and exits of children that were not forgotten.
 #[derive(Default)]
 pub(super) struct Children {
     running: BTreeMap<String, (i32, Vec<String>)>,
@@ -53,7 +53,8 @@ impl Children {
         Ok(pid)
     }
 
-    /// Everything that has ended: children by their keys; what was left to us is only reaped.
+    /// Reaps every process that has ended. The answer are the children among them, by their keys; the others were left to
+    /// us by parents that ended.
     pub(super) fn reap(&mut self) -> Vec<(String, Exit)> {
         let mut ended = Vec::new();
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -98,7 +99,7 @@ impl Children {
         self.exited.iter().map(|(key, exit)| (key.clone(), *exit)).collect()
     }
 
-    /// Puts aside what running children have written: a copy is made and the file emptied, since they hold it open.
+    /// Puts the long logs of running children aside: a copy is made and the file emptied, since they hold it open.
     pub(super) fn cap_logs(&self) {
         for path in &self.logs {
             let _ = cap(path, LONGEST_LOG);
@@ -110,7 +111,7 @@ impl Children {
     }
 }
 
-/// Writers append, so they go on at the new end.
+/// Empties a log that is longer than `longest` bytes, after a copy was made. Writers append, so they go on at the new end.
 fn cap(path: &Path, longest: u64) -> io::Result<()> {
     if std::fs::metadata(path)?.len() > longest {
         std::fs::copy(path, path.with_extension("log.1"))?;

@@ -48,15 +48,15 @@ impl Daemons {
         match greeting::take(&caller) {
             Ok(()) => {
                 self.current = Some(caller);
-                self.tell(&HolderToDaemon::Status(status.clone()));
+                self.report(&HolderToDaemon::Status(status.clone()));
             }
-            // It only looked.
+            // The caller only looked.
             Err(GreetingError::Gone) => {}
             Err(e) => drop(packet::write(&caller, &HolderToDaemon::Failed { message: chain(&e) })),
         }
     }
 
-    pub(super) fn tell(&mut self, news: &HolderToDaemon) {
+    pub(super) fn report(&mut self, news: &HolderToDaemon) {
         if self.current.as_ref().is_some_and(|daemon| packet::write(daemon, news).is_err()) {
             self.current = None;
         }

@@ -28,9 +28,9 @@ pub(super) struct Engine {
     /// The binary before the last `Reload`, until an engine of the new one is ready.
     former: Option<PathBuf>,
     failures: u32,
-    /// When to start one; `None` while one runs.
+    /// Time of the next start; `None` while an engine runs.
     pub(super) start_at: Option<Instant>,
-    /// Why it cannot go on, in its own words.
+    /// The engine's own words about why it cannot go on.
     last_words: Option<String>,
 }
 
@@ -62,8 +62,8 @@ impl Engine {
         self.connection.is_some()
     }
 
-    /// False when there is no engine to hear it.
-    fn tell(&self, message: &HolderToEngine) -> bool {
+    /// Sends a message; false when there is no engine to take it.
+    fn send(&self, message: &HolderToEngine) -> bool {
         self.socket().is_some_and(|socket| packet::write(socket, message).is_ok())
     }
 
@@ -82,7 +82,7 @@ impl Engine {
             log: instance.dirs.child_log(KEY),
         };
         let spawned = children.spawn(&request);
-        inherit::keep(&self.listener)?;
+        inherit::keep_private(&self.listener)?;
         spawned?;
         greeting::give(&ours).map_err(io::Error::other)?;
         let hello = HolderToEngine::Hello { running: children.running(KEY), exited: children.exited() };
@@ -133,11 +133,11 @@ impl Holder {
                 self.engine.failures = 0;
                 self.engine.former = None;
                 self.status.engine_ready = true;
-                self.daemons.tell(&HolderToDaemon::EngineReady);
+                self.daemons.report(&HolderToDaemon::EngineReady);
             }
             Ok(Some(EngineToHolder::Failed { message })) => self.engine.last_words = Some(message),
             Ok(Some(EngineToHolder::Warning { message })) => {
-                self.daemons.tell(&HolderToDaemon::Warning { message });
+                self.daemons.report(&HolderToDaemon::Warning { message });
             }
             Ok(Some(EngineToHolder::Drained)) => {
                 self.stopping = Some(Instant::now());
@@ -165,7 +165,7 @@ impl Holder {
                 message: format!("cannot start {}: {e}", request.argv.join(" ")),
             },
         };
-        self.engine.tell(&answer);
+        self.engine.send(&answer);
     }
 
     pub(super) fn start_engine(&mut self) {
@@ -190,7 +190,7 @@ impl Holder {
         if key == KEY {
             self.engine_ended(&exit.to_string());
         } else {
-            self.engine.tell(&HolderToEngine::Exited { key, exit });
+            self.engine.send(&HolderToEngine::Exited { key, exit });
         }
     }
 
@@ -206,7 +206,7 @@ impl Holder {
             let message = self.engine.last_words.take().unwrap_or_else(|| {
                 format!("the engine ended ({how}); see {}", self.instance.dirs.child_log(KEY).display())
             });
-            self.daemons.tell(&HolderToDaemon::EngineFailed { message });
+            self.daemons.report(&HolderToDaemon::EngineFailed { message });
         }
         if connection.is_some_and(|connection| connection.since.elapsed() > LONG_RUN) {
             self.engine.failures = 0;
@@ -225,7 +225,7 @@ impl Holder {
         }
         self.stopping = Some(Instant::now());
         self.engine.start_at = None;
-        if !self.engine.tell(&HolderToEngine::Drain) {
+        if !self.engine.send(&HolderToEngine::Drain) {
             self.engine.connection = None;
         }
     }
@@ -233,6 +233,6 @@ impl Holder {
     pub(super) fn hurry(&mut self) {
         self.hurried = true;
         self.stopping = Some(Instant::now());
-        self.engine.tell(&HolderToEngine::Hurry);
+        self.engine.send(&HolderToEngine::Hurry);
     }
 }

@@ -2,7 +2,7 @@
 //! it) by itself, and is the engine's hands: it spawns what the engine asks for and reports how it ended. One
 //! thread, no tokio, no policy.
 //!
-//! What it says to daemon and engine is drawn in [`crate::model::holder`]. It listens on `holder.sock` for a daemon that
+//! The messages between it, the daemon and the engine are drawn in [`crate::model::holder`]. It listens on `holder.sock` for a daemon that
 //! takes over from one that died.
 
 mod children;
@@ -41,7 +41,7 @@ const LOOK_AT_LOGS: Duration = Duration::from_secs(60);
 /// The way into the namespaces, which `rootless` knows; its answer are warnings.
 pub type Enter = fn(&Instance, &OwnedFd) -> io::Result<Vec<String>>;
 
-/// The stage: never returns before everything has ended.
+/// The stage; it returns when everything has ended.
 pub fn run(enter: Enter) -> i32 {
     match Holder::start(enter) {
         Ok(mut holder) => holder.serve(),
@@ -56,7 +56,7 @@ struct Holder {
     daemons: Daemons,
     engine: Engine,
     children: Children,
-    /// Since when everything is being stopped.
+    /// Time of the order to stop everything.
     stopping: Option<Instant>,
     hurried: bool,
     _data_lock: File,
@@ -114,14 +114,14 @@ impl Holder {
         loop {
             if self.is_over() {
                 self.end_everything();
-                self.daemons.tell(&HolderToDaemon::Stopped);
+                self.daemons.report(&HolderToDaemon::Stopped);
                 return 0;
             }
             if self.engine.start_at.is_some_and(|at| at <= Instant::now()) {
                 self.start_engine();
             }
             if let Err(e) = self.wait() {
-                self.daemons.tell(&HolderToDaemon::Warning { message: format!("holder: {e}") });
+                self.daemons.report(&HolderToDaemon::Warning { message: format!("holder: {e}") });
                 crate::sys::patience::pause(Duration::from_millis(100));
             }
         }
@@ -213,7 +213,7 @@ impl Holder {
     }
 }
 
-/// Where something can come from.
+/// A descriptor that the holder waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Signals,

@@ -1,10 +1,10 @@
-//! What the holder says to the daemon and to the engine, and they to it: one JSON message a packet of a
+//! The messages between the holder and the daemon, and between the holder and the engine: one JSON message a packet of a
 //! `SOCK_SEQPACKET` socket.
 //!
 //! ```text
 //! daemon                      holder                      engine
-//!    Greeting ───────────────▶  ◀──────────────── Greeting       each side's first packet; who hears of another
-//!    ◀──────────────── Greeting  Greeting ───────────────▶       protocol says so in words, and goes no further
+//!    Greeting ───────────────▶  ◀──────────────── Greeting       each side's first packet; a side that hears of
+//!    ◀──────────────── Greeting  Greeting ───────────────▶       another protocol says so, and goes no further
 //!
 //!    ◀─────────── UserNamespace  Hello ──────────────────▶       what runs, and how ended what ended meanwhile
 //!    MapsWritten ────────────▶
@@ -151,14 +151,14 @@ pub enum EngineToHolder {
     Spawn(SpawnRequest),
     /// Send a signal to a process that this protocol started.
     Signal {
-        /// Its key.
+        /// The process's key.
         key: String,
         /// A signal's number.
         signal: i32,
     },
     /// The exit of this process was dealt with.
     Forget {
-        /// Its key.
+        /// The process's key.
         key: String,
     },
     /// The API answers.
@@ -190,23 +190,23 @@ pub enum HolderToEngine {
     },
     /// Answer to `Spawn`.
     Spawned {
-        /// Its key.
+        /// The process's key.
         key: String,
         /// Process ID.
         pid: i32,
     },
     /// Answer to `Spawn`.
     SpawnFailed {
-        /// Its key.
+        /// The process's key.
         key: String,
         /// In words.
         message: String,
     },
     /// A child ended.
     Exited {
-        /// Its key.
+        /// The process's key.
         key: String,
-        /// How.
+        /// The way in which it ended.
         exit: Exit,
     },
     /// Stop containers and children with their grace, then say `Drained`.
@@ -239,13 +239,13 @@ pub struct SpawnRequest {
     pub log: PathBuf,
 }
 
-/// How a process ended.
+/// The way in which a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// By itself.
+    /// By itself, with this code.
     Code(i32),
-    /// By a signal.
+    /// By a signal, of this number.
     Signal(i32),
 }
 

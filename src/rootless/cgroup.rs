@@ -89,21 +89,21 @@ pub fn enable(folder: &Path) {
     }
 }
 
-/// `cgroup.controllers`
+/// The controllers that `folder` itself can use (`cgroup.controllers`).
 pub fn available(folder: &Path) -> Vec<String> {
     fs::read_to_string(folder.join("cgroup.controllers"))
         .map(|text| text.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default()
 }
 
-/// What is enabled for the children of `folder`.
+/// The controllers that are enabled for the children of `folder`.
 pub fn enabled(folder: &Path) -> Vec<String> {
     fs::read_to_string(folder.join("cgroup.subtree_control"))
         .map(|text| text.split_whitespace().map(str::to_owned).collect())
         .unwrap_or_default()
 }
 
-/// Moves the caller.
+/// Moves the caller into `folder`.
 ///
 /// # Errors
 /// Not delegated, or the common ancestor is not.

@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use std::io;
 use std::path::Path;
 
-/// Enters all of them; what comes back are warnings.
+/// Enters all namespaces; its answer are warnings.
 pub fn namespaces(instance: &Instance, daemon: &OwnedFd) -> Result<Vec<String>, RootlessError> {
     let mut warnings = Vec::new();
     if instance.rootless {

@@ -8,7 +8,7 @@ use std::process::Command;
 pub struct Range {
     /// First ID on the host.
     pub start: u32,
-    /// How many.
+    /// Number of IDs.
     pub count: u32,
 }
 
@@ -56,8 +56,8 @@ pub fn write_map(program: &str, pid: u32, own: u32, ranges: &[Range]) -> Result<
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(RootlessError::Map { program: program.into(), output: said })
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(RootlessError::Map { program: program.into(), output: complaint })
 }
 
 #[cfg(test)]

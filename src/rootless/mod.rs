@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 /// A step that could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum RootlessError {
-    /// A system call.
+    /// A system call or a file.
     #[error("cannot {what}")]
     Step {
         /// In words.
@@ -45,20 +45,20 @@ pub enum RootlessError {
     /// newuidmap or newgidmap said no.
     #[error("{program} failed: {output}")]
     Map {
-        /// Which.
+        /// newuidmap or newgidmap.
         program: String,
-        /// What it printed.
+        /// The program's standard error.
         output: String,
     },
 }
 
 impl RootlessError {
-    /// For `map_err`.
+    /// An error's way into `Step`, for `map_err`.
     pub fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         |source| Self::Step { what: what.into(), source: source.into() }
     }
 
-    /// For steps about a path.
+    /// As `step`, for a step about a path.
     pub fn at<E: Into<io::Error>>(what: &str, path: &Path) -> impl FnOnce(E) -> Self {
         let what = format!("{what} {}", path.display());
         |source| Self::Step { what, source: source.into() }

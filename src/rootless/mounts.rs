@@ -7,14 +7,14 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// What the host has in these folders can be seen but not changed by an ordinary user; containerd's and BuildKit's
-/// libraries make folders there (`/run/containerd/fifo`, `/var/lib/cni`).
+/// Folders of the host that an ordinary user sees and cannot write to, and in which containerd's and BuildKit's libraries
+/// make folders (`/run/containerd/fifo`, `/var/lib/cni`).
 pub const COPIED_UP: [&str; 2] = ["/var/lib", "/run"];
 
 /// Entries that the host's own containerd or CNI may have made there, and that ours make for themselves.
 const OURS: [&str; 6] = ["buildkit", "cni", "containerd", "netns", "runc", "xtables.lock"];
 
-/// Mounts of the host go on arriving here; none of ours goes back.
+/// Makes all mounts slaves: mounts of the host go on arriving here, and none of ours goes back.
 ///
 /// # Errors
 /// mount(2).
@@ -23,7 +23,7 @@ pub fn make_slave() -> Result<(), RootlessError> {
         .map_err(RootlessError::step("make the mounts slaves of the host's"))
 }
 
-/// A fresh tmpfs.
+/// Mounts a fresh tmpfs.
 ///
 /// # Errors
 /// mount(2).
@@ -33,7 +33,7 @@ pub fn tmpfs(at: &Path, mode: &str) -> Result<(), RootlessError> {
         .map_err(RootlessError::at("mount a tmpfs on", at))
 }
 
-/// The folder that exists only inside, with the host's trees in it, and tmpfs instead of the folders of
+/// Makes the folder that exists only inside, with the host's trees in it, and tmpfs instead of the folders of
 /// [`COPIED_UP`] with the host's entries bound back. What the host adds there later is found in
 /// `private/host/...`.
 ///
@@ -55,7 +55,7 @@ pub fn copy_up(private: &Path) -> Result<(), RootlessError> {
         tmpfs(Path::new(tree), "0755")?;
         bind_entries(&aside(&through, tree), Path::new(tree))?;
     }
-    // What was bound back holds the folder as it was before the trees were bound aside.
+    // The entry that was bound back shows the folder as it was before the trees were bound aside.
     for tree in COPIED_UP {
         let back = aside(private, tree);
         fs::create_dir_all(&back).map_err(RootlessError::at("make", &back))?;
@@ -95,7 +95,7 @@ fn bind_entries(from: &Path, to: &Path) -> Result<(), RootlessError> {
     Ok(())
 }
 
-/// cgroup2 with the caller's cgroup namespace's root, over `/sys/fs/cgroup`. Mounting it there straight away gives
+/// Mounts cgroup2, with the caller's cgroup namespace's root, over `/sys/fs/cgroup`. Mounting it there straight away gives
 /// EBUSY where the host's cgroup2 is mounted: a fresh folder is used and bound.
 ///
 /// # Errors

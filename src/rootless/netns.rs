@@ -17,7 +17,7 @@ pub const STAGE: &str = "__netns";
 /// Makes the namespace and binds it at `path`.
 ///
 /// # Errors
-/// What the stage says, or mount(2).
+/// The stage failed, in its words; mount(2).
 pub fn create(binary: &Path, path: &Path) -> Result<(), RootlessError> {
     #[expect(clippy::disallowed_methods, reason = "a short stage of our own, before there is an engine")]
     let mut child = Command::new(binary)
@@ -46,11 +46,11 @@ pub fn create(binary: &Path, path: &Path) -> Result<(), RootlessError> {
 pub fn stage() -> i32 {
     let mut out = io::stdout();
     let result = set_up();
-    let said = match &result {
+    let answer = match &result {
         Ok(()) => "ready".to_owned(),
         Err(e) => e.to_string(),
     };
-    let _ = writeln!(out, "{said}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{answer}").and_then(|()| out.flush());
     let _ = io::stdin().read_to_end(&mut Vec::new());
     i32::from(result.is_err())
 }

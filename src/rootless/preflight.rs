@@ -1,4 +1,5 @@
-//! What a host must have before an ordinary user can have containers, each thing with the command that brings it.
+//! The preflight: everything that a host must have before an ordinary user can have containers, each with the command that
+//! brings it.
 
 use super::ids::{self, Range};
 use super::{cgroup, find_program};
@@ -10,12 +11,12 @@ use std::path::{Path, PathBuf};
 /// Bytes that must be free where the data is; below that, images could not be unpacked anyway.
 const NEEDED_SPACE: u64 = 200 << 20;
 
-/// Something that is missing, and what to do.
+/// Something that the host lacks, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is missing.
+    /// The thing, in words.
     pub what: String,
-    /// What to do.
+    /// Commands for the user.
     pub remedy: String,
 }
 
@@ -25,14 +26,14 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What was found.
+/// The outcome of a preflight.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// It cannot go on with any of these.
+    /// Problems; with any of these the daemon does not start.
     pub problems: Vec<Problem>,
-    /// It goes on, and the user should know.
+    /// Warnings for the user; the daemon starts.
     pub warnings: Vec<String>,
-    /// slirp4netns.
+    /// The path of slirp4netns.
     pub slirp4netns: Option<PathBuf>,
     /// Subordinate user IDs.
     pub uids: Vec<Range>,
@@ -46,7 +47,7 @@ impl Findings {
     }
 }
 
-/// Who asks, and where the kernel's settings are read.
+/// The user who asks, and the place where the kernel's settings are read.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Login name, or the number if there is none.
@@ -58,7 +59,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The process's own.
+    /// The user of this process.
     pub fn current() -> Self {
         let uid = rustix::process::getuid().as_raw();
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -136,7 +137,7 @@ fn kernel_allows_user_namespaces(caller: &Caller, found: &mut Findings) {
     }
 }
 
-/// Whether we run under a profile, which then decides.
+/// Whether an AppArmor profile is on this process, which then decides.
 fn has_apparmor_profile() -> bool {
     fs::read_to_string("/proc/self/attr/apparmor/current").is_ok_and(|label| {
         let label = label.trim();
@@ -171,7 +172,7 @@ fn id_maps(caller: &Caller, found: &mut Findings) {
     }
 }
 
-/// A range that nobody in the text has.
+/// A range that is free in the text of `/etc/subuid`.
 fn free_range(text: &str) -> String {
     let start = text
         .lines()

@@ -11,12 +11,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
-/// What the holder wants of the engine.
+/// The holder's orders to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Stop everything with grace.
     Drain,
-    /// At once.
+    /// Stop everything at once.
     Hurry,
     /// The holder is gone, and with it the namespaces.
     Gone,
@@ -25,13 +25,13 @@ pub enum Order {
 /// Why there is no connection to the holder.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No common version.
+    /// The holder is gone or of another version.
     #[error("the holder that started this engine cannot be understood")]
     Greeting(#[from] GreetingError),
     /// The holder said something else than hello.
     #[error("the holder did not say hello")]
     Hello(#[source] io::Error),
-    /// No thread.
+    /// The listener's thread.
     #[error("cannot start the thread that listens to the holder")]
     Thread(#[source] io::Error),
 }

@@ -1,4 +1,4 @@
-//! Which process is meant: a number alone may be another process's by the time that it is read from a file.
+//! The identity of processes: a number alone may be another process's by the time that it is read from a file.
 
 use crate::model::holder::ProcessIdentity;
 use crate::sys::process;

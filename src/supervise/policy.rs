@@ -1,4 +1,4 @@
-//! How long to wait before a child is started again.
+//! The pause before a child is started again.
 
 use std::time::Duration;
 

@@ -15,17 +15,17 @@ pub type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Se
 /// A child to be: what to run, when it is ready, how it is stopped.
 #[derive(Clone)]
 pub struct Spec {
-    /// Its name, and its key at the holder.
+    /// The child's name, and its key at the holder.
     pub name: String,
     /// Command lines: each is tried when the one before ended before it was ready.
     pub commands: Vec<Vec<String>>,
     /// Added to the environment.
     pub env: Vec<(String, String)>,
-    /// Its output is appended to this file.
+    /// The child's output is appended to this file.
     pub log: PathBuf,
     /// Asked until it says yes: the child is ready then.
     pub probe: Probe,
-    /// Time from its start until it is ready; then it is killed.
+    /// Limit of the time from a start until the child is ready; later it is killed.
     pub ready_within: Duration,
     /// Time from SIGTERM to SIGKILL.
     pub grace: Duration,
@@ -36,11 +36,11 @@ pub struct Spec {
 pub enum State {
     /// There is a process, not ready yet.
     Starting,
-    /// It does its work.
+    /// The child does its work.
     Ready,
-    /// It ended for this reason, and will be started again.
+    /// The child ended for this reason, and will be started again.
     Waiting(String),
-    /// It was told to stop, and did.
+    /// The child was told to stop, and did.
     Stopped,
 }
 
@@ -51,13 +51,13 @@ pub struct Service {
     stop: mpsc::Sender<oneshot::Sender<()>>,
 }
 
-/// It did not become ready in time.
+/// A child did not become ready in time.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} did not become ready: {why}")]
 pub struct NotReady {
     /// The child.
     pub name: String,
-    /// Its last state, or why it ended.
+    /// The child's last state, or why it ended.
     pub why: String,
 }
 
@@ -72,7 +72,7 @@ impl Service {
         Self { state, stop }
     }
 
-    /// Waits until it is ready.
+    /// Waits until the child is ready.
     ///
     /// # Errors
     /// Not in time, or stopped.
@@ -93,12 +93,12 @@ impl Service {
         }
     }
 
-    /// Its state.
+    /// The child's state.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Signal, grace, kill; returns when it has ended.
+    /// Ends the child: signal, grace, kill. Returns when it has ended.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
         if self.stop.send(done).await.is_ok() {
@@ -118,7 +118,7 @@ struct Watch {
     choice: usize,
 }
 
-/// How one run of a child went.
+/// The outcome of one run of a child.
 enum Run {
     /// Ended by itself, or killed because it was not ready in time.
     Ended(Option<Exit>),

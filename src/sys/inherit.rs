@@ -21,7 +21,7 @@ pub fn pass_on(fd: impl AsFd) -> io::Result<RawFd> {
 ///
 /// # Errors
 /// fcntl(2).
-pub fn keep(fd: impl AsFd) -> io::Result<()> {
+pub fn keep_private(fd: impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC)?)
 }
 

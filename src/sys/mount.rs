@@ -78,9 +78,9 @@ fn mount_one(layer: &Layer, target: &Path) -> io::Result<()> {
     if flags.contains(MsFlags::MS_BIND) || kind == "bind" {
         let bind = MsFlags::MS_BIND | (flags & MsFlags::MS_REC);
         mount(Some(layer.source.as_str()), target, None::<&str>, bind, None::<&str>)?;
-        let rest = flags - MsFlags::MS_REC - MsFlags::MS_BIND;
-        if !rest.is_empty() {
-            let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | rest;
+        let restrictions = flags - MsFlags::MS_REC - MsFlags::MS_BIND;
+        if !restrictions.is_empty() {
+            let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | restrictions;
             mount(None::<&str>, target, None::<&str>, again, None::<&str>)?;
         }
         return Ok(());
@@ -99,7 +99,7 @@ fn mount_one(layer: &Layer, target: &Path) -> io::Result<()> {
     })
 }
 
-/// Does something in a thread whose working directory is its own.
+/// Calls a function in a thread whose working directory is its own.
 fn standing_in<T: Send>(folder: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -111,7 +111,7 @@ fn standing_in<T: Send>(folder: &Path, work: impl FnOnce() -> io::Result<T> + Se
     })
 }
 
-/// Flags of mount(2), and the rest, which is the file system's.
+/// Flags of mount(2), and the other options, which are the file system's.
 fn flags(options: &[String]) -> (MsFlags, Vec<String>) {
     let mut flags = MsFlags::empty();
     let mut data = Vec::new();

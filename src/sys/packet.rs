@@ -69,12 +69,12 @@ pub fn write<T: Serialize>(fd: impl AsFd, message: &T) -> io::Result<()> {
     }
 }
 
-/// Whether an error of [`read`] means that a whole packet came, but not one of the kind that was asked for.
+/// Whether an error of [`read`] is about the content: a packet came, but none of the type that was asked for.
 pub fn is_foreign(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|source| source.is::<serde_json::Error>())
 }
 
-/// How long [`read`] waits for a packet before it fails with `WouldBlock`; `None`: for ever.
+/// Limits [`read`]'s wait for a packet, after which it fails with `WouldBlock`; `None`: no limit.
 ///
 /// # Errors
 /// setsockopt(2).

@@ -1,4 +1,4 @@
-//! Processes: who they are, what they belong to, how they end.
+//! Processes: their identity, their namespaces and cgroups, signals.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
@@ -12,17 +12,17 @@ use std::{fs, io};
 pub fn start_time(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field may hold anything, parentheses and spaces included.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: unexpected form"))
     })
 }
 
-/// A zombie has ended but for its parent's knowledge.
+/// Whether a process has ended and only its parent has not asked for its exit code yet, or there is none.
 pub fn is_zombie(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
-        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('Z')))
+        .and_then(|stat| stat.rsplit_once(')').map(|(_, fields)| fields.trim_start().starts_with('Z')))
         .unwrap_or(true)
 }
 
@@ -42,7 +42,7 @@ pub fn user_namespace(pid: i32) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{pid}/ns/user"))?.ino())
 }
 
-/// All processes for which `wanted` is true.
+/// The IDs of all processes for which `wanted` is true; zombies are none.
 pub fn find(wanted: impl Fn(i32) -> bool) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// All that are there, the oldest first.
+/// The files that are there, the oldest first.
 pub fn files(log: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(aged(log)?.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Where the youngest of the older ones is.
+/// The path of the youngest of the older files.
 pub fn last(log: &Path) -> PathBuf {
     of_age(log, 1)
 }
@@ -44,8 +44,8 @@ fn aged(log: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let rest = name.strip_prefix(own)?;
-            let age = if rest.is_empty() { 0 } else { rest.strip_prefix('.')?.parse().ok()? };
+            let suffix = name.strip_prefix(own)?;
+            let age = if suffix.is_empty() { 0 } else { suffix.strip_prefix('.')?.parse().ok()? };
             Some((age, entry.path()))
         })
         .collect();

@@ -1,6 +1,6 @@
 //! Users and groups of the host.
 
-/// Whether the caller is root (never, where there is no such thing).
+/// Whether the caller is root; false on systems without one.
 pub fn is_root() -> bool {
     #[cfg(unix)]
     return rustix::process::geteuid().is_root();

@@ -1,4 +1,4 @@
-//! systemd where there is one, else a process of its own session.
+//! A daemon of systemd where there is one, else a process in a session of its own.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -8,43 +8,43 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Our unit, when the package has installed it.
+/// The unit that the package installs.
 const UNIT: &str = "k3c.service";
 
-/// The one made on the fly; one name, so that two clients at once start one daemon.
+/// The unit that is made on the fly; it has one name, so that two clients at once start one daemon.
 const TRANSIENT: &str = "k3c-autostart.service";
 
-/// A service manager that does not answer is none.
+/// Time for a service manager to answer; one that takes longer counts as none.
 const MANAGER_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lines shown of a daemon that ended.
+/// Number of lines that are shown of a daemon that ended.
 const LAST_LINES: usize = 10;
 
 /// A daemon that we have started.
 pub(super) enum Daemon {
     /// A unit of systemd.
     Unit {
-        /// Its name.
+        /// The unit's name.
         name: &'static str,
-        /// `--user`, or nothing for root.
+        /// The user's own manager, or the system's for root.
         scope: Scope,
-        /// When we asked, for the journal.
+        /// Time of the start, in journalctl's form.
         since: String,
     },
     /// A process without a manager.
     Detached {
-        /// So that its end is noticed.
+        /// The process.
         child: Child,
-        /// Where it writes.
+        /// The file that it writes to.
         log: PathBuf,
-        /// What was there before.
+        /// Length of the file before, in bytes.
         offset: u64,
-        /// For people.
+        /// Process and log, for people.
         how: String,
     },
 }
 
-/// Whose service manager.
+/// A service manager: the user's own, or the system's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     User,
@@ -68,7 +68,7 @@ impl Scope {
 }
 
 impl Daemon {
-    /// The first way that there is. An error is in words.
+    /// Starts one in the first way that there is. An error is in words.
     pub(super) async fn start(log: &Path) -> Result<Self, String> {
         let scope = Scope::of_us();
         let since = format!("@{}", jiff::Timestamp::now().as_second());
@@ -87,7 +87,7 @@ impl Daemon {
         detached(&own, log)
     }
 
-    /// For people.
+    /// The way in which it was started, for people.
     pub(super) fn how(&self) -> &str {
         match self {
             Self::Unit { name, .. } => name,
@@ -95,7 +95,7 @@ impl Daemon {
         }
     }
 
-    /// Has it ended?
+    /// Whether it has ended.
     pub(super) async fn ended(&mut self) -> bool {
         match self {
             Self::Unit { name, scope, .. } => {
@@ -108,7 +108,7 @@ impl Daemon {
         }
     }
 
-    /// The end of what it said.
+    /// The last lines that it wrote.
     pub(super) async fn last_words(&self) -> String {
         let text = match self {
             Self::Unit { name, scope, since } => {
@@ -122,12 +122,12 @@ impl Daemon {
     }
 }
 
-/// Is there such a thing? Silence, absence and refusal are all "no".
+/// Whether a command succeeds. Silence, absence and refusal are all "no".
 async fn answers(command: &mut Command) -> bool {
     run(command).await.is_ok()
 }
 
-/// Standard output of a success, or what it complained about.
+/// The standard output of a command that succeeds, the standard error of one that fails.
 async fn run(command: &mut Command) -> Result<String, String> {
     let output = match timeout(MANAGER_PATIENCE, command.output()).await {
         Ok(output) => output.map_err(|error| error.to_string())?,
@@ -183,7 +183,7 @@ fn detached(own: &Path, log: &Path) -> Result<Daemon, String> {
     Ok(Daemon::Detached { child, log: log.to_owned(), offset, how })
 }
 
-/// What was written since.
+/// The text of a log from `offset` on, at most the last 64 KiB.
 fn tail(log: &Path, offset: u64) -> String {
     let mut text = Vec::new();
     if let Ok(mut file) = fs::File::open(log) {

@@ -1,4 +1,4 @@
-//! A daemon for whoever has none: found out, started, waited for.
+//! The start of a daemon for a client that finds none, and the wait until it answers.
 //!
 //! In order: our unit of the service manager, a transient unit with delegation, a detached process. The first that is
 //! there is taken; what it says when it fails is shown as it is.
@@ -18,10 +18,10 @@ use std::io;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a first start may take: it unpacks the bundle.
+/// Time for a first start, which unpacks the bundle.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// May a daemon be started when none runs?
+/// Whether a daemon may be started when none runs.
 #[derive(Clone, Copy)]
 pub enum Autostart<'a> {
     /// No: its absence is an error.
@@ -44,11 +44,11 @@ pub(super) async fn start(
     };
     // A socket that we may not use is somebody's daemon, not a missing one.
     let refused = why.kind() == io::ErrorKind::PermissionDenied;
-    let (Autostart::Allowed(tell), Some(log), false) = (autostart, address.log(), refused) else {
+    let (Autostart::Allowed(announce), Some(log), false) = (autostart, address.log(), refused) else {
         return Err(absent());
     };
     let mut daemon = imp::Daemon::start(log).await.map_err(ClientError::disconnected)?;
-    tell(&format!("k3c: starting the daemon ({})", daemon.how()));
+    announce(&format!("k3c: starting the daemon ({})", daemon.how()));
     let begun = Instant::now();
     // A queued unit is not active for a moment before it starts.
     let mut times_ended = 0;

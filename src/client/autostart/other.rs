@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// None can be made.
+/// A daemon that we have started: on these systems there is none.
 pub(super) enum Daemon {}
 
 impl Daemon {
@@ -12,18 +12,18 @@ impl Daemon {
         Err("there is no k3c daemon for this system yet; set K3C_ADDRESS".to_owned())
     }
 
-    /// In words.
+    /// The way in which it was started, for people.
     pub(super) fn how(&self) -> &str {
         match *self {}
     }
 
-    /// Has it ended?
+    /// Whether it has ended.
     #[expect(clippy::unused_async, reason = "the same on every system")]
     pub(super) async fn ended(&mut self) -> bool {
         match *self {}
     }
 
-    /// What it said.
+    /// The last lines that it wrote.
     #[expect(clippy::unused_async, reason = "the same on every system")]
     pub(super) async fn last_words(&self) -> String {
         match *self {}

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// What buildkitd wants to begin with, in bytes.
+/// Room on the disk that buildkitd needs to start, in bytes.
 const ROOM: u64 = 1 << 20;
-/// Its key.
+/// buildkitd's key among the children.
 pub(super) const NAME: &str = "buildkitd";
 
 pub(super) struct OnDemand {
@@ -50,7 +50,7 @@ impl OnDemand {
         idle: Duration,
         engine: Engine,
     ) -> Self {
-        // One that a former engine started is adopted, so that it is watched and stopped when idle.
+        // A buildkitd that a former engine started is adopted, so that it is watched and stopped when idle.
         let running = spawner.runs(NAME).then(|| Service::start(spec.clone(), spawner.clone()));
         let shared = Arc::new(Shared {
             service: Mutex::new(running),
@@ -90,7 +90,7 @@ impl Buildkit for OnDemand {
                 if !start {
                     return Err("buildkitd does not run; a build starts it".into());
                 }
-                // It would end at once, and say why in its log only.
+                // buildkitd would end at once, and say why in its log only.
                 let data = &self.engine.config().data;
                 if disk::free(data).is_ok_and(|free| free < ROOM) {
                     return Err(format!(

@@ -1,4 +1,4 @@
-//! What the engine is told about the instance.
+//! The engine's configuration, made of the instance's.
 
 use crate::children::bundle::Bundle;
 use crate::config::Instance;

@@ -17,7 +17,7 @@ use error::StageError;
 use std::io;
 use std::os::unix::net::UnixListener;
 
-/// Never returns before the engine has ended.
+/// The stage; it returns when the engine has ended.
 pub fn stage() -> i32 {
     crate::telemetry::start();
     match start() {

@@ -7,7 +7,7 @@ use crate::rootless::mounts;
 use crate::supervise::Holder;
 use std::fs;
 
-/// What the first start chose is kept; another wish is refused in words.
+/// The snapshotter that the first start chose; another wish is refused in words.
 pub(super) fn choose(instance: &Instance, holder: &Holder) -> Result<String, StageError> {
     let record = instance.dirs.data.join("snapshotter");
     let wish = instance.config.snapshotter.as_str();

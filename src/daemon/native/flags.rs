@@ -16,7 +16,7 @@ Options:
 Commands:
       reload          Replace the running engine by the installed binary's; containers go on";
 
-/// What the command line says.
+/// The flags of a command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     pub(super) config: Option<PathBuf>,

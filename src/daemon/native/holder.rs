@@ -1,7 +1,7 @@
 //! The holder, as the daemon sees it: one that a daemon before us left running, or a new one.
 
 use super::error::DaemonError;
-use super::{Daemon, PATIENCE, leftovers, say, socket, warn};
+use super::{Daemon, PATIENCE, leftovers, print, socket, warn};
 use crate::config::{Instance, env as names};
 use crate::model::holder::{DaemonToHolder, HolderStatus, HolderToDaemon};
 use crate::rootless::{find_program, ids, preflight::Findings};
@@ -45,7 +45,7 @@ impl Daemon {
             Ok(None) => return Ok(None),
             Err(e) => return Err(DaemonError::TakeOver { pid, source: GreetingError::Socket(e) }),
         };
-        say(&format!("k3c: taking over what runs (holder {})", status.process.pid));
+        print(&format!("k3c: taking over what runs (holder {})", status.process.pid));
         if status.engine_ready {
             self.ready();
         }
@@ -63,9 +63,9 @@ impl Daemon {
             Err(source) => return Err(DaemonError::Greeting { log, source }),
         }
         loop {
-            let said =
+            let news =
                 packet::read::<HolderToDaemon>(&ours).map_err(DaemonError::step("talk to the holder"))?;
-            match said {
+            match news {
                 Some(HolderToDaemon::UserNamespace) => {
                     // Under systemd-run --scope the process is the same: it executes the holder in place.
                     ids::write_map("newuidmap", child.id(), instance.uid, &found.uids)?;
@@ -106,7 +106,7 @@ fn spawn(instance: &Instance, control: OwnedFd) -> Result<Child, DaemonError> {
         .stdout(opened(output())?)
         .stderr(opened(output())?);
     if instance.rootless {
-        // Whoever finds it takes itself for rootless.
+        // Programs that find the variable take themselves for rootless.
         command.env(names::ROOTLESSKIT_STATE_DIR, instance.dirs.rootlesskit());
     } else {
         command.env_remove(names::ROOTLESSKIT_STATE_DIR);

@@ -1,4 +1,4 @@
-//! What a killed holder leaves, and what the daemon itself takes away at its end.
+//! Leftovers: those of a killed holder, and those that the daemon itself takes away at its end.
 
 use super::error::DaemonError;
 use super::warn;
@@ -33,7 +33,7 @@ pub(super) fn sweep(dirs: &Dirs) {
     }
 }
 
-/// Everything of the last holder: processes of its user namespace and cgroup, and the cgroup.
+/// Ends everything of the last holder: processes of its user namespace and cgroup, and the cgroup.
 fn end_processes(dirs: &Dirs) {
     let path = status_file(dirs);
     let Ok(text) = fs::read(&path) else { return };
@@ -58,7 +58,7 @@ fn end_processes(dirs: &Dirs) {
     let _ = fs::remove_file(path);
 }
 
-/// Nothing stays in the runtime directory; cgroups that we made go.
+/// Empties and removes the runtime directory, and removes the cgroups that we made.
 pub(super) fn clean_up(dirs: &Dirs) {
     end_processes(dirs);
     leave_cgroup();
@@ -73,7 +73,7 @@ pub(super) fn clean_up(dirs: &Dirs) {
     let _ = fs::remove_dir(&dirs.runtime);
 }
 
-/// Back to the cgroup that the daemon was started in, so that its own folder can go.
+/// Goes back to the cgroup that the daemon was started in, so that its own can be removed.
 fn leave_cgroup() {
     let Some(own) = cgroup::own_folder().filter(|own| own.ends_with("daemon")) else { return };
     let Some(base) = own.parent() else { return };

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a new daemon waits for the lock: `k3c daemon reload` takes it for a moment to see whether it is free.
+/// Time that a new daemon waits for the lock: `k3c daemon reload` takes it for a moment to see whether it is free.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the lock cannot be had, or does not lead to a daemon.
@@ -26,21 +26,21 @@ pub(super) enum LockError {
         #[source]
         source: io::Error,
     },
-    /// Another daemon has it.
+    /// Another daemon has the lock.
     #[error("a daemon runs already ({owner}, lock {})", path.display())]
     Taken {
-        /// Which process, in words.
+        /// The process, in words.
         owner: String,
         /// The lock.
         path: PathBuf,
     },
-    /// Nobody has it.
+    /// Nobody has the lock.
     #[error("no daemon runs: nobody holds the lock {}", path.display())]
     Free {
         /// The lock.
         path: PathBuf,
     },
-    /// Somebody has it, and it names no living process.
+    /// Somebody has the lock, and it names no living process.
     #[error(
         "the lock {} is held, but does not say by which process: a daemon starts or ends at this moment, or is of \
          another version of k3c (then start it again instead)",

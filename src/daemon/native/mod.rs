@@ -41,7 +41,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let flags = match flags::parse(&args) {
         Ok(flags) => flags,
         Err(e) => {
-            say(&format!("{e}\n\n{}", flags::USAGE));
+            print(&format!("{e}\n\n{}", flags::USAGE));
             return ExitCode::from(125);
         }
     };
@@ -53,22 +53,22 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            say(&format!("k3c: {}", chain(&e)));
+            print(&format!("k3c: {}", chain(&e)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints a line for the user.
-fn say(text: &str) {
+/// Prints a line for the user, on standard error.
+fn print(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn warn(text: &str) {
-    say(&format!("WARNING: {text}"));
+    print(&format!("WARNING: {text}"));
 }
 
-/// What is known before anything is made on the host.
+/// Settings, places and the outcome of the preflight: all that is known before anything is made on the host.
 struct Host {
     root: bool,
     dirs: Dirs,
@@ -119,7 +119,7 @@ struct Daemon {
     _lock: Lock,
     /// The user knows that the API answers.
     told: bool,
-    /// How often somebody has asked us to stop.
+    /// Number of orders to stop so far; the second one hurries.
     stops: u32,
 }
 

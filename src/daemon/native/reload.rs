@@ -6,7 +6,7 @@
 //! ```
 
 use super::error::DaemonError;
-use super::{Daemon, lock, say, warn};
+use super::{Daemon, lock, print, warn};
 use crate::children::bundle;
 use crate::config::Dirs;
 use crate::model::holder::DaemonToHolder;
@@ -49,7 +49,7 @@ pub fn unpack_stage() -> i32 {
     match unpacked {
         Ok(bundle) => i32::from(writeln!(io::stdout(), "{}", bundle.dir.display()).is_err()),
         Err(e) => {
-            say(&chain(&e));
+            print(&chain(&e));
             1
         }
     }
@@ -68,7 +68,7 @@ impl Daemon {
             Ok(output) if output.status.success() => {
                 let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
                 let binary = folder.join("bin").join("k3c");
-                say(&format!("k3c: reloading the engine from {}", installed.display()));
+                print(&format!("k3c: reloading the engine from {}", installed.display()));
                 let _ = packet::write(holder, &DaemonToHolder::Reload { binary });
             }
             Ok(output) => warn(&format!("cannot reload: {}", String::from_utf8_lossy(&output.stderr).trim())),

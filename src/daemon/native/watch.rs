@@ -2,7 +2,7 @@
 
 use super::error::DaemonError;
 use super::holder::Holder;
-use super::{Daemon, leftovers, say, warn};
+use super::{Daemon, leftovers, print, warn};
 use crate::model::holder::{DaemonToHolder, HolderToDaemon};
 use crate::sys::packet;
 use nix::sys::signal::{SigSet, Signal};
@@ -21,12 +21,12 @@ pub(super) fn block_signals() -> nix::Result<SignalFd> {
 }
 
 impl Daemon {
-    /// Until the holder ends: true if that was wanted.
+    /// Watches until the holder ends: true if that was wanted.
     pub(super) fn watch(&mut self, mut holder: Holder) -> Result<bool, DaemonError> {
         let mut open = true;
         loop {
-            let (said, ended) = self.wait(&holder, open)?;
-            if said {
+            let (sent, ended) = self.wait(&holder, open)?;
+            if sent {
                 match packet::read::<HolderToDaemon>(&holder.socket) {
                     Ok(Some(news)) => self.pass_on(news, &holder)?,
                     Ok(None) => open = false,
@@ -43,7 +43,7 @@ impl Daemon {
         }
     }
 
-    /// Whether the holder has said something, and whether it has ended.
+    /// Waits for the holder and for signals: whether the holder has sent something, and whether it has ended.
     fn wait(&self, holder: &Holder, open: bool) -> Result<(bool, bool), DaemonError> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         if open {
@@ -81,7 +81,7 @@ impl Daemon {
     /// Says once that the API answers.
     pub(super) fn ready(&mut self) {
         if !std::mem::replace(&mut self.told, true) {
-            say(&format!("k3c: ready on {}", self.dirs.socket().display()));
+            print(&format!("k3c: ready on {}", self.dirs.socket().display()));
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         }
     }
@@ -98,7 +98,7 @@ impl Daemon {
                     1 => (DaemonToHolder::Stop, "k3c: stopping"),
                     _ => (DaemonToHolder::Hurry, "k3c: stopping at once"),
                 };
-                say(words);
+                print(words);
                 let _ = packet::write(&holder.socket, &order);
             }
         }

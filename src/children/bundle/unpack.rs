@@ -1,159 +1,32 @@
-//! The archive inside the binary, unpacked once below the data directory into a folder named by its hash and ours.
+//! Unpacking: into a folder named by the hashes of the archive and of our own binary.
 //!
-//! A folder is complete when its `stamp` is there (written last, before the rename) and every file has the size and
+//! A folder is whole when its `stamp` is there (written last, before the rename) and every file has the size and
 //! time that the stamp says; anything else is unpacked anew.
 
-use crate::config::{Dirs, env};
-use rustix::fs::{StatVfsMountFlags, statvfs};
-use serde::{Deserialize, Serialize};
+use super::{Bundle, BundleError, Manifest, at};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Empty in a build without a bundle.
-static EMBEDDED: &[u8] = include_bytes!(env!("K3C_BUNDLE_ARCHIVE"));
 /// `zstd --long=27`
 const WINDOW_LOG: u32 = 27;
 /// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugin.
 const OWN_NAMES: [&str; 4] = ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni"];
 
-/// An unpacked bundle: `bin/`, `images/`, `notices/`.
-#[derive(Clone, Debug, Default)]
-pub struct Bundle {
-    /// Its folder.
-    pub dir: PathBuf,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-    /// Program -> version.
-    pub versions: BTreeMap<String, String>,
-}
-
-/// It cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BundleError {
-    /// Built without one.
-    #[error(
-        "this k3c was built without its bundle: run `make bundle build`, or set {} to an unpacked one",
-        env::BUNDLE_DIR
-    )]
-    Absent,
-    /// Something with a file.
-    #[error("cannot {what} {}", path.display())]
-    Io {
-        /// In words.
-        what: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    files: Vec<Entry>,
-    versions: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    sha256: String,
-}
-
-/// name -> (size, mtime in ns)
+/// Name of a file -> its size in bytes, its time of change in nanoseconds.
 type Stamp = BTreeMap<String, (u64, i64)>;
 
-fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BundleError {
-    move |source| BundleError::Io { what, path: path.to_path_buf(), source }
-}
-
-impl Bundle {
-    /// A program.
-    pub fn bin(&self, name: &str) -> PathBuf {
-        self.dir.join("bin").join(name)
-    }
-
-    /// An image's archive.
-    pub fn image(&self, name: &str) -> PathBuf {
-        self.dir.join("images").join(format!("{name}.tar"))
-    }
-
-    /// Opens a folder that was made by [`ensure`].
-    ///
-    /// # Errors
-    /// It is damaged.
-    pub fn open(dir: &Path) -> Result<Self, BundleError> {
-        let path = dir.join("manifest.json");
-        let text = fs::read(&path).map_err(at("read", &path))?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| at("read", &path)(e.into()))?;
-        Ok(Self { dir: dir.to_path_buf(), warnings: Vec::new(), versions: manifest.versions })
-    }
-
-    /// Reads every file again; the names of those that are not what was unpacked.
-    ///
-    /// # Errors
-    /// No manifest.
-    pub fn verify(&self) -> Result<Vec<String>, BundleError> {
-        let path = self.dir.join("manifest.json");
-        let text = fs::read(&path).map_err(at("read", &path))?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| at("read", &path)(e.into()))?;
-        let differs =
-            |entry: &Entry| hash_of(&self.dir.join(&entry.name)).ok().as_ref() != Some(&entry.sha256);
-        Ok(manifest.files.iter().filter(|e| differs(e)).map(|e| e.name.clone()).collect())
-    }
-}
-
-impl Bundle {
-    /// To be asked when a program of the bundle did not start: which files are damaged although size and time are
-    /// right. They are made anew by the next [`ensure`].
-    pub fn condemn_if_damaged(&self) -> Vec<String> {
-        let damaged = self.verify().unwrap_or_else(|_| vec!["manifest.json".to_owned()]);
-        if !damaged.is_empty() {
-            let _ = fs::remove_file(self.dir.join("stamp"));
-        }
-        damaged
-    }
-}
-
-/// The bundle that this binary brings, unpacked and whole.
-///
-/// # Errors
-/// Built without one; no space; no place that allows execution.
-pub fn ensure(dirs: &Dirs) -> Result<Bundle, BundleError> {
-    let mut warnings = Vec::new();
-    let mut home = dirs.bundles();
-    fs::create_dir_all(&home).map_err(at("make", &home))?;
-    if statvfs(&home).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
-        home = dirs.bundles_fallback();
-        fs::create_dir_all(&home).map_err(at("make", &home))?;
-        warnings.push(format!(
-            "{} is on a file system mounted noexec: the programs are unpacked into {} instead, at each login",
-            dirs.data.display(),
-            home.display()
-        ));
-    }
-    let source = match std::env::var_os(env::BUNDLE_DIR) {
-        Some(folder) => Source::Folder(folder.into()),
-        None if EMBEDDED.is_empty() => return Err(BundleError::Absent),
-        None => Source::Archive(EMBEDDED),
-    };
-    let own = PathBuf::from("/proc/self/exe");
-    let mut bundle = unpack(&home, &source, &own)?;
-    bundle.warnings = warnings;
-    Ok(bundle)
-}
-
-enum Source {
+/// What to unpack.
+pub(super) enum Source {
     Folder(PathBuf),
     Archive(&'static [u8]),
 }
 
-fn unpack(home: &Path, source: &Source, own: &Path) -> Result<Bundle, BundleError> {
+/// Unpacks the source into a folder of `home`, unless a whole one is there, and removes old ones. `own` is our own binary.
+pub(super) fn unpack(home: &Path, source: &Source, own: &Path) -> Result<Bundle, BundleError> {
     let lock_path = home.join("lock");
     let lock = File::create(&lock_path).map_err(at("make", &lock_path))?;
     lock.lock().map_err(at("lock", &lock_path))?;
@@ -268,20 +141,7 @@ fn whole(dir: &Path) -> bool {
     stamp.is_some_and(|stamp| stamp == stamp_of(dir))
 }
 
-fn hash_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 16];
-    loop {
-        let length = file.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
-        }
-        hash.update(&buffer[..length]);
-    }
-}
-
-/// Folders from which nothing runs, and what a killed unpacking left.
+/// Removes folders from which nothing runs, and what a killed unpacking left.
 fn remove_old(home: &Path, current: &Path) {
     let running: Vec<PathBuf> = fs::read_dir("/proc")
         .into_iter()
