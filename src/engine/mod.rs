@@ -23,6 +23,7 @@ mod events;
 mod images;
 mod info;
 mod leftovers;
+mod lifecycle;
 mod locks;
 mod logs;
 mod prune;

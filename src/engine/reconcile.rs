@@ -7,15 +7,18 @@
 
 use super::Inner;
 use super::containerd::{ended, request};
-use super::containers::{Starter, nanoseconds, wants_restart};
+use super::containers::{Starter, nanoseconds};
 use super::cri::LABEL_ID;
 use super::error::EngineError;
-use crate::model::container::{RestartPolicy, Status};
+use super::lifecycle::{self, Unfinished};
+use crate::model::container::Status;
+use crate::model::id::ContainerId;
 use crate::proto::cri;
 use crate::store::{Change, Desired, Record};
 use containerd_client::events::{TaskExit, TaskOom};
 use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
+use futures::future::join_all;
 use jiff::Timestamp;
 use prost::Message;
 use prost_types::Any;
@@ -65,7 +68,7 @@ pub(super) async fn run(engine: Weak<Inner>) {
             let others = inner.clone();
             tokio::spawn(async move { others.import_others().await });
             inner.watch_all_health();
-            inner.bring_back();
+            inner.finish_all();
         }
         // CRI itself learns of exits from events, and may have been catching up.
         let again = Arc::downgrade(&inner);
@@ -158,6 +161,8 @@ impl Inner {
             self.compare_one(&record, seen).await;
         }
         if start {
+            let running = self.records.all().into_iter().filter(|r| lifecycle::lives(r.status));
+            join_all(running.map(|r| async move { self.follow_record(&r.id).await })).await;
             let recursive = self.runtime_is_recursive().await;
             self.course.recursive_read_only.store(recursive, Ordering::Relaxed);
         }
@@ -277,38 +282,50 @@ impl Inner {
         }
     }
 
-    /// What should run by its policy comes back; what waited for a restart gets it.
-    fn bring_back(self: &Arc<Self>) {
+    /// What an engine that is no more left is finished, and what should run by its policy comes back.
+    fn finish_all(self: &Arc<Self>) {
         for record in self.records.all() {
-            if let Some(removal) = record.removing {
-                let inner = self.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = inner.remove_one(&record.id, true, removal.volumes).await {
-                        tracing::warn!(%error, container = record.name, "cannot finish a removal");
-                    }
-                });
-                continue;
+            let Some(left) = lifecycle::unfinished(&record) else { continue };
+            let inner = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = inner.finish(&record.id, left).await {
+                    tracing::warn!(%error, container = record.name, ?left, "cannot finish what was begun");
+                }
+            });
+        }
+    }
+
+    async fn finish(self: &Arc<Self>, id: &ContainerId, left: Unfinished) -> Result<(), EngineError> {
+        match left {
+            Unfinished::Remove { volumes } => self.remove_one(id, true, volumes).await,
+            Unfinished::Stop(stopping) => {
+                self.finish_stop(id, stopping).await?;
+                match stopping.then_start {
+                    true => self.start_again(id).await.map(drop),
+                    false => Ok(()),
+                }
             }
-            let wanted = match record.status {
-                Status::Restarting => true,
-                Status::Exited => match record.spec.restart {
-                    // Docker: a manual stop holds `always` down only until the daemon starts again.
-                    RestartPolicy::Always => record.exit.started.is_some(),
-                    _ => wants_restart(&record),
-                },
-                _ => false,
-            };
-            if wanted {
-                let inner = self.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = inner.start_one(&record.id, Starter::Engine).await {
-                        tracing::warn!(%error, container = record.name, "cannot bring a container back");
-                    }
-                });
-            } else if record.status == Status::Exited && record.spec.auto_remove {
-                let inner = self.clone();
-                tokio::spawn(async move { inner.remove_one(&record.id, true, true).await });
-            }
+            Unfinished::Start(Starter::User) => self.start_again(id).await.map(drop),
+            Unfinished::Start(starter) => self.start_one(id, starter).await.map(drop),
+        }
+    }
+
+    /// Makes the kernel's state of a container that runs what the record says: an engine that was killed in the middle of
+    /// a pause, a commit or an update may have left another one.
+    async fn follow_record(&self, id: &ContainerId) {
+        let _one = self.records.lock(id).await;
+        let Ok(record) = self.records.get(id) else { return };
+        let done = match record.status {
+            Status::Running => self.thaw(&record).await,
+            Status::Paused => self.freeze(&record).await,
+            _ => return,
+        };
+        // A host where nothing can be frozen has nothing to thaw.
+        if let Err(error) = done {
+            tracing::debug!(%error, container = record.name, "cannot freeze or thaw");
+        }
+        if let Err(error) = self.apply_limits(&record).await {
+            tracing::debug!(%error, container = record.name, "cannot apply the limits");
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! accept -> who may connect -> HTTP/1.1 : a sentence
-//!                              HTTP/2   : route (path, metadata) -> services (decode, call the engine, encode)
+//!                              HTTP/2   : route (path, metadata) -> door -> services (decode, call the engine, encode)
 //!                                                                -> proxy    (frames and trailers untouched)
 //! ```
 //!
 //! The listener is somebody else's: clients queue on it while no engine accepts.
 
+mod door;
 mod guarded;
 mod health;
 mod outgoing;
@@ -21,6 +22,7 @@ mod upstream;
 
 use crate::api::reason;
 use crate::engine::Engine;
+use door::Door;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -108,7 +110,8 @@ async fn serve_routes(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
-    let router = Arc::new(Router { ours: ours.prepare(), proxy: Proxy::new(backends) });
+    let door = Door::new(ours);
+    let router = Arc::new(Router { door: door.clone(), proxy: Proxy::new(backends) });
     let gate = peer::Gate::of_this_process();
     let connections = TaskTracker::new();
     // The second one ends what the first one's grace was not enough for.
@@ -138,6 +141,8 @@ async fn serve_routes(
         hurry.cancel();
         connections.wait().await;
     }
+    // What takes longer is in the records, and the next engine goes on with it.
+    tokio::time::timeout(GRACE, door.idle()).await.ok();
     Ok(())
 }
 
@@ -178,7 +183,7 @@ async fn connection(
 }
 
 struct Router {
-    ours: Routes,
+    door: Door,
     proxy: Proxy,
 }
 
@@ -188,10 +193,7 @@ impl Router {
             return refusal::http1();
         }
         match route::route(request.uri().path(), request.headers()) {
-            Route::Ours => match tower::ServiceExt::oneshot(self.ours.clone(), request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            Route::Ours => self.door.answer(request).await,
             Route::Backend(backend) => {
                 let needs = route::needs(request.uri().path());
                 let request = match request.uri().path() {

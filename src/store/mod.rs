@@ -12,7 +12,9 @@ mod migrate;
 mod record;
 
 pub use exec::{Exec, ExecState};
-pub use record::{Attempt, Desired, Endpoint, Exit, HealthLog, Probe, Record, Removal, Resolved, Tombstone};
+pub use record::{
+    Attempt, Desired, Endpoint, Exit, HealthLog, Probe, Record, Removal, Resolved, Stopping, Tombstone,
+};
 
 use crate::model::event::Event;
 use crate::model::id::ContainerId;

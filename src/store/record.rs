@@ -47,6 +47,9 @@ pub struct Record {
     /// What the checks of this attempt said.
     #[serde(default)]
     pub health: HealthLog,
+    /// A stop that is under way.
+    #[serde(default)]
+    pub stopping: Option<Stopping>,
     /// A person wants it removed; what came between is made up for.
     #[serde(default)]
     pub removing: Option<Removal>,
@@ -85,6 +88,17 @@ pub struct Endpoint {
     pub network: String,
     /// IP address, without a prefix length.
     pub address: String,
+}
+
+/// How a container is being stopped; an engine that is killed meanwhile leaves this to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Number of the signal that asks it to end.
+    pub signal: i32,
+    /// When it is killed; `None`: never.
+    pub until: Option<Timestamp>,
+    /// It is started afterwards: a restart.
+    pub then_start: bool,
 }
 
 /// How a container is to be removed.

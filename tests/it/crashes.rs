@@ -97,7 +97,6 @@ fn execs_outlive_the_engine() -> Result<()> {
     // One that goes on while the engine is replaced, and one that ends meanwhile.
     env.ok(&["exec", "-d", "lives", "sh", "-c", "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"])?;
     env.ok(&["exec", "-d", "lives", "sh", "-c", "sleep 0.3; exit 8"])?;
-    ensure!(execs()? == "2", "{}", execs()?);
     env.kill_process(ENGINE)?;
     within(BACK, "only the exec that runs is told of", || Ok(execs()? == "1"))?;
     env.ok(&["exec", "lives", "touch", "/tmp/end"])?;

@@ -3,6 +3,7 @@
 //! Whoever starts a container attaches first, so that its shim has somebody to give the first byte to.
 
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner, events};
 use crate::model::attach::{Codec, Frame, Hello, LONGEST, socket_name};
 use crate::model::container::Status;
@@ -37,7 +38,7 @@ impl Engine {
         let (record, stream) = match (first, hello.starter) {
             (true, true) => inner.prepare(&record).await?,
             (true, false) => {
-                refuse_unless_running(&record)?;
+                lifecycle::may(Verb::Attach, &record, &hello.container)?;
                 inner.join(record).await?
             }
             (false, _) => inner.join(record).await?,
@@ -81,17 +82,6 @@ impl Engine {
             }
         });
         Ok(answers.boxed())
-    }
-}
-
-/// In Docker's words.
-fn refuse_unless_running(record: &Record) -> Result<(), EngineError> {
-    let refuse = |text: &str| Err(EngineError::refused(Reason::Conflict, text));
-    match record.status {
-        Status::Running => Ok(()),
-        Status::Paused => refuse("cannot attach to a paused container, unpause it first"),
-        Status::Restarting => refuse("cannot attach to a restarting container, wait until it is running"),
-        _ => refuse("cannot attach to a stopped container, start it first"),
     }
 }
 

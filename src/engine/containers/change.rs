@@ -3,13 +3,14 @@
 use super::start::Starter;
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::Status;
 use crate::model::id::ContainerId;
-use crate::model::reason::Reason;
 use crate::store::{Change, Record};
 use containerd_client::services::v1::{PauseTaskRequest, ResumeTaskRequest};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 impl Engine {
     /// Gives a container another name.
@@ -42,15 +43,7 @@ impl Engine {
         let id = inner.records.find(who)?.id;
         let _one = inner.records.lock(&id).await;
         let mut record = inner.records.get(&id)?;
-        let refuse = |text: String| Err(EngineError::refused(Reason::Conflict, text));
-        match record.status {
-            Status::Running => {}
-            Status::Paused => return refuse(format!("Container {id} is already paused")),
-            Status::Restarting => {
-                return refuse(format!("Container {id} is restarting, wait until the container is running"));
-            }
-            _ => return refuse(format!("container {id} is not running")),
-        }
+        lifecycle::may(Verb::Pause, &record, who)?;
         inner.freeze(&record).await?;
         record.status = Status::Paused;
         let event = events::container(&record, "pause", Timestamp::now(), &[]);
@@ -62,10 +55,10 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let id = inner.records.find(who)?.id;
-        match inner.resume(&id).await? {
-            true => Ok(()),
-            false => Err(EngineError::refused(Reason::Conflict, format!("Container {id} is not paused"))),
-        }
+        let _one = inner.records.lock(&id).await;
+        let mut record = inner.records.get(&id)?;
+        lifecycle::may(Verb::Unpause, &record, who)?;
+        inner.unfreeze(&mut record).await
     }
 
     /// Stops it, if it runs, and starts it afresh.
@@ -78,15 +71,8 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let id: ContainerId = inner.records.find(who)?.id;
-        self.stop(id.as_str(), timeout, signal).await?;
-        let own = inner.clone();
-        let started = id.clone();
-        let warnings = tokio::spawn(async move { own.start_one(&started, Starter::User).await })
-            .await
-            .map_err(|e| EngineError::Broken(format!("restart died: {e}")))??;
-        let event = events::container(&inner.records.get(&id)?, "restart", Timestamp::now(), &[]);
-        inner.records.commit(Change::new().event(event)).await?;
-        Ok(warnings)
+        inner.stop_one(&id, timeout, signal, true).await?;
+        inner.start_again(&id).await
     }
 }
 
@@ -103,18 +89,33 @@ impl Inner {
         .map_err(EngineError::call("cannot pause container"))
     }
 
-    /// Lets a paused container go on; false when it was not paused.
-    pub(super) async fn resume(&self, id: &ContainerId) -> Result<bool, EngineError> {
+    /// The second half of a restart.
+    pub(in crate::engine) async fn start_again(
+        self: &Arc<Self>,
+        id: &ContainerId,
+    ) -> Result<Vec<String>, EngineError> {
+        let warnings = self.start_one(id, Starter::User).await?;
+        let event = events::container(&self.records.get(id)?, "restart", Timestamp::now(), &[]);
+        self.records.commit(Change::new().event(event)).await?;
+        Ok(warnings)
+    }
+
+    /// Lets a container go on if it is paused: a frozen process receives no signal but SIGKILL.
+    pub(super) async fn thaw_if_paused(&self, id: &ContainerId) -> Result<(), EngineError> {
         let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
-        if record.status != Status::Paused {
-            return Ok(false);
+        match record.status {
+            Status::Paused => self.unfreeze(&mut record).await,
+            _ => Ok(()),
         }
-        self.thaw(&record).await?;
+    }
+
+    /// Thaws a paused container and records it. The caller holds its lock.
+    async fn unfreeze(&self, record: &mut Record) -> Result<(), EngineError> {
+        self.thaw(record).await?;
         record.status = Status::Running;
-        let event = events::container(&record, "unpause", Timestamp::now(), &[]);
-        self.records.commit(Change::new().put(&record).event(event)).await?;
-        Ok(true)
+        let event = events::container(record, "unpause", Timestamp::now(), &[]);
+        self.records.commit(Change::new().put(record).event(event)).await
     }
 
     /// Lets a frozen container's processes run.

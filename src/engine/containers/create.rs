@@ -67,6 +67,7 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
+            stopping: None,
             removing: None,
         };
         let made = match self.make_attempt(&mut record, &image).await {

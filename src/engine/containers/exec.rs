@@ -3,9 +3,10 @@
 
 use crate::engine::containerd::{ended, patiently, request};
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner, blocking, events};
 use crate::model::attach::CLIENTS_ONLY;
-use crate::model::container::{ExecSpec, Status};
+use crate::model::container::ExecSpec;
 use crate::model::event::Event;
 use crate::model::exec::{ADDITION, Addition};
 use crate::model::failure::exec_code;
@@ -29,7 +30,7 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let record = inner.find_any(who).await?;
-        refuse_unless_running(&record, who)?;
+        lifecycle::may(Verb::Exec, &record, who)?;
         if spec.command.is_empty() {
             return Err(EngineError::invalid("No exec command specified"));
         }
@@ -76,7 +77,7 @@ impl Engine {
         // Held while it starts: containerd looks at it once more after its start, and must find it.
         let _one = inner.records.lock(&id).await;
         let mut exec = inner.exec(&id).ok_or_else(unknown)?;
-        refuse_unless_running(&record, who)?;
+        lifecycle::may(Verb::Exec, &record, who)?;
         if exec.state != ExecState::Created {
             return Err(EngineError::refused(
                 Reason::Conflict,
@@ -100,22 +101,6 @@ impl Engine {
                 Err(EngineError::Start { code, text })
             }
         }
-    }
-}
-
-/// In Docker's words.
-fn refuse_unless_running(record: &Record, who: &str) -> Result<(), EngineError> {
-    match record.status {
-        Status::Running => Ok(()),
-        Status::Paused => Err(EngineError::refused(
-            Reason::Conflict,
-            format!("Container {who} is paused, unpause the container before exec"),
-        )),
-        Status::Restarting => Err(EngineError::refused(
-            Reason::Conflict,
-            format!("Container {} is restarting, wait until the container is running", record.id),
-        )),
-        _ => Err(EngineError::refused(Reason::Conflict, format!("container {} is not running", record.id))),
     }
 }
 

@@ -1,24 +1,18 @@
 //! The end of an attempt: how it went is recorded, then policy decides what comes next.
 
 use super::start::Starter;
+use crate::engine::lifecycle::{self, End, Next};
 use crate::engine::locks::held;
 use crate::engine::{Inner, events};
-use crate::model::container::{RestartPolicy, Status};
+use crate::model::container::Status;
 use crate::model::id::ContainerId;
-use crate::store::{Change, Desired, Record};
+use crate::store::{Change, Record};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Docker's first pause before a restart, in milliseconds; it doubles.
-const FIRST_PAUSE: u64 = 100;
-/// And its last.
-const LAST_PAUSE: u64 = 60_000;
-/// Who ran this long begins with the first pause again.
-const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// When what could not be written down (the disk is full) is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -56,8 +50,10 @@ impl Inner {
         let Some(id) = self.records.of_container(container).map(|r| r.id) else { return };
         let _one = self.records.lock(&id).await;
         let Ok(mut record) = self.records.get(&id) else { return };
-        let lives = matches!(record.status, Status::Running | Status::Paused);
-        if record.attempt.container != container || !lives || !self.ooms.take(container) {
+        if record.attempt.container != container
+            || !lifecycle::lives(record.status)
+            || !self.ooms.take(container)
+        {
             return;
         }
         record.exit.oom_killed = true;
@@ -77,19 +73,11 @@ impl Inner {
         {
             return;
         }
-        // We note a start when CRI has answered, which for a quick one is after its end.
+        // A start is noted when CRI has answered, which for a quick one is after its end.
         let time = record.exit.started.map_or(time, |started| time.max(started));
         let oom = self.ooms.take(container);
-        let ran = record.exit.started.map_or(Duration::ZERO, |s| time.duration_since(s).unsigned_abs());
-        record.exit.code = code;
-        record.exit.finished = Some(time);
-        record.exit.oom_killed |= oom;
-        record.attempt.pid = 0;
-        let again = !self.course.draining.load(Ordering::SeqCst) && wants_restart(&record);
-        record.status = if again { Status::Restarting } else { Status::Exited };
-        if again {
-            record.backoff_ms = next_pause(record.backoff_ms, ran);
-        }
+        let draining = self.course.draining.load(Ordering::SeqCst);
+        let (next, ran) = lifecycle::ended(&mut record, End { code, time, oom }, draining);
         let mut change = Change::new().put(&record);
         if oom {
             change = change.event(events::container(&record, "oom", time, &[]));
@@ -109,18 +97,19 @@ impl Inner {
             return;
         }
         drop(lock);
-        if again {
-            self.restart_later(&record);
-        } else if record.spec.auto_remove {
-            let inner = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = inner.remove_one(&record.id, true, true).await {
-                    tracing::warn!(%error, container = record.name, "cannot remove a container after its end");
-                }
-            });
-        } else {
-            let inner = self.clone();
-            tokio::spawn(async move { inner.rest(&record.id).await });
+        let inner = self.clone();
+        match next {
+            Next::Restart => self.restart_later(&record),
+            Next::Remove => {
+                tokio::spawn(async move {
+                    if let Err(error) = inner.remove_one(&record.id, true, true).await {
+                        tracing::warn!(%error, container = record.name, "cannot remove a container after its end");
+                    }
+                });
+            }
+            Next::Rest => {
+                tokio::spawn(async move { inner.rest(&record.id).await });
+            }
         }
     }
 
@@ -149,35 +138,5 @@ impl Inner {
                 tracing::warn!(%error, container = %id, "cannot restart a container");
             }
         });
-    }
-}
-
-/// Does its policy bring it back after this exit?
-pub(in crate::engine) fn wants_restart(record: &Record) -> bool {
-    if record.desired == Desired::Stopped || record.stopped_by_user {
-        return false;
-    }
-    match record.spec.restart {
-        RestartPolicy::No => false,
-        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-        RestartPolicy::OnFailure { max } => record.exit.code != 0 && (max == 0 || record.restart_count < max),
-    }
-}
-
-fn next_pause(last: u64, ran: Duration) -> u64 {
-    if last == 0 || ran >= GOOD_RUN { FIRST_PAUSE } else { (last * 2).min(LAST_PAUSE) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses() {
-        let short = Duration::from_secs(1);
-        assert_eq!(next_pause(0, short), 100);
-        assert_eq!(next_pause(100, short), 200);
-        assert_eq!(next_pause(51_200, short), 60_000);
-        assert_eq!(next_pause(60_000, GOOD_RUN), 100);
     }
 }

@@ -109,6 +109,7 @@ impl Inner {
             restart_count: 0,
             backoff_ms: 0,
             health: HealthLog::default(),
+            stopping: None,
             removing: None,
         })
     }

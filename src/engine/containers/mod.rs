@@ -25,7 +25,8 @@ mod wait;
 
 pub use attach::Frames;
 pub(super) use attempt::LOG;
-pub(super) use exit::{Ooms, wants_restart};
+pub(super) use exit::Ooms;
 pub use files::Archive;
 pub(super) use foreign::nanoseconds;
+pub(super) use health::fresh as fresh_health;
 pub(super) use start::Starter;

@@ -3,11 +3,12 @@
 use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
 use crate::engine::leftovers::GONE;
+use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{Mount, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Desired, Record, Removal, Tombstone};
+use crate::store::{Change, Record, Removal, Tombstone};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,18 +29,7 @@ impl Engine {
             Err(error) => return inner.remove_foreign(who, force, error).await,
         };
         if !force {
-            let text = match record.status {
-                Status::Running => "container is running: stop the container before removing or force remove",
-                Status::Paused => "container is paused and must be unpaused first",
-                Status::Restarting => {
-                    "container is restarting: stop the container before removing or force remove"
-                }
-                _ => "",
-            };
-            if !text.is_empty() {
-                let text = format!("cannot remove container \"{who}\": {text}");
-                return Err(EngineError::refused(Reason::Conflict, text));
-            }
+            lifecycle::may(Verb::Remove, &record, who)?;
         }
         tokio::spawn(async move { inner.remove_one(&record.id, force, volumes).await })
             .await
@@ -59,12 +49,8 @@ impl Inner {
         let mut record = {
             let _one = self.records.lock(id).await;
             let mut record = self.records.get(id)?;
-            record.desired = Desired::Stopped;
-            record.stopped_by_user = true;
-            record.removing = Some(Removal { volumes, failed: record.removing.map_or(0, |r| r.failed) });
-            if record.status == Status::Restarting {
-                record.status = Status::Exited;
-            }
+            let failed = record.removing.map_or(0, |r| r.failed);
+            lifecycle::removal_wanted(&mut record, Removal { volumes, failed });
             self.records.commit(Change::new().put(&record)).await?;
             record
         };

@@ -1,13 +1,13 @@
 //! `start`: the first start takes the attempt that `create` made, every later one a fresh attempt.
 
-use super::health;
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle::{self, Verb, Verdict};
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::Status;
 use crate::model::failure::start_code;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Desired, Record};
+use crate::store::{Change, Record};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,21 +47,8 @@ impl Inner {
     ) -> Result<Vec<String>, EngineError> {
         let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
-        match record.status {
-            Status::Running => return Ok(Vec::new()),
-            Status::Paused => {
-                return Err(EngineError::refused(
-                    Reason::Conflict,
-                    "cannot start a paused container, try unpause instead",
-                ));
-            }
-            Status::Removing | Status::Dead => {
-                return Err(EngineError::refused(
-                    Reason::Conflict,
-                    "container is marked for removal and cannot be started",
-                ));
-            }
-            Status::Created | Status::Restarting | Status::Exited => {}
+        if lifecycle::may(Verb::Start, &record, id.as_str())? == Verdict::Done {
+            return Ok(Vec::new());
         }
         if self.course.draining.load(Ordering::SeqCst) {
             return Err(EngineError::refused(Reason::Unavailable, "the daemon is stopping"));
@@ -70,32 +57,14 @@ impl Inner {
         if starter == Starter::Policy && record.status != Status::Restarting {
             return Ok(Vec::new());
         }
-        // What `always` brings back at the engine's start is wanted again, as in Docker.
-        if starter != Starter::Policy {
-            record.desired = Desired::Running;
-            record.stopped_by_user = false;
-            record.backoff_ms = 0;
-        }
-        if starter == Starter::User {
-            record.restart_count = 0;
-        }
+        lifecycle::start_wanted(&mut record, starter);
         let answer = self.start_attempt(&mut record).await;
         if let Err(error) = answer {
             return Err(self.record_failed_start(record, starter, error).await);
         }
         let now = Timestamp::now();
-        record.status = Status::Running;
-        record.attempt.used = true;
-        record.exit.started = Some(now);
-        record.exit.finished = None;
-        record.exit.code = 0;
-        record.exit.error = String::new();
-        record.exit.oom_killed = false;
-        record.health = health::fresh(&record);
-        record.attempt.pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
-        if starter == Starter::Policy {
-            record.restart_count += 1;
-        }
+        let pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
+        lifecycle::started(&mut record, starter, pid, now);
         self.records
             .commit(Change::new().put(&record).event(events::container(&record, "start", now, &[])))
             .await?;
@@ -170,27 +139,7 @@ impl Inner {
         error: EngineError,
     ) -> EngineError {
         let error = in_dockers_words(error);
-        if starter == Starter::User {
-            record.desired = Desired::Stopped;
-        }
-        record.exit.code = match &error {
-            EngineError::Start { code, .. } => *code,
-            _ => 128,
-        };
-        record.exit.error = error.to_string();
-        record.attempt.used = true;
-        record.attempt.pid = 0;
-        // What the container itself is guilty of will not get better; the rest may.
-        let again = starter != Starter::User
-            && !matches!(error, EngineError::Start { .. } | EngineError::NoSuchImage(_));
-        record.status = match record.exit.started {
-            _ if again => Status::Restarting,
-            None => Status::Created,
-            Some(_) => Status::Exited,
-        };
-        if again {
-            record.backoff_ms = (record.backoff_ms * 2).clamp(1_000, 60_000);
-        }
+        let again = lifecycle::start_failed(&mut record, starter, &error);
         if !record.attempt.pod.is_empty() {
             self.cri.stop_pod(&record.attempt.pod).await.ok();
         }

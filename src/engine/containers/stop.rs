@@ -2,12 +2,13 @@
 
 use super::attempt::stop_signal;
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle::{self, Verb, Verdict};
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{DEFAULT_STOP_TIMEOUT, Status};
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::model::signal;
-use crate::store::{Change, Desired, Record};
+use crate::store::{Change, Record, Stopping};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,21 +29,13 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let signal = signal.filter(|s| !s.is_empty()).map(|s| signal::parse(&s)).transpose()?;
+        // A wrong one is refused whatever the container's state.
+        signal.as_deref().filter(|s| !s.is_empty()).map(signal::parse).transpose()?;
         let record = match inner.records.find(who) {
             Ok(record) => record,
             Err(error) => return inner.stop_foreign(who, timeout, error).await,
         };
-        let record = inner.give_up(&record.id, "stop").await?;
-        if !matches!(record.status, Status::Running | Status::Paused) {
-            return Ok(());
-        }
-        let grace = grace(timeout.or(record.spec.stop_timeout));
-        inner
-            .end(&record, signal.unwrap_or_else(|| stop_signal(&record)), grace, &CancellationToken::new())
-            .await?;
-        let now = Timestamp::now();
-        inner.records.commit(Change::new().event(events::container(&record, "stop", now, &[]))).await
+        inner.stop_one(&record.id, timeout, signal, false).await
     }
 
     /// Sends a signal to its first process.
@@ -62,26 +55,23 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        let refused = |record: &Record| {
-            EngineError::refused(
-                Reason::NotRunning,
-                format!("cannot kill container: {who}: container {} is not running", record.id),
-            )
-        };
-        if !matches!(record.status, Status::Running | Status::Paused) {
-            return Err(refused(&record));
-        }
+        lifecycle::may(Verb::Kill, &record, who)?;
         // A signal that ends it is a person's will, as in Docker.
         if number == SIGKILL || number == stop_signal(&record) {
-            inner.give_up(&record.id, "kill").await?;
+            inner.give_up(&record.id).await?;
         }
         match inner.containerd.kill(&record.attempt.container, number).await {
-            // Who is frozen hears nothing but the last.
+            // A frozen process receives no signal but SIGKILL.
             Ok(()) if number != SIGKILL && number == stop_signal(&record) => {
-                inner.resume(&record.id).await?;
+                inner.thaw_if_paused(&record.id).await?;
             }
             Ok(()) => {}
-            Err(error) if is_over(&error) => return Err(refused(&record)),
+            Err(error) if is_over(&error) => {
+                return Err(EngineError::refused(
+                    Reason::NotRunning,
+                    format!("cannot kill container: {who}: container {} is not running", record.id),
+                ));
+            }
             Err(error) => return Err(error),
         }
         let event = events::container(&record, "kill", Timestamp::now(), &[("signal", number.to_string())]);
@@ -104,12 +94,8 @@ impl Engine {
     pub async fn drain(&self, hurry: CancellationToken) {
         let inner = self.inner();
         inner.course.draining.store(true, Ordering::SeqCst);
-        let running: Vec<Record> = inner
-            .records
-            .all()
-            .into_iter()
-            .filter(|r| matches!(r.status, Status::Running | Status::Paused))
-            .collect();
+        let running: Vec<Record> =
+            inner.records.all().into_iter().filter(|r| lifecycle::lives(r.status)).collect();
         let work = running.into_iter().map(|record| {
             let (inner, hurry) = (inner.clone(), hurry.clone());
             async move {
@@ -132,20 +118,62 @@ impl Engine {
 }
 
 impl Inner {
-    /// Notes that a person does not want it to run any more; a pending restart is off.
-    async fn give_up(&self, id: &ContainerId, _verb: &str) -> Result<Record, EngineError> {
+    /// Notes that a person does not want it to run any more.
+    async fn give_up(&self, id: &ContainerId) -> Result<(), EngineError> {
         let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
         let before = record.clone();
-        record.desired = Desired::Stopped;
-        record.stopped_by_user = true;
-        if record.status == Status::Restarting {
-            record.status = Status::Exited;
+        lifecycle::given_up(&mut record);
+        match record == before {
+            true => Ok(()),
+            false => self.records.commit(Change::new().put(&record)).await,
         }
-        if record != before {
-            self.records.commit(Change::new().put(&record)).await?;
-        }
-        Ok(record)
+    }
+
+    /// Stops a container, and notes first how, so that an engine that is killed meanwhile leaves it to the next one.
+    pub(super) async fn stop_one(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        timeout: Option<i64>,
+        signal: Option<String>,
+        then_start: bool,
+    ) -> Result<(), EngineError> {
+        let asked = signal.filter(|s| !s.is_empty()).map(|s| signal::parse(&s)).transpose()?;
+        let stopping = {
+            let _one = self.records.lock(id).await;
+            let mut record = self.records.get(id)?;
+            let before = record.clone();
+            lifecycle::given_up(&mut record);
+            let runs = lifecycle::may(Verb::Stop, &record, id.as_str())? == Verdict::Go;
+            let grace = grace(timeout.or(record.spec.stop_timeout));
+            let until = grace.map(|grace| Timestamp::now().saturating_add(grace).unwrap_or(Timestamp::MAX));
+            let signal = asked.unwrap_or_else(|| stop_signal(&record));
+            let stopping = Stopping { signal, until, then_start };
+            record.stopping = (runs || then_start).then_some(stopping);
+            if record != before {
+                self.records.commit(Change::new().put(&record)).await?;
+            }
+            match runs {
+                true => stopping,
+                false => return Ok(()),
+            }
+        };
+        self.finish_stop(id, stopping).await
+    }
+
+    /// Stops a container as it was noted.
+    pub(in crate::engine) async fn finish_stop(
+        self: &Arc<Self>,
+        id: &ContainerId,
+        stopping: Stopping,
+    ) -> Result<(), EngineError> {
+        let record = self.records.get(id)?;
+        let left =
+            |until: Timestamp| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+        let grace = stopping.until.map(left);
+        self.end(&record, stopping.signal, grace, &CancellationToken::new()).await?;
+        let event = events::container(&record, "stop", Timestamp::now(), &[]);
+        self.records.commit(Change::new().event(event)).await
     }
 
     /// Signal (but for SIGKILL itself), grace, kill; returns when the exit is recorded.
@@ -163,8 +191,8 @@ impl Inner {
             match self.containerd.kill(container, signal).await {
                 Ok(()) => {
                     if !last {
-                        // Who is frozen hears nothing but the last.
-                        self.resume(&record.id).await?;
+                        // A frozen process receives no signal but SIGKILL.
+                        self.thaw_if_paused(&record.id).await?;
                     }
                     let number = ("signal", signal.to_string());
                     let event = events::container(record, "kill", Timestamp::now(), &[number]);
@@ -202,9 +230,9 @@ impl Inner {
     ) -> bool {
         let mut changed = self.records.changes();
         let over = changed.wait_for(|_| {
-            self.records.get(id).map_or(true, |r| {
-                r.attempt.container != container || !matches!(r.status, Status::Running | Status::Paused)
-            })
+            self.records
+                .get(id)
+                .map_or(true, |r| r.attempt.container != container || !lifecycle::lives(r.status))
         });
         let time = async {
             match patience {

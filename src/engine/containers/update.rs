@@ -2,11 +2,11 @@
 
 use super::limits::{complete, in_range, limits};
 use crate::engine::error::EngineError;
-use crate::engine::{Engine, events};
-use crate::model::container::{Resources, RestartPolicy, Status};
-use crate::model::reason::Reason;
+use crate::engine::lifecycle::{self, Verb};
+use crate::engine::{Engine, Inner, events};
+use crate::model::container::{Resources, RestartPolicy};
 use crate::proto::cri;
-use crate::store::Change;
+use crate::store::{Change, Record};
 use jiff::Timestamp;
 
 impl Engine {
@@ -22,14 +22,7 @@ impl Engine {
         let id = inner.records.find(who)?.id;
         let _one = inner.records.lock(&id).await;
         let mut record = inner.records.get(&id)?;
-        if matches!(record.status, Status::Removing | Status::Dead) {
-            return Err(EngineError::refused(
-                Reason::Conflict,
-                format!(
-                    "Cannot update container {id}: container is marked for removal and cannot be \"update\""
-                ),
-            ));
-        }
+        lifecycle::may(Verb::Update, &record, who)?;
         if let Some(restart) = restart {
             if record.spec.auto_remove && restart != RestartPolicy::No {
                 return Err(EngineError::invalid(format!(
@@ -48,26 +41,34 @@ impl Engine {
                 .map_err(|why| EngineError::invalid(format!("Cannot update container {id}: {why}")))?;
             let before = limits(&record.spec.resources, &inner.config.controllers);
             let now = limits(&merged, &inner.config.controllers);
-            if matches!(record.status, Status::Running | Status::Paused)
-                && let Some(linux) = &now.resources
-            {
-                let message = cri::UpdateContainerResourcesRequest {
-                    container_id: record.attempt.container.clone(),
-                    linux: Some(linux.clone()),
-                    ..Default::default()
-                };
-                let answer = inner.cri.runtime().update_container_resources(message).await;
-                answer.map_err(EngineError::call("cannot update the container"))?;
+            record.spec.resources = merged;
+            if lifecycle::lives(record.status) {
+                inner.apply_limits(&record).await?;
             }
             record.resolved.warnings.retain(|w| !before.warnings.contains(w));
             record.resolved.warnings.extend(now.warnings.iter().cloned());
             record.resolved.dropped_limits = now.dropped;
-            record.spec.resources = merged;
             warnings = now.warnings;
         }
         let event = events::container(&record, "update", Timestamp::now(), &[]);
         inner.records.commit(Change::new().put(&record).event(event)).await?;
         Ok(warnings)
+    }
+}
+
+impl Inner {
+    /// Applies a record's limits to its running container.
+    pub(in crate::engine) async fn apply_limits(&self, record: &Record) -> Result<(), EngineError> {
+        let Some(linux) = limits(&record.spec.resources, &self.config.controllers).resources else {
+            return Ok(());
+        };
+        let message = cri::UpdateContainerResourcesRequest {
+            container_id: record.attempt.container.clone(),
+            linux: Some(linux),
+            ..Default::default()
+        };
+        let answer = self.cri.runtime().update_container_resources(message).await;
+        answer.map(drop).map_err(EngineError::call("cannot update the container"))
     }
 }
 

@@ -28,7 +28,10 @@ impl Engine {
     pub async fn commit_container(&self, who: &str, options: CommitOptions) -> Result<String, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let record = inner.records.find(who)?;
+        let id = inner.records.find(who)?.id;
+        // Nothing else happens to it meanwhile: it may be frozen.
+        let _one = inner.records.lock(&id).await;
+        let record = inner.records.get(&id)?;
         let name = match options.reference.as_str() {
             "" => None,
             text => {
