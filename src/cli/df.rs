@@ -4,6 +4,7 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, quote, size, status, table};
+use crate::api::docker::schema::Struct;
 use crate::builder::{self, CacheRecord};
 use crate::model::system::{DiskUsage, UsageRow};
 use jiff::Timestamp;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     #[arg(short, long)]
     verbose: bool,
 }
+
+/// A row.
+const ROW: Struct = Struct { name: "*formatter.diskUsageContext", fields: &[] };
 
 const TITLES: &[(&str, &str)] = &[
     ("Type", "TYPE"),
@@ -43,7 +47,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     }
     let shown = vec!["Type", "TotalCount", "Active", "Size", "Reclaimable"];
     let text = listing::render(
-        &Columns { titles: TITLES, shown, raw: Vec::new() },
+        &Columns { row: &ROW, titles: TITLES, shown, raw: Vec::new() },
         args.format.as_deref(),
         summary(&usage, &cache),
     )

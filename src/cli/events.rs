@@ -6,11 +6,12 @@ use super::format::moment;
 use super::format::template::{Data, Template};
 use super::options::value;
 use crate::api::docker;
+use crate::api::docker::schema::Typed as _;
 use crate::model::event::{Event, EventFilter};
 use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Get real time events from the engine
 #[derive(Debug, clap::Args)]
@@ -54,12 +55,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     while let Some(event) = events.next().await {
         let event = event?;
         let line = match &template {
-            Some(template) => {
-                let document = document(&event);
-                let more = json!({"ID": document["id"], "Status": document["status"], "From": document["from"],
-                                  "Time": document["time"], "TimeNano": document["timeNano"], "__Root": true});
-                template.render(&Data::with(document, &more))?
-            }
+            Some(template) => template.render(&Data::new(&document(&event), docker::Event::SHAPE))?,
             None if as_json => document(&event).to_string(),
             None => text(&event, &zone),
         };

@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
+use crate::api::docker::schema::Struct;
 use crate::credentials;
 use crate::model::image::ImageSummary;
 use jiff::Timestamp;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
 }
+
+/// A row.
+const ROW: Struct = Struct { name: "*formatter.imageContext", fields: &[] };
 
 const TITLES: &[(&str, &str)] = &[
     ("ID", "IMAGE ID"),
@@ -128,7 +132,7 @@ fn render(
     if args.digests {
         raw.insert(2, ("digest", "Digest"));
     }
-    listing::render(&Columns { titles: TITLES, shown, raw }, args.format.as_deref(), rows)
+    listing::render(&Columns { row: &ROW, titles: TITLES, shown, raw }, args.format.as_deref(), rows)
         .map_err(CommandError::failed)
 }
 

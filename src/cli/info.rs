@@ -4,7 +4,9 @@ use super::context::Context;
 use super::error::Outcome;
 use super::format::template::{Data, Template};
 use super::version;
-use serde_json::{Value, json};
+use crate::api::docker;
+use crate::api::docker::schema::Typed as _;
+use serde_json::Value;
 
 /// Display system-wide information
 #[derive(Debug, clap::Args)]
@@ -21,11 +23,17 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         Some(text) => Some(Template::parse(text)?),
     };
     let mut document = cx.client().await?.info().await?;
-    document["ClientInfo"] =
-        json!({"Version": version::own(), "GitCommit": crate::config::commit(), "Context": "default"});
+    document["ClientInfo"] = docker::value(&docker::ClientInfo {
+        version: version::own().to_owned(),
+        git_commit: crate::config::commit().to_owned(),
+        os: docker::os(std::env::consts::OS).to_owned(),
+        arch: docker::arch(std::env::consts::ARCH).to_owned(),
+        context: "default".to_owned(),
+        ..docker::ClientInfo::default()
+    });
     match (template, args.format.as_deref()) {
         (Some(template), _) => {
-            cx.ui.line(&template.render(&Data::new(document))?)?;
+            cx.ui.line(&template.render(&Data::new(&document, docker::Info::SHAPE))?)?;
         }
         (None, Some("json")) => cx.ui.line(&document.to_string())?,
         (None, _) => {
@@ -108,6 +116,7 @@ fn memory(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn only_what_is_known() {

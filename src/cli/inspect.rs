@@ -5,6 +5,8 @@ use super::error::{CommandError, Outcome};
 use super::format::json;
 use super::format::template::{Data, Error, Template};
 use super::volume;
+use crate::api::docker;
+use crate::api::docker::schema::{Shape, Typed as _};
 use crate::client::{Client, ClientError};
 use crate::model::reason::Reason;
 use serde_json::Value;
@@ -94,7 +96,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let mut failures = Vec::new();
     for name in &args.names {
         match find(client, search, name, &args).await {
-            Ok(document) => match printer.add(document) {
+            Ok((document, shape)) => match printer.add(document, shape) {
                 Ok(()) => {}
                 Err(error @ Error::Parse(_)) => return Err(error.into()),
                 Err(error) => failures.push(error.to_string()),
@@ -112,26 +114,32 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     }
 }
 
-async fn find(client: &Client, search: Search, name: &str, args: &Args) -> Result<Value, ClientError> {
+/// A document, and its type.
+async fn find(
+    client: &Client,
+    search: Search,
+    name: &str,
+    args: &Args,
+) -> Result<(Value, Shape), ClientError> {
     let any = search == Search::Anything;
     if args.cri {
-        return client.inspect_cri(name).await;
+        return Ok((client.inspect_cri(name).await?, docker::CriContainer::SHAPE));
     }
     if any || search == Search::Container {
         match client.inspect(name, args.size).await {
             Err(error) if is_missing(&error) && any => {}
-            other => return other,
+            found => return Ok((found?, docker::Container::SHAPE)),
         }
     }
     if any || search == Search::Image {
         match client.inspect_image(name).await {
             // A volume may have a name that no image can have.
             Err(error) if any && matches!(error.reason, Reason::NotFound | Reason::InvalidArgument) => {}
-            other => return other,
+            found => return Ok((found?, docker::Image::SHAPE)),
         }
     }
     match volume::document(client, name).await? {
-        Some(document) => Ok(document),
+        Some(document) => Ok((document, docker::Volume::SHAPE)),
         None => Err(ClientError::new(Reason::NotFound, format!("get {name}: no such volume"))),
     }
 }
@@ -152,11 +160,11 @@ impl Printer {
         }
     }
 
-    pub(crate) fn add(&mut self, document: Value) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, document: Value, shape: Shape) -> Result<(), Error> {
         match self {
             Self::Array(all) | Self::Compact(all) => all.push(document),
             Self::Lines(template, out) => {
-                out.push_str(&template.render(&Data::new(document))?);
+                out.push_str(&template.render(&Data::inspected(&document, shape))?);
                 out.push('\n');
             }
         }
@@ -183,7 +191,7 @@ mod tests {
         let print = |format: Option<&str>, documents: Vec<Value>| {
             let mut printer = Printer::new(format).unwrap();
             for document in documents {
-                printer.add(document).unwrap();
+                printer.add(document, Shape::Any).unwrap();
             }
             printer.finish()
         };

@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
+use crate::api::docker::schema::Struct;
 use crate::credentials;
 use crate::model::container::{ContainerSummary, Health, ListFilter, Mount, MountKind};
 use jiff::Timestamp;
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     #[arg(short, long)]
     size: bool,
 }
+
+/// A row.
+const ROW: Struct = Struct { name: "*formatter.ContainerContext", fields: &[] };
 
 const TITLES: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
@@ -101,7 +105,7 @@ fn render(
         raw.push(("size", "Size"));
     }
     let rows = containers.iter().map(|c| row(c, args.no_trunc, now, zone)).collect();
-    listing::render(&Columns { titles: TITLES, shown, raw }, args.format.as_deref(), rows)
+    listing::render(&Columns { row: &ROW, titles: TITLES, shown, raw }, args.format.as_deref(), rows)
         .map_err(CommandError::failed)
 }
 

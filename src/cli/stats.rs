@@ -4,6 +4,7 @@ use super::context::Context;
 use super::error::Outcome;
 use super::format::listing::{self, Columns, Row};
 use super::format::size;
+use crate::api::docker::schema::Struct;
 use crate::cli::error::CommandError;
 use crate::model::container::Stats;
 use futures::StreamExt;
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
+
+/// A row.
+const ROW: Struct = Struct { name: "*container.statsContext", fields: &[] };
 
 const TITLES: &[(&str, &str)] = &[
     ("Container", "CONTAINER"),
@@ -70,9 +74,12 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     let shown = vec!["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
     let rows = round.iter().map(|stats| row(stats, typed(stats, &args.containers), args.no_trunc)).collect();
-    let text =
-        listing::render(&Columns { titles: TITLES, shown, raw: Vec::new() }, args.format.as_deref(), rows)
-            .map_err(CommandError::failed)?;
+    let text = listing::render(
+        &Columns { row: &ROW, titles: TITLES, shown, raw: Vec::new() },
+        args.format.as_deref(),
+        rows,
+    )
+    .map_err(CommandError::failed)?;
     if !args.no_stream && cx.ui.terminals().stdout {
         // To the upper left, and nothing of what was there stays.
         cx.ui.data(b"\x1b[H\x1b[2J\x1b[3J")?;

@@ -4,10 +4,11 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::table;
 use super::format::template::{Data, Template};
+use crate::api::docker::schema::Typed as _;
 use crate::api::docker::{self, ClientVersion};
 use crate::config;
 use crate::model::system::Version;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Show the version information
 #[derive(Debug, clap::Args)]
@@ -35,8 +36,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let document = document(server.as_ref().ok());
     match (&template, args.format.as_deref()) {
         (Some(template), _) => {
-            let more = aliases(&document);
-            match template.render(&Data::with(document, &more)) {
+            match template.render(&Data::new(&document, docker::Version::SHAPE)) {
                 Ok(text) => cx.ui.line(&text)?,
                 // It asked for what only the engine knows.
                 Err(error) => return Err(server.err().unwrap_or_else(|| error.into())),
@@ -60,15 +60,6 @@ fn document(server: Option<&Version>) -> Value {
         ..ClientVersion::default()
     };
     docker::value(&docker::Version { client, server: server.map(Into::into) })
-}
-
-/// The names of the fields in Go, where the JSON has others.
-fn aliases(document: &Value) -> Value {
-    let mut more = json!({"__Root": true, "Client": {"APIVersion": document["Client"]["ApiVersion"]}});
-    if document.get("Server").is_some() {
-        more["Server"] = json!({"APIVersion": document["Server"]["ApiVersion"]});
-    }
-    more
 }
 
 fn text(document: &Value) -> String {
@@ -128,7 +119,6 @@ mod tests {
     #[test]
     fn with_an_engine() {
         let document = document(Some(&server()));
-        let more = aliases(&document);
         let text = text(&document);
         assert!(text.starts_with("Client:\n Version:           "), "{text}");
         let expected = "
@@ -143,8 +133,12 @@ Server:
   Version:          v2
 ";
         assert!(text.ends_with(expected), "{text}");
-        let data = Data::with(document, &more);
+        let data = Data::new(&document, docker::Version::SHAPE);
         let render = |text: &str| Template::parse(text).unwrap().render(&data).unwrap();
+        assert_eq!(
+            render("[{{.Client.GoVersion}}] {{.Server.Experimental}} {{.Server.Platform.Name}}"),
+            "[] false k3c"
+        );
         assert_eq!(render("{{.Server.APIVersion}} {{.Server.Os}}/{{.Server.Arch}}"), "1.0 linux/amd64");
         assert!(render("{{json .}}").starts_with("{\"Client\":{\"Version\":"));
         assert!(!render("{{json .}}").contains("APIVersion\":\"1.0\",\"Client"));
@@ -154,8 +148,7 @@ Server:
     fn without_one() {
         let document = document(None);
         assert!(!text(&document).contains("Server"));
-        let more = aliases(&document);
-        let data = Data::with(document, &more);
+        let data = Data::new(&document, docker::Version::SHAPE);
         assert!(Template::parse("{{.Server.Version}}").unwrap().render(&data).is_err());
         assert_eq!(Template::parse("{{.Client.Version}}").unwrap().render(&data).unwrap(), own());
     }

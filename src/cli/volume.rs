@@ -8,6 +8,7 @@ use super::inspect::Printer;
 use super::options::value;
 use super::parallel;
 use crate::api::docker;
+use crate::api::docker::schema::{Struct, Typed as _};
 use crate::client::{Client, ClientError};
 use crate::model::volume::VolumeSummary;
 use serde_json::{Value, json};
@@ -66,11 +67,17 @@ pub(crate) struct ListArgs {
     quiet: bool,
 }
 
+/// A row.
+const ROW: Struct = Struct { name: "*formatter.volumeContext", fields: &[] };
+
 const TITLES: &[(&str, &str)] = &[
     ("Driver", "DRIVER"),
     ("Name", "VOLUME NAME"),
     ("Mountpoint", "MOUNTPOINT"),
     ("Scope", "SCOPE"),
+    ("Availability", "AVAILABILITY"),
+    ("Group", "GROUP"),
+    ("Status", "STATUS"),
     ("Labels", "LABELS"),
     ("Links", "LINKS"),
     ("Size", "SIZE"),
@@ -88,6 +95,7 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
     }
     let rows = volumes.iter().map(row).collect();
     let columns = Columns {
+        row: &ROW,
         titles: TITLES,
         shown: vec!["Driver", "Name"],
         raw: vec![("name", "Name"), ("driver", "Driver")],
@@ -99,14 +107,18 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
 
 fn row(row: &VolumeSummary) -> Row {
     let labels = row.volume.shown_labels();
+    // Without a cluster there is neither availability nor group nor status.
     let fields = json!({
+        "Availability": "N/A",
         "Driver": "local",
+        "Group": "N/A",
         "Labels": listing::labels(&labels),
         "Links": row.size.map_or_else(|| "N/A".to_owned(), |_| row.containers.to_string()),
         "Mountpoint": row.mountpoint,
         "Name": row.volume.name,
         "Scope": "local",
         "Size": row.size.map_or_else(|| "N/A".to_owned(), size::human),
+        "Status": "N/A",
     });
     Row { fields, labels: json!(labels) }
 }
@@ -129,7 +141,7 @@ pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
     for name in &args.names {
         match document(client, name).await? {
             Some(document) => {
-                if let Err(error) = printer.add(document) {
+                if let Err(error) = printer.add(document, docker::Volume::SHAPE) {
                     failures.push(error.to_string());
                 }
             }

@@ -263,6 +263,15 @@ impl Cri {
         Ok(answer.into_inner().status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
     }
 
+    /// containerd's own description of a pod.
+    pub(super) async fn pod_info(&self, pod: &str) -> Result<serde_json::Value, EngineError> {
+        let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: true };
+        let answer = self.runtime().pod_sandbox_status(message).await;
+        let info = answer.map_err(EngineError::call("cannot ask for a pod"))?.into_inner().info;
+        let text = info.get("info").map_or("null", String::as_str);
+        Ok(serde_json::from_str(text).unwrap_or_default())
+    }
+
     /// Does CRI know the image?
     pub(super) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         let answer =

@@ -162,8 +162,8 @@ impl HostConfig {
             volumes_from: spec.volumes_from.clone(),
             console_size: spec.terminal_size.map_or([0, 0], |(columns, rows)| [rows, columns]),
             annotations: spec.annotations.clone(),
-            cap_add: spec.cap_add.clone(),
-            cap_drop: spec.cap_drop.clone(),
+            cap_add: spec.cap_add.iter().map(|name| capability(name)).collect(),
+            cap_drop: spec.cap_drop.iter().map(|name| capability(name)).collect(),
             cgroupns_mode: mode(&spec.cgroupns, "private"),
             dns: spec.dns.servers.clone(),
             dns_options: spec.dns.options.clone(),
@@ -250,6 +250,11 @@ fn devices(spec: &ContainerSpec) -> Vec<DeviceMapping> {
         cgroup_permissions: device.permissions.clone(),
     };
     spec.devices.iter().map(mapping).collect()
+}
+
+/// A capability's whole name.
+fn capability(name: &str) -> String {
+    if name == "ALL" { name.to_owned() } else { format!("CAP_{name}") }
 }
 
 fn or(text: &str, default: &str) -> String {

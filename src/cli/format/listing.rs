@@ -2,7 +2,8 @@
 
 use super::table;
 use super::template::{Data, Error, Template};
-use serde_json::{Value, json};
+use crate::api::docker::schema::{Shape, Struct};
+use serde_json::Value;
 
 /// One row: its fields, and the map behind `.Label "key"`.
 pub(crate) struct Row {
@@ -14,6 +15,8 @@ pub(crate) struct Row {
 
 /// What a verb can list.
 pub(crate) struct Columns {
+    /// Docker's name of a row's type, for errors.
+    pub(crate) row: &'static Struct,
     /// Fields and the titles of their columns.
     pub(crate) titles: &'static [(&'static str, &'static str)],
     /// The fields of the ordinary table.
@@ -41,13 +44,11 @@ pub(crate) fn render(columns: &Columns, format: Option<&str>, rows: Vec<Row>) ->
     if is_table {
         let titles: serde_json::Map<String, Value> =
             columns.titles.iter().map(|(field, title)| ((*field).to_owned(), (*title).into())).collect();
-        // Labels have their own keys as titles.
-        out.push_str(&template.header(&Data::with(titles.into(), &json!({"__Label": {}})))?);
+        out.push_str(&template.header(&titles.into())?);
         out.push('\n');
     }
     for row in rows {
-        let more = json!({"__Label": row.labels, "__Root": true});
-        out.push_str(&template.render(&Data::with(row.fields, &more))?);
+        out.push_str(&template.render(&Data::row(&row.fields, Shape::Struct(columns.row), row.labels))?);
         out.push('\n');
     }
     Ok(if is_table { table::align(&out) } else { out })
@@ -78,7 +79,9 @@ pub(crate) fn labels(labels: &std::collections::BTreeMap<String, String>) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
+    const ROW: Struct = Struct { name: "test.Row", fields: &[] };
     #[test]
     fn every_form() {
         let rows = || {
@@ -88,6 +91,7 @@ mod tests {
             ]
         };
         let columns = || Columns {
+            row: &ROW,
             titles: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
             shown: vec!["ID", "Names"],
             raw: vec![("container_id", "ID"), ("names", "Names"), ("ports", "Ports")],

@@ -62,11 +62,6 @@ impl Inner {
         for rate in &spec.resources.blkio_rates {
             self.check_device(&rate.path)?;
         }
-        for sharing in [&spec.pid, &spec.ipc] {
-            if let Sharing::Container(who) = sharing {
-                self.records.find(who)?;
-            }
-        }
         if let Some(host) = spec.extra_hosts.iter().find(|h| h.ends_with(":host-gateway")) {
             return Err(EngineError::refused(
                 Reason::Unsupported,
@@ -92,6 +87,16 @@ impl Inner {
             );
         }
         Ok(warnings)
+    }
+
+    /// Containers whose namespaces are joined, by their IDs: a name may be another's by the next start.
+    pub(super) fn join_by_id(&self, spec: &mut ContainerSpec) -> Result<(), EngineError> {
+        for sharing in [&mut spec.pid, &mut spec.ipc] {
+            if let Sharing::Container(who) = sharing {
+                *who = self.records.find(who)?.id.to_string();
+            }
+        }
+        Ok(())
     }
 
     /// Who may not raise hard limits cannot give them either (setrlimit(2)).

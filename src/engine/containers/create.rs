@@ -36,7 +36,8 @@ impl Inner {
         if spec.auto_remove && spec.restart != RestartPolicy::No {
             return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
         }
-        let spec = ContainerSpec { resources: complete(spec.resources), ..spec };
+        let mut spec = ContainerSpec { resources: complete(spec.resources), ..spec };
+        self.join_by_id(&mut spec)?;
         in_range(&spec.resources, &self.config.controllers).map_err(EngineError::invalid)?;
         let mut warnings = self.check(&spec)?;
         let id = ContainerId::from_bytes(rand::random());

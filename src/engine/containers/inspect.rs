@@ -5,7 +5,7 @@ use super::list::state;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::container::{
-    ContainerDetail, ContainerFiles, CriDetail, Endpoint, Mount, MountKind, MountPoint, Status,
+    ContainerDetail, ContainerFiles, CriDetail, Endpoint, Mount, MountKind, MountPoint,
 };
 use crate::store::Record;
 
@@ -22,6 +22,7 @@ impl Engine {
             Err(error) => return inner.inspect_foreign(who, error).await,
         };
         let mut detail = inner.detail(&record);
+        detail.endpoint = inner.endpoint(&record).await;
         inner.find_files(&record, &mut detail.files).await;
         if size {
             detail.sizes = inner.sizes(&record).await.ok();
@@ -69,7 +70,6 @@ impl Engine {
 impl Inner {
     /// What is known without asking anybody.
     fn detail(&self, record: &Record) -> ContainerDetail {
-        let runs = matches!(record.status, Status::Running | Status::Paused);
         let log = self.log_dir(record, record.attempt.number).join(super::attempt::LOG);
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let (masked_paths, readonly_paths) = super::security::hidden_paths(&record.spec);
@@ -89,10 +89,7 @@ impl Inner {
                 log: path(log),
                 ..ContainerFiles::default()
             },
-            endpoint: Endpoint {
-                address: if runs { record.attempt.address().to_owned() } else { String::new() },
-                ..Endpoint::default()
-            },
+            endpoint: Endpoint::default(),
             masked_paths,
             readonly_paths,
             driver: self.config.snapshotter.clone(),

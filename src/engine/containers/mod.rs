@@ -5,6 +5,7 @@ mod attempt;
 mod change;
 mod check;
 mod create;
+mod endpoint;
 mod exec;
 mod exit;
 mod figures;

@@ -133,7 +133,11 @@ pub(super) const FORMATS: &[Line] = &[
     ("k3c ps -af label=fmt -q --format '{{.Names}}' 2>/dev/null | wc -c", 0, &["=13"]),
     ("k3c ps -af label=fmt --format '{{'", 1, &["template: :1: unclosed action"]),
     ("k3c ps -af label=fmt --format '{{nope}}'", 1, &["template: :1: function \"nope\" not defined"]),
-    ("k3c ps -af label=fmt --format '{{.Nope}}'", 1, &["executing \"\" at <.Nope>"]),
+    (
+        "k3c ps -af label=fmt --format '{{.Nope}}'",
+        1,
+        &["executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext"],
+    ),
     ("k3c rm fmt", 0, &["=fmt"]),
     ("k3c images --format '{{.Repository}}:{{.Tag}}' k3c.local/demo", 0, &["=k3c.local/demo:latest"]),
     (
@@ -237,7 +241,151 @@ pub(super) const INSPECT: &[Line] = &[
         0,
         &["="],
     ),
+    (
+        "k3c inspect -f '{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}' seen; k3c inspect -f '{{.Mounts}}' seen | grep -cE '^\\[\\{volume [0-9a-f]{64} /[^ ]+ /anon local  true \\}\\]$'",
+        0,
+        &["={on-failure 2} {json-file map[]}\n1"],
+    ),
+    // The network's values are those of the container's kernel.
+    (
+        "k3c inspect -f '{{range .NetworkSettings.Networks}}{{.Gateway}} {{.MacAddress}} {{.IPPrefixLen}} {{.NetworkID}} {{.EndpointID}}{{end}}' seen | grep -cE '^[0-9]+(\\.[0-9]+){3} ([0-9a-f]{2}:){5}[0-9a-f]{2} [1-9][0-9]? [0-9a-f]{64} [0-9a-f]{64}$'",
+        0,
+        &["=1"],
+    ),
+    (
+        "test $(k3c inspect -f {{.NetworkSettings.MacAddress}} seen) = $(k3c exec seen cat /sys/class/net/eth0/address)",
+        0,
+        &["="],
+    ),
+    (
+        "hex() { echo $1 | awk -F. '{ printf \"%02X%02X%02X%02X\", $4, $3, $2, $1 }'; }; \
+         k3c exec seen cat /proc/net/route | grep -cE \"^eth0.00000000.$(hex $(k3c inspect -f {{.NetworkSettings.Gateway}} seen))\"",
+        0,
+        &["=1"],
+    ),
+    (
+        "k3c exec seen cat /proc/net/route | awk '$3 == \"00000000\" { print $8 }' | head -1 | grep -ic $(printf %08x $(( (1 << $(k3c inspect -f {{.NetworkSettings.IPPrefixLen}} seen)) - 1 )))",
+        0,
+        &["=1"],
+    ),
     ("k3c rm -fv seen", 0, &["=seen"]),
+];
+
+/// Fields that the JSON omits, and fields that Go calls otherwise.
+pub(super) const FIELDS: &[Line] = &[
+    (
+        "k3c create --name plain --cap-add net_admin --cap-add CAP_SYS_TIME --cap-drop mknod $DEMO true | wc -c",
+        0,
+        &["=65"],
+    ),
+    ("k3c inspect -f '{{if .State.Health}}x{{else}}none{{end}}' plain", 0, &["=none"]),
+    (
+        "k3c inspect -f '{{.State.Health}} {{.Config.Healthcheck}} {{.Config.StopTimeout}} {{.Config.ExposedPorts}} {{.Config.Shell}} {{.HostConfig.Mounts}} \
+         {{.HostConfig.StorageOpt}} {{.SizeRw}} {{.SizeRootFs}} {{.HostConfig.Init}} {{.HostConfig.Binds}} {{.Config.Volumes}} {{len .Config.OnBuild}}' plain",
+        0,
+        &["=<nil> <nil> <nil> map[] [] [] map[] <nil> <nil> <nil> [] map[] 0"],
+    ),
+    (
+        "k3c inspect plain | grep -cE '\"(Health|Healthcheck|StopTimeout|ExposedPorts|Shell|StorageOpt|SizeRw|Init)\"'",
+        1,
+        &["=0"],
+    ),
+    (
+        "for k in ID Config.ArgsEscaped Config.NetworkDisabled HostConfig.NanoCPUs HostConfig.CPUShares HostConfig.CPUPeriod HostConfig.CPUQuota \
+         HostConfig.CPURealtimePeriod HostConfig.CPURealtimeRuntime HostConfig.CPUCount HostConfig.CPUPercent HostConfig.DNS HostConfig.DNSOptions \
+         HostConfig.DNSSearch HostConfig.MemorySwappiness HostConfig.BlkioDeviceReadIOps HostConfig.IOMaximumIOps HostConfig.Links HostConfig.Isolation \
+         HostConfig.Cgroup HostConfig.DeviceRequests HostConfig.MaskedPaths NetworkSettings.EndpointID NetworkSettings.IPPrefixLen; do k3c inspect -f \"{{.$k}}\" plain > /dev/null || echo $k; done",
+        0,
+        &["="],
+    ),
+    // What the JSON calls so.
+    (
+        "for k in Id HostConfig.NanoCpus HostConfig.CpuShares HostConfig.CpuPeriod HostConfig.CpuQuota HostConfig.CpuCount HostConfig.Dns \
+         HostConfig.DnsOptions HostConfig.DnsSearch; do k3c inspect -f \"{{.$k}}\" plain > /dev/null || echo $k; done",
+        0,
+        &["="],
+    ),
+    (
+        "k3c inspect -f '{{.ID}} {{if .State.Health}}x{{end}}{{.Id}}' plain | tr ' ' '\n' | uniq | wc -l",
+        0,
+        &["=1"],
+    ),
+    (
+        "k3c inspect -f '{{.State.Health.Status}}' plain",
+        1,
+        &[
+            "template parsing error: template: :1:",
+            "at <.State.Health.Status>: map has no entry for key \"Health\"",
+        ],
+    ),
+    ("k3c inspect -f '{{.Config.Nope}}' plain", 1, &["at <.Config.Nope>: map has no entry for key \"Nope\""]),
+    (
+        "k3c inspect -f '{{.Config.Labels.none}}|{{index .Config.Labels \"none\"}}|' plain",
+        0,
+        &["=<no value>||"],
+    ),
+    (
+        "k3c inspect -f '{{json .HostConfig.Dns}} {{json .HostConfig.CapAdd}} {{json .HostConfig.CapDrop}}' plain",
+        0,
+        &["=[] [\"CAP_NET_ADMIN\",\"CAP_SYS_TIME\"] [\"CAP_MKNOD\"]"],
+    ),
+    (
+        "k3c create --name joins --pid container:plain --ipc container:plain $DEMO true > /dev/null; k3c inspect -f '{{.HostConfig.PidMode}} {{.HostConfig.IpcMode}}' joins | \
+         sed \"s/container:$(k3c inspect -f {{.Id}} plain)/by-id/g\"",
+        0,
+        &["=by-id by-id"],
+    ),
+    (
+        "k3c create --name unchecked --no-healthcheck $DEMO true > /dev/null; k3c inspect -f '{{json .Config.Healthcheck}} {{json .State.Health}}' unchecked",
+        0,
+        &["={\"Test\":[\"NONE\"]} null"],
+    ),
+    ("k3c rm joins unchecked plain", 0, &["=joins\nunchecked\nplain"]),
+    (
+        "for k in ID Parent Comment Variant OsVersion VirtualSize Manifests Descriptor.MediaType Config.User Config.Labels Config.Entrypoint Config.Volumes Config.ExposedPorts \
+         Config.StopSignal Config.OnBuild Config.Shell Config.Healthcheck Config.WorkingDir Config.ArgsEscaped; do k3c image inspect -f \"{{.$k}}\" $DEMO > /dev/null || echo $k; done",
+        0,
+        &["="],
+    ),
+    (
+        "k3c image inspect -f '{{.Config.Healthcheck}} {{.Config.OnBuild}} {{.Parent}}|' $DEMO",
+        0,
+        &["=<nil> [] |"],
+    ),
+    ("k3c image inspect -f '{{.Config.Nope}}' $DEMO", 1, &["map has no entry for key \"Nope\""]),
+    (
+        "k3c volume create fields; k3c volume inspect -f '{{.Status}} {{.UsageData}} {{.Options}}' fields; k3c volume inspect -f '{{.Nope}}' fields",
+        1,
+        &["fields\nmap[] <nil> map[]\n", "map has no entry for key \"Nope\""],
+    ),
+    (
+        "k3c volume ls -f name=fields --format '{{.Name}} {{.Availability}} {{.Group}} {{.Status}} {{.Links}}'; k3c volume ls -f name=fields --format '{{.Nope}}'",
+        1,
+        &["fields N/A N/A N/A N/A\n", "can't evaluate field Nope in type *formatter.volumeContext"],
+    ),
+    (
+        "k3c volume rm fields > /dev/null; k3c events --since 1m --until 0s -f volume=fields -f event=create --format '{{.Status}}|{{.ID}}|{{.From}}|{{.Scope}}|{{.Action}}'",
+        0,
+        &["=|||local|create"],
+    ),
+    (
+        "k3c info -f '[{{.HTTPProxy}}{{.ProductLicense}}] {{.Swarm.LocalNodeState}} {{.ClientInfo.Debug}}'",
+        0,
+        &["=[] inactive false"],
+    ),
+    ("k3c info -f '{{.Swarm.Nope}}'", 1, &["can't evaluate field Nope in type swarm.Info"]),
+    (
+        "k3c version -f '{{.Server.Experimental}} {{if .Client.DefaultAPIVersion}}x{{end}}{{len .Client.APIVersion}}' | grep -cE '^false x?[0-9]$'",
+        0,
+        &["=1"],
+    ),
+    ("k3c version -f '{{.Nope}}'", 1, &["can't evaluate field Nope in type system.versionInfo"]),
+    (
+        "k3c images --format '{{.Nope}}' $DEMO",
+        1,
+        &["can't evaluate field Nope in type *formatter.imageContext"],
+    ),
+    ("k3c system df --format '{{.Nope}}'", 1, &["at <.Nope>: can't evaluate field Nope in type *formatter."]),
 ];
 
 pub(super) const EVENTS: &[Line] = &[

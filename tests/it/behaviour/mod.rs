@@ -27,6 +27,7 @@ pub(crate) const TABLES: &[(&str, &[Line])] = &[
     ("ps", lists::PS),
     ("formats", lists::FORMATS),
     ("inspect", lists::INSPECT),
+    ("fields", lists::FIELDS),
     ("events", lists::EVENTS),
     ("system", lists::SYSTEM),
     ("run", running::RUN),
