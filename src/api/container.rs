@@ -6,6 +6,7 @@ use crate::model::container::{
     CommitOptions, ContainerState, ContainerSummary, ExitStatus, Health, ListFilter, LogEntry, LogPosition,
     LogsOptions, PathStat, Processes, Pruned, Stats, Status, Stream, WaitCondition,
 };
+use crate::model::filter::{ContainerFilter, InvalidFilter};
 use crate::model::id::ContainerId;
 use crate::proto::k3c::v1 as wire;
 use wire::log_entry::Stream as WireStream;
@@ -153,13 +154,13 @@ pub fn list_to(filter: ListFilter) -> wire::ListContainersRequest {
 }
 
 /// From the wire. A limit below one is none, as in Docker.
-pub fn list_from(request: wire::ListContainersRequest) -> ListFilter {
-    ListFilter {
+pub fn list_from(request: wire::ListContainersRequest) -> Result<ListFilter<ContainerFilter>, InvalidFilter> {
+    Ok(ListFilter {
         all: request.all,
-        filters: filters_from(request.filters),
+        filters: ContainerFilter::parse(filters_from(request.filters))?,
         limit: usize::try_from(request.limit).ok().filter(|limit| *limit > 0),
         size: request.size,
-    }
+    })
 }
 
 /// For the wire.

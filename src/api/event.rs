@@ -2,6 +2,7 @@
 
 use super::{Invalid, filters_from, filters_to, time};
 use crate::model::event::{Event, EventFilter};
+use crate::model::filter::EventMatch;
 use crate::proto::k3c::v1 as wire;
 
 impl From<Event> for wire::Event {
@@ -43,14 +44,14 @@ impl From<EventFilter> for wire::SubscribeEventsRequest {
     }
 }
 
-impl TryFrom<wire::SubscribeEventsRequest> for EventFilter {
+impl TryFrom<wire::SubscribeEventsRequest> for EventFilter<EventMatch> {
     type Error = Invalid;
 
     fn try_from(request: wire::SubscribeEventsRequest) -> Result<Self, Invalid> {
         Ok(Self {
             since: time::from("since", request.since)?,
             until: time::from("until", request.until)?,
-            filters: filters_from(request.filters),
+            filters: EventMatch::parse(filters_from(request.filters)),
             after: Some(request.after).filter(|after| *after > 0),
         })
     }

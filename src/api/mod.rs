@@ -18,9 +18,10 @@ pub use container::{
     commit_from, commit_to, condition_from, condition_to, list_from, list_to, logs_from, logs_to,
 };
 
+use crate::model::filter::{InvalidFilter, RawFilters};
 use crate::model::reason::Reason;
 use crate::proto::k3c::v1 as wire;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Display;
 
 /// The version of `k3c.v1` that this program speaks.
@@ -48,13 +49,19 @@ impl From<Invalid> for tonic::Status {
     }
 }
 
+impl From<InvalidFilter> for tonic::Status {
+    fn from(invalid: InvalidFilter) -> Self {
+        reason::status(Reason::InvalidArgument, invalid.to_string())
+    }
+}
+
 /// `map<string, Strings>`, as our filters.
-pub fn filters_from(wire: HashMap<String, wire::Strings>) -> BTreeMap<String, Vec<String>> {
+pub fn filters_from(wire: HashMap<String, wire::Strings>) -> RawFilters {
     wire.into_iter().map(|(name, values)| (name, values.values)).collect()
 }
 
 /// Our filters, as `map<string, Strings>`.
-pub fn filters_to(filters: BTreeMap<String, Vec<String>>) -> HashMap<String, wire::Strings> {
+pub fn filters_to(filters: RawFilters) -> HashMap<String, wire::Strings> {
     filters.into_iter().map(|(name, values)| (name, wire::Strings { values })).collect()
 }
 

@@ -3,8 +3,8 @@
 use super::error::EngineError;
 use super::{Engine, Inner};
 use crate::model::event::{Event, EventFilter};
+use crate::model::filter::EventMatch;
 use crate::model::id::ContainerId;
-use crate::model::reference;
 use crate::store::{Change, Record};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -77,7 +77,10 @@ impl Inner {
 
 impl Engine {
     /// Events from `since` on (without it: from now on), until `until`.
-    pub async fn events(&self, filter: EventFilter) -> ReceiverStream<Result<Event, EngineError>> {
+    pub async fn events(
+        &self,
+        filter: EventFilter<EventMatch>,
+    ) -> ReceiverStream<Result<Event, EngineError>> {
         let (sender, receiver) = mpsc::channel(256);
         // Listening begins before the past is read: nothing falls between.
         let mut live = self.inner().records.live_events();
@@ -96,7 +99,7 @@ impl Engine {
                 for event in past {
                     last = event.sequence;
                     if in_time(&filter, &event)
-                        && matches(&filter, &event)
+                        && filter.filters.matches(&event)
                         && sender.send(Ok(event)).await.is_err()
                     {
                         return;
@@ -121,7 +124,7 @@ impl Engine {
                     Ok(event) if event.sequence <= last => {}
                     Ok(event) => {
                         last = event.sequence;
-                        if matches(&filter, &event) && sender.send(Ok(event)).await.is_err() {
+                        if filter.filters.matches(&event) && sender.send(Ok(event)).await.is_err() {
                             return;
                         }
                     }
@@ -139,41 +142,6 @@ impl Engine {
     }
 }
 
-fn in_time(filter: &EventFilter, event: &Event) -> bool {
+fn in_time(filter: &EventFilter<EventMatch>, event: &Event) -> bool {
     filter.since.is_none_or(|s| event.time >= s) && filter.until.is_none_or(|u| event.time <= u)
-}
-
-/// Values of one key are alternatives, keys must all agree.
-fn matches(filter: &EventFilter, event: &Event) -> bool {
-    let attribute = |key: &str| event.attributes.get(key).map(String::as_str);
-    let actor = |value: &String, kind: &str| {
-        event.kind == kind
-            && (event.actor == *value
-                || attribute("name") == Some(value.as_str())
-                || (!value.is_empty() && event.actor.starts_with(value.as_str())))
-    };
-    filter.filters.iter().all(|(key, values)| {
-        values.is_empty()
-            || match key.as_str() {
-                "type" => values.contains(&event.kind),
-                "event" => {
-                    values.iter().any(|v| event.action == *v || event.action.starts_with(&format!("{v}:")))
-                }
-                "container" => values.iter().any(|v| actor(v, "container")),
-                "volume" => values.iter().any(|v| actor(v, "volume")),
-                "image" => values.iter().any(|v| {
-                    let shown = reference::familiar(v);
-                    let is = |key| attribute(key).is_some_and(|name| reference::familiar(name) == shown);
-                    actor(v, "image") || is("image") || is("name")
-                }),
-                "label" => values.iter().all(|v| match v.split_once('=') {
-                    Some((key, value)) => attribute(key) == Some(value),
-                    None => event.attributes.contains_key(v),
-                }),
-                "scope" => values.iter().any(|v| v == "local"),
-                "daemon" | "network" | "plugin" => false,
-                // As in Docker, what is not known filters nothing.
-                _ => true,
-            }
-    })
 }

@@ -3,76 +3,23 @@
 use super::error::EngineError;
 use super::{Engine, Inner, blocking};
 use crate::model::container::{ListFilter, Pruned, Status};
+use crate::model::filter::{ImageFilter, PruneFilter, VolumeFilter};
 use crate::model::image::{ImageSummary, Removed};
 use crate::model::system::{DiskUsage, UsageRow};
 use crate::model::volume::VolumeSummary;
 use crate::store::Record;
 use crate::sys::tree::Tree;
-use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// Filters of Docker's `prune`.
-#[derive(Debug, Default)]
-struct Filters {
-    until: Option<Timestamp>,
-    labels: Vec<String>,
-    without: Vec<String>,
-    all: bool,
-    dangling: Option<bool>,
-}
-
-impl Filters {
-    /// `allowed` beside `label` and `label!`.
-    fn parse(filters: &BTreeMap<String, Vec<String>>, allowed: &[&str]) -> Result<Self, EngineError> {
-        let mut wanted = Self::default();
-        for (key, values) in filters {
-            let invalid = |value: &str| EngineError::invalid(format!("invalid filter '{key}={value}'"));
-            for value in values {
-                let switch = || match value.as_str() {
-                    "1" | "true" => Ok(true),
-                    "0" | "false" => Ok(false),
-                    _ => Err(invalid(value)),
-                };
-                match key.as_str() {
-                    "label" => wanted.labels.push(value.clone()),
-                    "label!" => wanted.without.push(value.clone()),
-                    "until" if allowed.contains(&"until") => {
-                        wanted.until = Some(value.parse().map_err(|_| invalid(value))?);
-                    }
-                    "all" if allowed.contains(&"all") => wanted.all = switch()?,
-                    "dangling" if allowed.contains(&"dangling") => wanted.dangling = Some(switch()?),
-                    _ => return Err(EngineError::invalid(format!("invalid filter '{key}'"))),
-                }
-            }
-        }
-        Ok(wanted)
-    }
-
-    fn lets_through(&self, labels: &BTreeMap<String, String>, time: Option<Timestamp>) -> bool {
-        let has = |text: &String| match text.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
-            None => labels.contains_key(text),
-        };
-        self.labels.iter().all(has)
-            && !self.without.iter().any(has)
-            && self.until.is_none_or(|until| time.is_some_and(|time| time < until))
-    }
-}
 
 impl Engine {
     /// Removes the containers that do not run.
-    pub async fn prune_containers(
-        &self,
-        filters: BTreeMap<String, Vec<String>>,
-    ) -> Result<Pruned, EngineError> {
+    pub async fn prune_containers(&self, filter: PruneFilter) -> Result<Pruned, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let wanted = Filters::parse(&filters, &["until"])?;
         let mut pruned = Pruned::default();
         for record in inner.records.all() {
             let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
-            if !rests || !wanted.lets_through(&record.resolved.labels, Some(record.created)) {
+            if !rests || !filter.matches(&record.resolved.labels, Some(record.created)) {
                 continue;
             }
             let size = inner.written(&record).await.unwrap_or(0);
@@ -89,17 +36,13 @@ impl Engine {
     }
 
     /// Removes the images that no container uses: those without a name, with `dangling=false` all.
-    pub async fn prune_images(
-        &self,
-        filters: BTreeMap<String, Vec<String>>,
-    ) -> Result<(Vec<Removed>, i64), EngineError> {
-        let wanted = Filters::parse(&filters, &["until", "dangling"])?;
+    pub async fn prune_images(&self, filter: PruneFilter) -> Result<(Vec<Removed>, i64), EngineError> {
         let mut lines = Vec::new();
         let mut reclaimed = 0;
-        for image in self.images(true, BTreeMap::new()).await?.0 {
+        for image in self.images(ImageFilter::default()).await?.0 {
             let goes = image.containers == 0
-                && (image.repo_tags.is_empty() || wanted.dangling == Some(false))
-                && wanted.lets_through(&image.labels, image.created);
+                && (image.repo_tags.is_empty() || filter.dangling == Some(false))
+                && filter.matches(&image.labels, image.created);
             if !goes {
                 continue;
             }
@@ -115,13 +58,12 @@ impl Engine {
     }
 
     /// Removes the volumes that no container uses: the anonymous ones, with `all=true` also the others.
-    pub async fn prune_volumes(&self, filters: BTreeMap<String, Vec<String>>) -> Result<Pruned, EngineError> {
+    pub async fn prune_volumes(&self, filter: &PruneFilter) -> Result<Pruned, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        let wanted = Filters::parse(&filters, &["all"])?;
         let mut pruned = Pruned::default();
         for volume in inner.records.book().volumes.values() {
-            if !(volume.anonymous || wanted.all) || !wanted.lets_through(&volume.labels, None) {
+            if !(volume.anonymous || filter.all) || !filter.matches(&volume.labels, None) {
                 continue;
             }
             let size = inner.volume_size(&volume.name).await;
@@ -138,10 +80,10 @@ impl Engine {
 
     /// What everything takes.
     pub async fn disk_usage(&self) -> Result<DiskUsage, EngineError> {
-        let (images, warnings) = self.images(true, BTreeMap::new()).await?;
+        let (images, warnings) = self.images(ImageFilter::default()).await?;
         let filter = ListFilter { all: true, size: true, ..ListFilter::default() };
         let containers = self.list(filter).await?;
-        let volumes = self.volumes(BTreeMap::new(), true).await?;
+        let volumes = self.volumes(&VolumeFilter::default(), true).await?;
         let image = |image: ImageSummary| UsageRow {
             id: image.id,
             size: image.size,
@@ -221,28 +163,5 @@ impl Inner {
             }
         }
         sum
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters() {
-        let parse = |pairs: &[(&str, &str)]| {
-            let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for (key, value) in pairs {
-                map.entry((*key).to_owned()).or_default().push((*value).to_owned());
-            }
-            Filters::parse(&map, &["until"])
-        };
-        let labels = [("a".to_owned(), "1".to_owned())].into();
-        let wanted = parse(&[("label", "a=1"), ("until", "2026-01-01T00:00:00Z")]).unwrap();
-        assert!(wanted.lets_through(&labels, Some(Timestamp::UNIX_EPOCH)));
-        assert!(!wanted.lets_through(&labels, Some(Timestamp::MAX)));
-        assert!(!wanted.lets_through(&BTreeMap::new(), Some(Timestamp::UNIX_EPOCH)));
-        assert!(!parse(&[("label!", "a")]).unwrap().lets_through(&labels, None));
-        assert!(parse(&[("until", "soon")]).is_err() && parse(&[("all", "1")]).is_err());
     }
 }

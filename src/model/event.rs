@@ -1,5 +1,6 @@
 //! Things that happened.
 
+use crate::model::filter::RawFilters;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,15 +22,15 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What `events` asks for.
+/// What `events` asks for; where it is answered, `F` is an [`EventMatch`](crate::model::filter::EventMatch).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventFilter {
+pub struct EventFilter<F = RawFilters> {
     /// Not before.
     pub since: Option<Timestamp>,
     /// The stream ends there.
     pub until: Option<Timestamp>,
     /// The sequence of the last one that was seen: all behind it, also of the past.
     pub after: Option<u64>,
-    /// By `type`, `event`, `container`, `image`, `label`.
-    pub filters: BTreeMap<String, Vec<String>>,
+    /// `--filter`
+    pub filters: F,
 }

@@ -34,7 +34,15 @@ fn a_row_comes_back() {
 fn requests_come_back() {
     let filters = [("name".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into();
     let filter = ListFilter { all: true, filters, limit: Some(3), size: true };
-    assert_eq!(list_from(list_to(filter.clone())), filter);
+    let ListFilter { all, filters, limit, size } = list_from(list_to(filter.clone())).unwrap();
+    assert_eq!((all, limit, size), (true, Some(3), true));
+    let raw = crate::api::filters_from(list_to(filter.clone()).filters);
+    assert_eq!(raw, filter.filters);
+    assert_eq!(format!("{filters:?}"), format!("{:?}", ContainerFilter::parse(raw).unwrap()));
+    assert!(
+        list_from(list_to(ListFilter { filters: [("no".into(), vec!["a".into()])].into(), ..filter }))
+            .is_err()
+    );
     let options =
         LogsOptions { follow: true, tail: Some(0), stdout: true, details: true, ..LogsOptions::default() };
     assert_eq!(logs_from(logs_to("web", options.clone())), Ok(("web".to_owned(), options)));

@@ -8,6 +8,7 @@ pub(super) use claim::Volumes;
 use super::error::EngineError;
 use super::leftovers::{GONE, NEW};
 use super::{Engine, Inner, events};
+use crate::model::filter::VolumeFilter;
 use crate::model::id::ContainerId;
 use crate::model::name::{self, InvalidName};
 use crate::model::pattern;
@@ -45,28 +46,18 @@ impl Engine {
         Ok(inner.volume_summary(volume))
     }
 
-    /// The volumes that the filters let through, by name.
+    /// The volumes that the filter lets through, by name.
     pub async fn volumes(
         &self,
-        filters: BTreeMap<String, Vec<String>>,
+        filter: &VolumeFilter,
         size: bool,
     ) -> Result<Vec<VolumeSummary>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        for (key, values) in &filters {
-            let bad = match key.as_str() {
-                "name" | "label" | "driver" => None,
-                "dangling" => values.iter().find(|v| !["true", "1", "false", "0"].contains(&v.as_str())),
-                _ => return Err(EngineError::invalid(format!("invalid filter '{key}'"))),
-            };
-            if let Some(bad) = bad {
-                return Err(EngineError::invalid(format!("invalid filter '{key}={bad}'")));
-            }
-        }
         let book = inner.records.book();
         let mut rows: Vec<VolumeSummary> =
             book.volumes.values().map(|v| inner.volume_summary(Volume::clone(v))).collect();
-        rows.retain(|row| filters.iter().all(|(key, values)| matches(row, key, values)));
+        rows.retain(|row| filter.matches(row));
         if size {
             for row in &mut rows {
                 row.size = Some(inner.volume_size(&row.volume.name).await);
@@ -101,20 +92,6 @@ impl Engine {
             .await?;
         inner.delete_volume_dir(name).await;
         Ok(())
-    }
-}
-
-/// Values of one key are alternatives (labels must all be there).
-fn matches(row: &VolumeSummary, key: &str, values: &[String]) -> bool {
-    let volume = &row.volume;
-    match key {
-        "name" => pattern::matches(values, &volume.name),
-        "driver" => values.iter().any(|v| v == "local"),
-        "dangling" => values.iter().any(|v| matches!(v.as_str(), "true" | "1") == (row.containers == 0)),
-        _ => values.iter().all(|v| match v.split_once('=') {
-            Some((key, value)) => volume.labels.get(key).is_some_and(|l| l == value),
-            None => volume.labels.contains_key(v),
-        }),
     }
 }
 

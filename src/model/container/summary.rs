@@ -2,6 +2,7 @@
 
 use super::mount::Mount;
 use super::state::ContainerState;
+use crate::model::filter::RawFilters;
 use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -33,13 +34,13 @@ pub struct ContainerSummary {
     pub foreign: bool,
 }
 
-/// What `ps` asks for.
+/// What `ps` asks for; where it is answered, `F` is a [`ContainerFilter`](crate::model::filter::ContainerFilter).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListFilter {
+pub struct ListFilter<F = RawFilters> {
     /// Also those that do not run.
     pub all: bool,
-    /// By name: `id name label status ancestor exited volume before since`.
-    pub filters: BTreeMap<String, Vec<String>>,
+    /// `--filter`
+    pub filters: F,
     /// The newest N, of any state.
     pub limit: Option<usize>,
     /// Compute sizes.

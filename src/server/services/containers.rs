@@ -4,6 +4,7 @@ use super::{Answers, Service, answers, refused};
 use crate::api::{self, docker};
 use crate::model::attach::Frame;
 use crate::model::container::{ContainerSpec, ExecSpec};
+use crate::model::filter::PruneFilter;
 use crate::proto::k3c::v1 as wire;
 use crate::sys::tree::{Owner, Unpack};
 use futures::StreamExt;
@@ -111,7 +112,7 @@ impl Containers for Service {
         &self,
         request: Request<wire::ListContainersRequest>,
     ) -> Result<Response<wire::ListContainersResponse>, Status> {
-        let rows = self.0.list(api::list_from(request.into_inner())).await.map_err(refused)?;
+        let rows = self.0.list(api::list_from(request.into_inner())?).await.map_err(refused)?;
         let containers = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(wire::ListContainersResponse { containers }))
     }
@@ -292,7 +293,7 @@ impl Containers for Service {
         &self,
         request: Request<wire::PruneRequest>,
     ) -> Result<Response<wire::PruneResponse>, Status> {
-        let filters = api::filters_from(request.into_inner().filters);
-        Ok(Response::new(self.0.prune_containers(filters).await.map_err(refused)?.into()))
+        let filter = PruneFilter::containers(api::filters_from(request.into_inner().filters))?;
+        Ok(Response::new(self.0.prune_containers(filter).await.map_err(refused)?.into()))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Answers, Service, answers, refused};
 use crate::api::{self, Invalid, docker};
+use crate::model::filter::{ImageFilter, PruneFilter};
 use crate::model::image::LoadOutcome;
 use crate::model::login::Login;
 use crate::proto::k3c::v1 as wire;
@@ -21,7 +22,7 @@ impl Images for Service {
     ) -> Result<Response<wire::ListImagesResponse>, Status> {
         let request = request.into_inner();
         let (rows, warnings) =
-            self.0.images(request.all, api::filters_from(request.filters)).await.map_err(refused)?;
+            self.0.images(ImageFilter::parse(api::filters_from(request.filters))?).await.map_err(refused)?;
         let images = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(wire::ListImagesResponse { images, warnings }))
     }
@@ -57,8 +58,8 @@ impl Images for Service {
         &self,
         request: Request<wire::PruneRequest>,
     ) -> Result<Response<wire::PruneImagesResponse>, Status> {
-        let filters = api::filters_from(request.into_inner().filters);
-        let (lines, reclaimed) = self.0.prune_images(filters).await.map_err(refused)?;
+        let filter = PruneFilter::images(api::filters_from(request.into_inner().filters))?;
+        let (lines, reclaimed) = self.0.prune_images(filter).await.map_err(refused)?;
         let lines = lines.into_iter().map(Into::into).collect();
         Ok(Response::new(wire::PruneImagesResponse { lines, reclaimed }))
     }

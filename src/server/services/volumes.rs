@@ -2,6 +2,7 @@
 
 use super::{Service, refused};
 use crate::api;
+use crate::model::filter::{PruneFilter, VolumeFilter};
 use crate::proto::k3c::v1 as wire;
 use tonic::{Request, Response, Status};
 use wire::volumes_server::Volumes;
@@ -23,8 +24,8 @@ impl Volumes for Service {
         request: Request<wire::ListVolumesRequest>,
     ) -> Result<Response<wire::ListVolumesResponse>, Status> {
         let request = request.into_inner();
-        let filters = api::filters_from(request.filters);
-        let rows = self.0.volumes(filters, request.size).await.map_err(refused)?;
+        let filter = VolumeFilter::parse(api::filters_from(request.filters))?;
+        let rows = self.0.volumes(&filter, request.size).await.map_err(refused)?;
         Ok(Response::new(wire::ListVolumesResponse { volumes: rows.into_iter().map(Into::into).collect() }))
     }
 
@@ -41,7 +42,7 @@ impl Volumes for Service {
         &self,
         request: Request<wire::PruneRequest>,
     ) -> Result<Response<wire::PruneResponse>, Status> {
-        let filters = api::filters_from(request.into_inner().filters);
-        Ok(Response::new(self.0.prune_volumes(filters).await.map_err(refused)?.into()))
+        let filter = PruneFilter::volumes(api::filters_from(request.into_inner().filters))?;
+        Ok(Response::new(self.0.prune_volumes(&filter).await.map_err(refused)?.into()))
     }
 }
