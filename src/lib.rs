@@ -76,7 +76,7 @@
 //! | `network` | the containers' network: CNI, slirp4netns, RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
-//! | [`api`] | messages to nouns and back, stable reasons of errors | engine |
+//! | [`api`] | messages to nouns and back, Docker's documents, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children, holder, shim, client |
 //! | [`client`] | the API, used; starts a daemon when there is none | engine, server |
 //! | [`builder`] | BuildKit's client, where the user's files are | engine, server |

@@ -1,4 +1,5 @@
-//! Between the wire and our nouns: `k3c.v1` messages to and from `model`, reasons to and from gRPC statuses.
+//! The conversions between the wire and our nouns: `k3c.v1` messages to and from `model`, reasons to and from gRPC
+//! statuses, nouns to Docker's documents.
 //!
 //! Nothing else converts; the engine never sees a message, and the command line never sees a status.
 

@@ -19,7 +19,7 @@ pub fn of(status: &Status) -> Option<Reason> {
     Some(Reason::parse(word).unwrap_or_else(|| from_code(status.code())))
 }
 
-/// What a status without a stable word comes to.
+/// The reason of a status without a stable word.
 pub fn from_code(code: Code) -> Reason {
     match code {
         Code::NotFound => Reason::NotFound,

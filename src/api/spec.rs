@@ -1,4 +1,4 @@
-//! What a container is asked to be.
+//! A container's spec, to and from the wire.
 
 use super::{Invalid, count, number, time};
 use crate::model::container::{

@@ -79,7 +79,7 @@ impl From<ImageArgs> for Args {
     }
 }
 
-/// What was found is printed even when something else was not.
+/// Prints all that was found, even when something else was not.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let search = match args.kind.as_deref() {
         None if args.cri => Search::Container,

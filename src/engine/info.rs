@@ -48,7 +48,7 @@ impl Engine {
         })
     }
 
-    /// What we are and what is below us.
+    /// Versions of the engine and of the programs below it.
     pub fn version(&self) -> Version {
         let names = uname().ok();
         Version {

@@ -22,10 +22,10 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What `events` asks for; where it is answered, `F` is an [`EventMatch`](crate::model::filter::EventMatch).
+/// A request of `events`; where it is answered, `F` is an [`EventMatch`](crate::model::filter::EventMatch).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter<F = RawFilters> {
-    /// Not before.
+    /// Earliest time.
     pub since: Option<Timestamp>,
     /// The stream ends there.
     pub until: Option<Timestamp>,

@@ -39,17 +39,17 @@ pub struct ImageDetail {
     pub created: String,
     /// When a name was last given to it.
     pub tagged: Timestamp,
-    /// Who made it.
+    /// Author.
     pub author: String,
     /// Comment of its last layer.
     pub comment: String,
     /// In Go's words: `amd64`, `arm64`.
     pub architecture: String,
-    /// Of the architecture; mostly empty.
+    /// Variant of the architecture; mostly empty.
     pub variant: String,
     /// `linux`
     pub os: String,
-    /// What its containers run.
+    /// Program of its containers, and its surroundings.
     pub config: ImageConfig,
     /// Digests of the unpacked layers, bottom first.
     pub layers: Vec<String>,
@@ -65,7 +65,7 @@ pub struct ImageDetail {
     pub driver: String,
 }
 
-/// What containers of an image run.
+/// Program of an image's containers, and its surroundings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageConfig {
     /// `name|uid[:group|gid]`; empty is root.
@@ -92,7 +92,7 @@ pub struct ImageConfig {
     pub health: Option<Healthcheck>,
     /// Instructions for builds that begin with this image.
     pub on_build: Vec<String>,
-    /// What runs instructions in shell form; empty is `/bin/sh -c`.
+    /// Shell that runs instructions in shell form; empty is `/bin/sh -c`.
     pub shell: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ pub enum Removed {
 /// How far a long operation is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What it is about.
+    /// Layer or file that it is about.
     pub id: String,
     /// In words.
     pub status: String,
@@ -118,10 +118,10 @@ pub struct Progress {
     pub total: i64,
 }
 
-/// What `load` says.
+/// Answers of `load`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadOutcome {
-    /// How far it is.
+    /// Progress.
     Progress(Progress),
     /// A familiar reference.
     Image(String),
@@ -129,7 +129,7 @@ pub enum LoadOutcome {
     Id(String),
 }
 
-/// What `pull` says.
+/// Answers of `pull`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullOutcome {
     /// How far it is.

@@ -131,7 +131,7 @@ pub fn random(first: usize, second: usize, attempt: usize) -> String {
     }
 }
 
-/// What a pod may be called: lower-case letters, digits, `-` and `.`, at most 63 characters, beginning and ending with a
+/// A name that a pod may have: lower-case letters, digits, `-` and `.`, at most 63 characters, beginning and ending with a
 /// letter or digit. Two names may give one pod name; the pod's uid tells them apart.
 pub fn pod(name: &str) -> String {
     let mut safe: String = name

@@ -3,28 +3,28 @@
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What `version` says of the server.
+/// Version of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Ours.
+    /// Version of k3c.
     pub version: String,
-    /// Of `k3c.v1`.
+    /// Version of `k3c.v1`.
     pub api_version: String,
-    /// What it was built from.
+    /// Commit that it was built from.
     pub git_commit: String,
-    /// When.
+    /// Time of the build.
     pub built: String,
     /// `linux`
     pub os: String,
     /// In Go's words: `amd64`, `arm64`.
     pub arch: String,
-    /// Of the engine's host.
+    /// Kernel of the engine's host.
     pub kernel_version: String,
     /// containerd, buildkit, runc -> version
     pub components: BTreeMap<String, String>,
 }
 
-/// What `info` shows.
+/// The engine, what it has, and its host: `info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// UUID of the data directory.
@@ -41,9 +41,9 @@ pub struct Info {
     pub driver: String,
     /// cgroup controllers that can be applied.
     pub controllers: Vec<String>,
-    /// On the engine's host.
+    /// Clock of the engine's host.
     pub time: Timestamp,
-    /// Of the engine's host.
+    /// Kernel of the engine's host.
     pub kernel_version: String,
     /// Name and version of the host's distribution.
     pub operating_system: String,
@@ -57,7 +57,7 @@ pub struct Info {
     pub data: String,
     /// The host's name.
     pub host_name: String,
-    /// Ours.
+    /// Version of k3c.
     pub version: String,
     /// Name of the OCI runtime.
     pub runtime: String,
@@ -71,7 +71,7 @@ pub struct Info {
     pub warnings: Vec<String>,
 }
 
-/// What everything takes on disk.
+/// Bytes that everything takes on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// Images.

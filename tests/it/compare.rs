@@ -41,6 +41,8 @@ const DELIBERATE: &[(&str, &str)] = &[
     ("k3c run --detach-keys ctrl-1", "k3c looks at the keys before it creates"),
     ("ctrl-1\"}", "k3c looks at the keys before it creates"),
     ("k3c ps -aqf name=no-keys", "k3c looks at the keys before it creates"),
+    ("{{.ID}} {{if .State.Health}}", "k3c finds a field by either name, beside what is omitted"),
+    ("Descriptor.MediaType", "the documents of Docker 29"),
     ("{{slice .Names 1}}", "Docker tries a template on nothing first"),
     ("--sig-proxy=false -a", "a flag of Docker 29"),
     ("k3c exec ex nope", "not found is 127, and on standard error"),

@@ -1,4 +1,4 @@
-//! What a container or an image is to run.
+//! `Config`: the program of a container and its surroundings.
 
 use super::health::HealthConfig;
 use super::schema::document;
@@ -7,7 +7,7 @@ use crate::model::container::{ContainerDetail, Mount, MountKind};
 use std::collections::BTreeMap;
 
 document! {
-    /// What a container runs, with its image's settings where it has none of its own.
+    /// Program of a container, with its image's settings where it has none of its own.
     Config is "container.Config" {
         hostname: String = "Hostname";
         domainname: String = "Domainname";

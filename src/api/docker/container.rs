@@ -48,7 +48,7 @@ document! {
 }
 
 document! {
-    /// What a container does, or how it ended.
+    /// State of a container: its process, or how that ended.
     State is "container.State" {
         status: String = "Status";
         running: bool = "Running";

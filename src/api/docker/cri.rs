@@ -36,7 +36,7 @@ document! {
 }
 
 document! {
-    /// Which of a pod's containers it is.
+    /// Name of a container in its pod, and CRI's count of its attempts.
     CriMetadata is "cri.ContainerMetadata" {
         name: String = "name";
         attempt: u32 = "attempt";

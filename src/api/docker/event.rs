@@ -20,7 +20,7 @@ document! {
 }
 
 document! {
-    /// What an event happened to.
+    /// The thing that an event happened to.
     Actor is "events.Actor" {
         id: String = "ID";
         attributes: BTreeMap<String, String> = "Attributes";

@@ -6,7 +6,7 @@ use crate::model::container::{HealthLog, Healthcheck, Probe};
 use std::time::Duration;
 
 document! {
-    /// What the checks of a container said.
+    /// Results of a container's checks.
     Health is "container.Health" {
         status: String = "Status";
         failing_streak: u32 = "FailingStreak";
@@ -25,7 +25,7 @@ document! {
 }
 
 document! {
-    /// How a container is checked; durations are nanoseconds.
+    /// Checks of a container; durations are nanoseconds.
     HealthConfig is "container.HealthConfig" {
         test: Vec<String> = "Test", omit;
         interval: i64 = "Interval", omit;

@@ -1,4 +1,4 @@
-//! What was asked for a container: limits, namespaces, rights.
+//! `HostConfig`: limits, namespaces and rights that were asked for.
 
 use super::mount::{Asked, bind};
 use super::schema::document;
@@ -85,7 +85,7 @@ document! {
 }
 
 document! {
-    /// Where output is kept.
+    /// Log driver and its options.
     LogConfig is "container.LogConfig" {
         kind: String = "Type";
         config: BTreeMap<String, String> = "Config";
@@ -93,7 +93,7 @@ document! {
 }
 
 document! {
-    /// When a container is started again.
+    /// Restart policy.
     RestartPolicyDocument is "container.RestartPolicy" {
         name: String = "Name";
         maximum_retry_count: u32 = "MaximumRetryCount";
@@ -101,7 +101,7 @@ document! {
 }
 
 document! {
-    /// Where on the host a port is.
+    /// A port of the host.
     PortBinding is "nat.PortBinding" {
         host_ip: String = "HostIp" / "HostIP";
         host_port: String = "HostPort";

@@ -34,7 +34,7 @@ document! {
 }
 
 document! {
-    /// What containers of an image run.
+    /// Program of an image's containers and its surroundings.
     ImageConfig is "v1.DockerOCIImageConfig" {
         user: String = "User", omit;
         exposed_ports: BTreeMap<String, Empty> = "ExposedPorts", omit;
@@ -61,14 +61,14 @@ document! {
 }
 
 document! {
-    /// What is known of an image beside its content.
+    /// Facts of an image that are not in its content.
     Metadata is "image.Metadata" {
         last_tag_time: String = "LastTagTime", omit;
     }
 }
 
 document! {
-    /// What an image's ID names.
+    /// The manifest or index that an image's ID names.
     Descriptor is "v1.Descriptor" {
         media_type: String = "mediaType" / "MediaType";
         digest: String = "digest" / "Digest";
@@ -82,7 +82,7 @@ document! {
 }
 
 document! {
-    /// What an image is for.
+    /// Operating system and architecture of an image.
     Platform is "v1.Platform" {
         architecture: String = "architecture" / "Architecture";
         os: String = "os" / "OS";

@@ -82,7 +82,7 @@ document! {
 }
 
 document! {
-    /// What there is to choose from.
+    /// Names of the drivers that there are.
     Plugins is "system.PluginsInfo" {
         volume: Vec<String> = "Volume";
         network: Vec<String> = "Network";

@@ -13,7 +13,7 @@ document! {
 }
 
 document! {
-    /// Whose program it is.
+    /// Name of the product.
     Platform is "system.platformInfo" {
         name: String = "Name";
     }

@@ -21,7 +21,7 @@ document! {
 }
 
 document! {
-    /// What a volume takes, where that was asked for.
+    /// Bytes and users of a volume, where they were asked for.
     UsageData is "volume.UsageData" {
         ref_count: i64 = "RefCount";
         size: i64 = "Size";

@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) labels: Value,
 }
 
-/// What a verb can list.
+/// Columns of a list.
 pub(crate) struct Columns {
     /// Docker's name of a row's type, for errors.
     pub(crate) row: &'static Struct,

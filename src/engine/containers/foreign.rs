@@ -180,7 +180,7 @@ impl Inner {
         Ok(PathBuf::from(status.log_path))
     }
 
-    /// What is known of one of them.
+    /// All that is known of a foreign container.
     pub(super) async fn inspect_foreign(
         &self,
         who: &str,

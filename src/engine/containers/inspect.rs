@@ -30,7 +30,7 @@ impl Engine {
         Ok(detail)
     }
 
-    /// What CRI says of a container.
+    /// A container as CRI has it.
     ///
     /// # Errors
     /// As [`Engine::inspect`].
@@ -68,7 +68,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// What is known without asking anybody.
+    /// All that is known without asking containerd.
     fn detail(&self, record: &Record) -> ContainerDetail {
         let log = self.log_dir(record, record.attempt.number).join(super::attempt::LOG);
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();

@@ -11,7 +11,6 @@ use super::{Engine, Inner, events};
 use crate::model::filter::VolumeFilter;
 use crate::model::id::ContainerId;
 use crate::model::name::{self, InvalidName};
-use crate::model::pattern;
 use crate::model::reason::Reason;
 use crate::model::volume::{Volume, VolumeSummary};
 use crate::store::Change;

@@ -9,7 +9,7 @@ use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What `inspect` shows.
+/// A container, as `inspect` shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerDetail {
     /// Stable identifier (for a foreign container, CRI's).
@@ -20,11 +20,11 @@ pub struct ContainerDetail {
     pub created: Timestamp,
     /// As it was asked for; for a foreign container only the image.
     pub spec: ContainerSpec,
-    /// What was worked out from the spec and the image.
+    /// Program and settings, worked out from the spec and the image.
     pub resolved: Resolved,
     /// Its state.
     pub state: ContainerState,
-    /// What the checks of this attempt said.
+    /// Results of this attempt's checks.
     pub health: HealthLog,
     /// Bytes written, and bytes of all that it sees; `None` unless asked for.
     pub sizes: Option<(i64, i64)>,

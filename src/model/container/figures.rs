@@ -1,6 +1,6 @@
 //! Processes and figures of a running container.
 
-/// What ps(1) says.
+/// Output of ps(1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Processes {
     /// Columns.
@@ -32,6 +32,6 @@ pub struct Stats {
     pub block: (u64, u64),
     /// Bytes received and sent.
     pub net: (u64, u64),
-    /// Of the host.
+    /// CPUs of the host.
     pub online_cpus: u32,
 }

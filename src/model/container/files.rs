@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 
-/// What `commit` is given.
+/// Options of `commit`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommitOptions {
     /// Empty: the image has no name.
     pub reference: String,
-    /// Who made it.
+    /// Author.
     pub author: String,
-    /// Why.
+    /// Comment.
     pub comment: String,
     /// Instructions of a Dockerfile.
     pub changes: Vec<String>,
-    /// It runs on meanwhile.
+    /// The container runs on meanwhile.
     pub no_pause: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct PathStat {
     pub name: String,
     /// Bytes.
     pub size: i64,
-    /// Of stat(2).
+    /// Mode, as in stat(2).
     pub mode: u32,
     /// Last change of its content.
     pub modified: Option<Timestamp>,

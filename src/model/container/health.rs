@@ -10,19 +10,19 @@ use std::time::Duration;
 pub struct Healthcheck {
     /// `CMD` and words, `CMD-SHELL` and a text, `NONE`; empty: the image's.
     pub test: Vec<String>,
-    /// Between two.
+    /// Pause between two checks.
     pub interval: Option<Duration>,
-    /// Of one.
+    /// Longest time of one check.
     pub timeout: Option<Duration>,
-    /// In which failures do not count.
+    /// Time after the start in which failures do not count.
     pub start_period: Option<Duration>,
-    /// Between two in the start period.
+    /// Pause between two checks in the start period.
     pub start_interval: Option<Duration>,
     /// Failures in a row; 0 = 3.
     pub retries: u32,
 }
 
-/// What the checks say.
+/// Result of the checks so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {

@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What `logs` asks for.
+/// Options of `logs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogsOptions {
     /// Go on until the container stops.
     pub follow: bool,
     /// The last N lines.
     pub tail: Option<u64>,
-    /// Not before.
+    /// Earliest time.
     pub since: Option<Timestamp>,
-    /// Not after.
+    /// Latest time.
     pub until: Option<Timestamp>,
     /// Wanted.
     pub stdout: bool,
@@ -35,7 +35,7 @@ pub struct LogPosition {
     pub offset: u64,
 }
 
-/// Which of a container's outputs.
+/// One of a container's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -47,7 +47,7 @@ pub enum Stream {
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Which output.
+    /// Output that it came from.
     pub stream: Stream,
     /// When it was written.
     pub time: Timestamp,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// What is mounted.
+    /// Thing that is mounted.
     pub kind: MountKind,
     /// Absolute path in the container.
     pub target: String,
@@ -43,7 +43,7 @@ impl Mount {
     }
 }
 
-/// What a mount brings.
+/// Things that can be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MountKind {
@@ -64,7 +64,7 @@ pub enum MountKind {
     },
     /// Memory.
     Tmpfs {
-        /// Of tmpfs(5), and flags of mount(8).
+        /// Options of tmpfs(5), and flags of mount(8).
         #[serde(default)]
         options: Vec<String>,
     },

@@ -1,11 +1,11 @@
-//! What a container runs: worked out from its spec and its image.
+//! The program of a container and its settings, worked out from its spec and its image.
 
 use super::health::Healthcheck;
 use super::mount::Mount;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What was worked out from the spec and the image when the container was created.
+/// Program and settings, worked out from the spec and the image when the container was created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resolved {
@@ -15,9 +15,9 @@ pub struct Resolved {
     pub config_digest: String,
     /// Complete reference, empty when it was named by an ID.
     pub reference: String,
-    /// Before the command.
+    /// Words before the command.
     pub entrypoint: Vec<String>,
-    /// After the entrypoint.
+    /// Words after the entrypoint.
     pub command: Vec<String>,
     /// The image's and the user's.
     pub env: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Resolved {
     pub labels: BTreeMap<String, String>,
     /// With volumes' names filled in, and the volumes that the image declares.
     pub mounts: Vec<Mount>,
-    /// What the image exposes (`80/tcp`).
+    /// Ports that the image exposes (`80/tcp`).
     pub exposed: Vec<String>,
     /// Never empty.
     pub stop_signal: String,

@@ -28,14 +28,14 @@ pub struct Resources {
     pub cpuset_mems: String,
     /// 10 to 1000.
     pub blkio_weight: i64,
-    /// Of single devices.
+    /// Limits on single devices.
     pub blkio_rates: Vec<DeviceRate>,
 }
 
 /// A limit on one block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRate {
-    /// Of the host.
+    /// Device of the host.
     pub path: String,
     /// `rbps`, `wbps`, `riops`, `wiops` or `weight`.
     pub kind: String,

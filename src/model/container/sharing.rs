@@ -1,13 +1,13 @@
-//! Namespaces: whose a container has.
+//! Namespaces that a container has of its own, or shares.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Whose namespace a container has.
+/// Owner of a namespace that a container is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
-    /// What is usual.
+    /// The usual owner for this kind of namespace.
     #[default]
     Default,
     /// Its own.

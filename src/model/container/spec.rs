@@ -1,4 +1,4 @@
-//! What a user asks for when making a container.
+//! The spec of a container: all that a user asks for when making it.
 
 use super::health::Healthcheck;
 use super::mount::Mount;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the user asked for; stored in the record as it is.
+/// A user's request; stored in the record as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerSpec {
@@ -43,7 +43,7 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// `--rm`
     pub auto_remove: bool,
-    /// What to do when it exits.
+    /// Restart policy.
     pub restart: RestartPolicy,
     /// Empty: the image's, else `SIGTERM`.
     pub stop_signal: String,
@@ -55,7 +55,7 @@ pub struct ContainerSpec {
     pub terminal_size: Option<(u16, u16)>,
     /// It has a standard input.
     pub open_stdin: bool,
-    /// Which ends with the first client's.
+    /// Its standard input ends with the first client's.
     pub stdin_once: bool,
     /// NIS domain.
     pub domainname: String,
@@ -77,13 +77,13 @@ pub struct ContainerSpec {
     pub security_opt: Vec<String>,
     /// Devices of the host.
     pub devices: Vec<Device>,
-    /// Whose processes it sees.
+    /// PID namespace.
     pub pid: Sharing,
-    /// Whose System V IPC and /dev/shm it has.
+    /// Namespace of System V IPC, and /dev/shm.
     pub ipc: Sharing,
-    /// Whose host name it has.
+    /// Namespace of the host name.
     pub uts: Sharing,
-    /// Whose cgroup tree it sees.
+    /// cgroup namespace.
     pub cgroupns: Sharing,
     /// A small init is its first process.
     pub init: bool,
@@ -122,9 +122,9 @@ pub struct Dns {
 pub struct Ulimit {
     /// Lower case, without `RLIMIT_`.
     pub name: String,
-    /// In force.
+    /// Limit in force.
     pub soft: i64,
-    /// How far it may be raised.
+    /// Highest limit that the process may set itself.
     pub hard: i64,
 }
 
@@ -135,7 +135,7 @@ pub struct Device {
     pub host: String,
     /// Absolute path in the container.
     pub container: String,
-    /// Of `rwm`.
+    /// Letters of `rwm`.
     pub permissions: String,
 }
 

@@ -4,7 +4,7 @@ use super::health::Health;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What people see of a container's life.
+/// Phase of a container's life, as people see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -42,11 +42,11 @@ impl Status {
 /// Observed state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerState {
-    /// The word.
+    /// Phase.
     pub status: Status,
     /// On the engine's host; 0 = none.
     pub pid: i32,
-    /// Of the last attempt.
+    /// Exit code of the last attempt.
     pub exit_code: i32,
     /// Why it could not be started.
     pub error: String,
@@ -64,7 +64,7 @@ pub struct ContainerState {
     pub health: Option<Health>,
 }
 
-/// When `wait` answers.
+/// Condition on which `wait` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitCondition {
     /// At once if it does not run.
@@ -75,7 +75,7 @@ pub enum WaitCondition {
     Removed,
 }
 
-/// How it ended.
+/// End of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitStatus {
     /// 0-255.

@@ -34,7 +34,7 @@ pub struct ContainerSummary {
     pub foreign: bool,
 }
 
-/// What `ps` asks for; where it is answered, `F` is a [`ContainerFilter`](crate::model::filter::ContainerFilter).
+/// A request of `ps`; where it is answered, `F` is a [`ContainerFilter`](crate::model::filter::ContainerFilter).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListFilter<F = RawFilters> {
     /// Also those that do not run.
@@ -47,7 +47,7 @@ pub struct ListFilter<F = RawFilters> {
     pub size: bool,
 }
 
-/// What `prune` removed.
+/// Things that `prune` removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// IDs or names.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(super) const FIELD: &str = "__field";
 /// A method: as a field, then its arguments.
 pub(super) const METHOD: &str = "__method";
-/// What is printed.
+/// The text of a value that is printed.
 pub(super) const PRINT: &str = "__print";
 
 /// Functions that Go has.

@@ -14,15 +14,15 @@ use serde_json::Value;
 /// Why a template gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It is no template.
+    /// The text is no template.
     #[error("template parsing error: {0}")]
     Parse(String),
-    /// It asks for something that is not there.
+    /// The template asks for something that is not there.
     #[error("template parsing error: {0}")]
     Execute(String),
 }
 
-/// What is no template ends commands with a code of its own.
+/// A text that is no template ends commands with a code of its own.
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         let kind = if matches!(error, Error::Parse(_)) { Kind::Template } else { Kind::Failed };

@@ -1,4 +1,4 @@
-//! What a template sees: JSON, with the types that Go has in its place.
+//! The values that a template sees: JSON, with the types that Go has in its place.
 
 use crate::api::docker::schema::{Shape, Struct};
 use gotmpl::Value as GoValue;
@@ -12,7 +12,7 @@ pub(crate) struct Data {
     pub(super) known: Known,
 }
 
-/// What is known of the values of a document. They are shared, never copied: a value's address says which one it is.
+/// Types and JSON of a document's values. Values are shared, never copied: a value's address says which one it is.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<Inner>);
 
@@ -105,7 +105,7 @@ impl Known {
         self.0.nodes.lock().ok()?.get(&address(value)?).cloned()
     }
 
-    /// What is printed as `<no value>`: what a map does not have. For functions it is the empty text.
+    /// The value of a key that a map lacks: printed as `<no value>`, the empty text for functions.
     pub(super) fn nothing(&self) -> GoValue {
         self.note(GoValue::String("".into()), Value::Null, Shape::Any)
     }
@@ -165,7 +165,7 @@ impl Known {
         }
     }
 
-    /// What a map has under a key: the zero value of its type where it has none.
+    /// The value under a key of a map: the zero value of its type where there is none.
     pub(super) fn entry(&self, map: &GoValue, key: &str) -> GoValue {
         if let Some(found) = map.field(key) {
             return found.clone();
