@@ -21,7 +21,7 @@
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
 //! What a container is asked to be and CRI has words for goes to CRI; the rest goes to the shim in an annotation
-//! (`model::amendment`), which changes the OCI specification by it. Files of containers are reached from outside through
+//! (`model::amendment`), which changes the OCI specification by it, and makes execs (`model::exec`) from the result. Files of containers are reached from outside through
 //! descriptors only (`sys::tree`): no link in a container leads out of it.
 //!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// The type of an [`Addition`] in an exec request of containerd; its value is JSON.
 pub const ADDITION: &str = "k3c.v1.Addition";
 
+/// The shim's words for an exec whose container ended meanwhile.
+pub const STOPPED: &str = "cannot exec in a stopped container";
+
 /// What differs from the container's own process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -12,6 +12,7 @@ use super::stdio::{self, Ends, Paths};
 use super::sysctl;
 use super::userns;
 use super::{Shared, log};
+use crate::model::exec::STOPPED;
 use crate::sys::mount::{self, Layer};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -217,7 +218,7 @@ impl Container {
     /// Starts what `exec` added.
     pub(super) async fn start_exec(&self, shared: &Shared, process: &Process) -> Result<(), ContainerError> {
         if self.init.is_over() {
-            return Err(ContainerError::Refused("cannot exec in a stopped container"));
+            return Err(ContainerError::Refused(STOPPED));
         }
         let path = self.bundle.join(format!("{}.process.json", short_name(&process.exec)));
         let spec = process.spec.as_ref().map(Value::to_string).unwrap_or_default();

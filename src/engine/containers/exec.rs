@@ -8,7 +8,7 @@ use crate::engine::{Engine, Inner, blocking, events};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::model::container::ExecSpec;
 use crate::model::event::Event;
-use crate::model::exec::{ADDITION, Addition};
+use crate::model::exec::{ADDITION, Addition, STOPPED};
 use crate::model::failure::exec_code;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
@@ -98,7 +98,13 @@ impl Engine {
                 inner.delete_exec_process(&exec).await;
                 exec.state = ExecState::Ended { code, at: Timestamp::now() };
                 inner.records.commit(Change::new().put_exec(&exec)).await?;
-                Err(EngineError::Start { code, text })
+                Err(match text.contains(STOPPED) {
+                    true => EngineError::refused(
+                        Reason::Conflict,
+                        format!("container {} is not running", record.id),
+                    ),
+                    false => EngineError::Start { code, text },
+                })
             }
         }
     }

@@ -1,6 +1,9 @@
 //! `cp`: files in and out of containers, as tar archives, by Docker's rules (those of cp(1), with a slash at the end of
 //! what must be a folder).
 
+mod pack;
+mod place;
+
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::size;
@@ -12,12 +15,13 @@ use crate::model::reason::cause;
 use crate::sys::local::{self, Moved};
 use bytes::Bytes;
 use futures::StreamExt;
+use pack::pack;
+use place::{Landing, Place, Target, landing, named, place};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
 /// Copy files/folders between a container and the local filesystem
@@ -40,27 +44,6 @@ pub(crate) struct Args {
 
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
-
-/// One side of a copy.
-#[derive(Debug, PartialEq, Eq)]
-enum Place {
-    Local(String),
-    Container { name: String, path: String },
-}
-
-/// Docker's rule: absolute paths and those whose part before the colon begins with a dot are local.
-fn place(text: &str) -> Place {
-    let local = || Place::Local(text.to_owned());
-    if Path::new(text).is_absolute() {
-        return local();
-    }
-    match text.split_once(':') {
-        Some((name, path)) if !name.is_empty() && !name.starts_with('.') => {
-            Place::Container { name: name.to_owned(), path: path.to_owned() }
-        }
-        _ => local(),
-    }
-}
 
 /// One side is a container, the other is not.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
@@ -87,49 +70,6 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         cx.ui.message(&format!("Successfully copied {} to {}", size::human(bytes), args.target));
     }
     Ok(())
-}
-
-/// Where something is unpacked, and under which name.
-#[derive(Debug, PartialEq, Eq)]
-struct Landing {
-    folder: String,
-    /// `.`: what is in it.
-    name: String,
-}
-
-/// What is known of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Missing,
-    Folder,
-    File,
-}
-
-/// Docker's rules. `contents`: the source ends with `/.`.
-fn landing(source: &str, folder: bool, target: &str, what: Target) -> Result<Landing, String> {
-    let contents = folder && (source.ends_with("/.") || source == ".");
-    let own = last(source);
-    match (what, folder) {
-        (Target::Folder, _) => Ok(Landing {
-            folder: target.to_owned(),
-            name: if contents || own.is_empty() { ".".to_owned() } else { own },
-        }),
-        (Target::File, true) => Err(format!("cannot copy directory {source} to the file {target}")),
-        (Target::File, false) if target.ends_with('/') => Err(format!("not a directory: {target}")),
-        (Target::Missing, false) if target.ends_with('/') => Err(format!("no such directory: {target}")),
-        (Target::File | Target::Missing, _) => {
-            let trimmed = target.trim_end_matches('/').trim_end_matches("/.");
-            let (above, name) = trimmed.rsplit_once('/').unwrap_or((".", trimmed));
-            let above = if above.is_empty() { "/" } else { above };
-            Ok(Landing { folder: above.to_owned(), name: name.to_owned() })
-        }
-    }
-}
-
-/// The last component; empty of the root.
-fn last(path: &str) -> String {
-    let path = path.trim_end_matches("/.").trim_end_matches('/');
-    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 const FOLDER: u32 = 0o040_000;
@@ -304,122 +244,4 @@ async fn to_container(
         cx.ui.warning(&warning);
     }
     Ok(0)
-}
-
-/// With the name that `.` and `..` stand for.
-fn named(source: &str) -> String {
-    let plain = source.trim_end_matches('/');
-    match plain {
-        _ if source.ends_with("/.") || source == "." => "./.".to_owned(),
-        "" => "/".to_owned(),
-        ".." => std::fs::canonicalize("..").map_or_else(|_| plain.to_owned(), |p| p.display().to_string()),
-        plain if plain.ends_with("/..") => {
-            std::fs::canonicalize(plain).map_or_else(|_| plain.to_owned(), |p| p.display().to_string())
-        }
-        plain => plain.to_owned(),
-    }
-}
-
-/// How packing ended: what was left out, or an error.
-type Packed = Arc<std::sync::Mutex<Option<io::Result<Moved>>>>;
-
-/// The archive of a local path, made while it is sent. An error ends it, and is kept.
-fn pack(
-    source: PathBuf,
-    name: String,
-    through: bool,
-    counted: Arc<AtomicU64>,
-) -> (ReceiverStream<io::Result<Bytes>>, Packed) {
-    let (sender, receiver) = mpsc::channel(8);
-    let packed = Packed::default();
-    let kept = packed.clone();
-    tokio::task::spawn_blocking(move || {
-        let failed = sender.clone();
-        let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
-        let outcome = local::pack(&source, Path::new(&name), through, &mut archive);
-        // Before the end of the archive is sent: whoever has read that finds it.
-        let failure = match outcome {
-            Ok(moved) => {
-                if let Ok(mut slot) = kept.lock() {
-                    *slot = Some(Ok(moved));
-                }
-                archive.into_inner().and_then(|mut sender| sender.send()).err()
-            }
-            Err(error) => Some(error),
-        };
-        if let Some(error) = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-            if let Ok(mut slot) = kept.lock() {
-                *slot = Some(Err(error));
-            }
-            let _ = failed.blocking_send(Err(io::ErrorKind::Other.into()));
-        }
-    });
-    (ReceiverStream::new(receiver), packed)
-}
-
-struct Sender {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-    counted: Arc<AtomicU64>,
-}
-
-impl Sender {
-    fn send(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.counted.fetch_add(u64::try_from(full.len()).unwrap_or(0), Ordering::Relaxed);
-        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl io::Write for Sender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == CHUNK {
-            self.send()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sides() {
-        let container = |name: &str, path: &str| Place::Container { name: name.into(), path: path.into() };
-        assert_eq!(place("web:/etc"), container("web", "/etc"));
-        assert_eq!(place("web:etc"), container("web", "etc"));
-        for local in ["/tmp/a:b", "./a:b", "../a:b", "plain", "-", ":x"] {
-            assert_eq!(place(local), Place::Local(local.into()));
-        }
-    }
-
-    #[test]
-    fn where_it_lands() {
-        let lands = |source: &str, folder, target: &str, what| {
-            landing(source, folder, target, what).map(|l| format!("{} in {}", l.name, l.folder))
-        };
-        let ok = |text: &str| Ok(text.to_owned());
-        assert_eq!(lands("/a/f", false, "/t", Target::Folder), ok("f in /t"));
-        assert_eq!(lands("/a/f", false, "/t/new", Target::Missing), ok("new in /t"));
-        assert_eq!(lands("/a/f", false, "/t/old", Target::File), ok("old in /t"));
-        assert_eq!(lands("/a/d", true, "/t", Target::Folder), ok("d in /t"));
-        assert_eq!(lands("/a/d/.", true, "/t", Target::Folder), ok(". in /t"));
-        assert_eq!(lands("/a/d", true, "/t/new", Target::Missing), ok("new in /t"));
-        assert_eq!(lands("/a/d/.", true, "/t/new/", Target::Missing), ok("new in /t"));
-        assert_eq!(lands("/", true, "/t", Target::Folder), ok(". in /t"));
-        assert_eq!(lands("/f", false, "new", Target::Missing), ok("new in ."));
-        assert_eq!(lands("/f", false, "/new", Target::Missing), ok("new in /"));
-        assert!(lands("/a/f", false, "/t/new/", Target::Missing).unwrap_err().contains("no such directory"));
-        assert!(lands("/a/d", true, "/t/old", Target::File).unwrap_err().contains("cannot copy directory"));
-    }
 }
