@@ -65,8 +65,16 @@ pub(super) const RUN: &[Line] = &[
         &["=0"],
     ),
     // Who reads no more lets it go on.
-    ("k3c run --rm --name gone $DEMO seq 1 1000000 | head -1; sleep 2; k3c ps -aqf name=gone", 0, &["=1"]),
-    ("k3c run -d --rm --name gone $DEMO true > /dev/null; sleep 2; k3c ps -aqf name=gone", 0, &["="]),
+    (
+        "k3c run --rm --name gone $DEMO seq 1 1000000 | head -1; for i in $(seq 60); do test -n \"$(k3c ps -aqf name=gone)\" || break; sleep 1; done; k3c ps -aqf name=gone",
+        0,
+        &["=1"],
+    ),
+    (
+        "k3c run -d --rm --name gone $DEMO true > /dev/null; for i in $(seq 60); do test -n \"$(k3c ps -aqf name=gone)\" || break; sleep 1; done; k3c ps -aqf name=gone",
+        0,
+        &["="],
+    ),
     (
         "k3c run --rm --restart always $DEMO true",
         125,
