@@ -13,7 +13,6 @@ use crate::model::container::PathStat;
 use crate::model::reason::Reason;
 use crate::model::reason::cause;
 use crate::sys::local::{self, Moved};
-use bytes::Bytes;
 use futures::StreamExt;
 use pack::pack;
 use place::{Landing, Place, Target, landing, named, place};
