@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::{duration, moment, size};
+use super::options::groups::Pruning;
 use super::options::value;
 use crate::builder;
 use crate::model::image::Removed;
@@ -14,12 +15,8 @@ use std::time::Duration;
 /// Remove all stopped containers
 #[derive(Debug, clap::Args)]
 pub(crate) struct ContainerArgs {
-    /// Provide filter values (e.g. "until=<timestamp>")
-    #[arg(long, value_name = "filter", value_parser = value::filter)]
-    filter: Vec<(String, String)>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    pruning: Pruning,
 }
 
 /// Remove unused images
@@ -28,40 +25,30 @@ pub(crate) struct ImageArgs {
     /// Remove all unused images, not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "until=<timestamp>")
-    #[arg(long, value_name = "filter", value_parser = value::filter)]
-    filter: Vec<(String, String)>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    pruning: Pruning,
 }
 
 /// Remove unused local volumes
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("filter", |arg| arg.help("Provide filter values (e.g. \"label=<label>\")")))]
 pub(crate) struct VolumeArgs {
     /// Remove all unused volumes, not just anonymous ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<label>")
-    #[arg(long, value_name = "filter", value_parser = value::filter)]
-    filter: Vec<(String, String)>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    pruning: Pruning,
 }
 
 /// Remove unused data
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("filter", |arg| arg.help("Provide filter values (e.g. \"label=<key>=<value>\")")))]
 pub(crate) struct SystemArgs {
     /// Remove all unused images not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<key>=<value>")
-    #[arg(long, value_name = "filter", value_parser = value::filter)]
-    filter: Vec<(String, String)>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    pruning: Pruning,
     /// Prune anonymous volumes
     #[arg(long)]
     volumes: bool,
@@ -69,21 +56,18 @@ pub(crate) struct SystemArgs {
 
 /// Remove build cache
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("filter", |arg| arg.help("Provide filter values (e.g. \"until=24h\")")))]
 pub(crate) struct BuilderArgs {
     /// Remove all unused build cache, not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "until=24h")
-    #[arg(long, value_name = "filter", value_parser = value::filter)]
-    filter: Vec<(String, String)>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    pruning: Pruning,
 }
 
 type Filters = BTreeMap<String, Vec<String>>;
 
-/// What is said before anything goes. As in Docker, Ctrl-C is a no.
+/// Asks before anything goes. As in Docker, Ctrl-C is a no.
 async fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
     if force {
         return Ok(true);
@@ -122,8 +106,8 @@ fn total(bytes: i64) -> String {
 
 /// `container prune`
 pub(crate) async fn containers(args: ContainerArgs, cx: &Context) -> Outcome {
-    let filters = filters(&args.filter)?;
-    if !sure("WARNING! This will remove all stopped containers.", args.force, cx).await? {
+    let filters = filters(&args.pruning.filter)?;
+    if !sure("WARNING! This will remove all stopped containers.", args.pruning.force, cx).await? {
         return Ok(());
     }
     let bytes = containers_now(filters, cx).await?;
@@ -146,12 +130,12 @@ fn listed(title: &str, lines: &[String], cx: &Context) -> Outcome {
 
 /// `image prune`
 pub(crate) async fn images(args: ImageArgs, cx: &Context) -> Outcome {
-    let filters = filters(&args.filter)?;
+    let filters = filters(&args.pruning.filter)?;
     let warning = match args.all {
         true => "WARNING! This will remove all images without at least one container associated to them.",
         false => "WARNING! This will remove all dangling images.",
     };
-    if !sure(warning, args.force, cx).await? {
+    if !sure(warning, args.pruning.force, cx).await? {
         return Ok(());
     }
     let bytes = images_now(args.all, filters, cx).await?;
@@ -177,7 +161,7 @@ async fn images_now(all: bool, mut filters: Filters, cx: &Context) -> Result<i64
 
 /// `volume prune`
 pub(crate) async fn volumes(args: VolumeArgs, cx: &Context) -> Outcome {
-    let mut filters = filters(&args.filter)?;
+    let mut filters = filters(&args.pruning.filter)?;
     if args.all && filters.contains_key("all") {
         return Err(CommandError::failed(
             "conflicting options: cannot specify both --all and --filter all=1",
@@ -190,7 +174,7 @@ pub(crate) async fn volumes(args: VolumeArgs, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all local volumes not used by at least one container.",
         false => "WARNING! This will remove anonymous local volumes not used by at least one container.",
     };
-    if !sure(warning, args.force, cx).await? {
+    if !sure(warning, args.pruning.force, cx).await? {
         return Ok(());
     }
     let bytes = volumes_now(filters, cx).await?;
@@ -207,7 +191,7 @@ async fn volumes_now(filters: Filters, cx: &Context) -> Result<i64, CommandError
 /// `builder prune`
 pub(crate) async fn builder(args: BuilderArgs, cx: &Context) -> Outcome {
     let mut unused_for = None;
-    for (key, text) in &args.filter {
+    for (key, text) in &args.pruning.filter {
         match key.as_str() {
             "until" | "unused-for" => unused_for = Some(age(text)?),
             other => return Err(CommandError::failed(format!("invalid filter '{other}'"))),
@@ -217,7 +201,7 @@ pub(crate) async fn builder(args: BuilderArgs, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all build cache.",
         false => "WARNING! This will remove all dangling build cache.",
     };
-    if !sure(warning, args.force, cx).await? {
+    if !sure(warning, args.pruning.force, cx).await? {
         return Ok(());
     }
     let bytes = builder_now(args.all, unused_for, cx).await?;
@@ -241,7 +225,7 @@ async fn builder_now(all: bool, age: Option<Duration>, cx: &Context) -> Result<i
 
 /// `system prune`
 pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
-    let filters = filters(&args.filter)?;
+    let filters = filters(&args.pruning.filter)?;
     if args.volumes && filters.contains_key("until") {
         return Err(CommandError::failed("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
@@ -253,7 +237,7 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
         true => "  - all images without at least one container associated to them\n  - all build cache\n",
         false => "  - all dangling images\n  - unused build cache\n",
     });
-    if !sure(&warning, args.force, cx).await? {
+    if !sure(&warning, args.pruning.force, cx).await? {
         return Ok(());
     }
     let mut bytes = containers_now(filters.clone(), cx).await?;
@@ -261,7 +245,7 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
         bytes += volumes_now(filters.clone(), cx).await?;
     }
     bytes += images_now(args.all, filters.clone(), cx).await?;
-    // What is labelled is not BuildKit's.
+    // BuildKit's cache has no labels.
     if !filters.contains_key("label") && !filters.contains_key("label!") {
         let age = filters.get("until").and_then(|v| v.first()?.parse::<Timestamp>().ok());
         let age = age.and_then(|t| Duration::try_from(Timestamp::now().duration_since(t)).ok());

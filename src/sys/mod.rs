@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "programs are started and threads are blocked from here")]
 
 pub mod local;
+pub mod messages;
 pub mod patience;
 pub mod terminal;
 pub mod user;

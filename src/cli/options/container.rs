@@ -1,5 +1,6 @@
 //! The flags that `run` and `create` share, and what they ask the engine for. Pure: files come in as text.
 
+use super::groups::Limits;
 use super::{Host, env, kinds, mount, mount_flag, restart, value};
 use crate::model::container::{
     ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
@@ -22,9 +23,8 @@ pub(crate) struct Flags {
     /// Attach to STDIN, STDOUT or STDERR
     #[arg(short, long, value_name = "list", value_parser = value::stream)]
     pub(crate) attach: Vec<value::Stream>,
-    /// Block IO (relative weight), between 10 and 1000, or 0 to disable
-    #[arg(long, value_name = "uint16", value_parser = kinds::blkio_weight)]
-    blkio_weight: Option<i64>,
+    #[command(flatten)]
+    limits: Limits,
     /// Block IO weight (relative device weight)
     #[arg(long, value_name = "list", value_parser = kinds::device_weight)]
     blkio_weight_device: Vec<DeviceRate>,
@@ -43,24 +43,6 @@ pub(crate) struct Flags {
     /// Write the container ID to the file
     #[arg(long, value_name = "string")]
     pub(crate) cidfile: Option<PathBuf>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_name = "int", value_parser = value::integer)]
-    cpu_period: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "int", value_parser = value::integer)]
-    cpu_quota: Option<i64>,
-    /// CPU shares (relative weight)
-    #[arg(short, long, value_name = "int", value_parser = value::integer)]
-    cpu_shares: Option<i64>,
-    /// Number of CPUs
-    #[arg(long, value_name = "decimal", value_parser = value::nano_cpus)]
-    cpus: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    cpuset_cpus: String,
-    /// MEMs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    cpuset_mems: String,
     /// Add a host device to the container
     #[arg(long, value_name = "list", value_parser = kinds::device)]
     device: Vec<Device>,
@@ -142,15 +124,6 @@ pub(crate) struct Flags {
     /// Log driver options (max-size, max-file; tag, labels, env)
     #[arg(long, value_name = "list", value_parser = value::label)]
     log_opt: Vec<(String, String)>,
-    /// Memory limit
-    #[arg(short, long, value_name = "bytes", value_parser = value::bytes)]
-    memory: Option<i64>,
-    /// Memory soft limit
-    #[arg(long, value_name = "bytes", value_parser = value::bytes)]
-    memory_reservation: Option<i64>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_name = "bytes", value_parser = value::bytes_or_unlimited)]
-    memory_swap: Option<i64>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "mount")]
     mount: Vec<String>,
@@ -169,9 +142,6 @@ pub(crate) struct Flags {
     /// PID namespace to use (host|container:<name|id>)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pid: String,
-    /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_name = "int", value_parser = value::integer)]
-    pids_limit: Option<i64>,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) platform: String,
@@ -249,7 +219,7 @@ pub(crate) struct Flags {
 pub(crate) struct Files {
     env: Vec<(String, String)>,
     label: Vec<(String, String)>,
-    /// By path.
+    /// Seccomp profiles by path.
     seccomp: BTreeMap<String, String>,
 }
 
@@ -282,7 +252,7 @@ fn seccomp_file(option: &str) -> Option<&str> {
 }
 
 impl Flags {
-    /// What the engine is asked for, and whether SELinux labels were asked for.
+    /// The specification for the engine, and whether SELinux labels were asked for.
     pub(crate) fn spec(&self, files: &Files, host: &Host) -> Result<(ContainerSpec, bool), String> {
         let restart = restart::parse(&self.restart)?;
         if self.rm && restart != RestartPolicy::No {
@@ -395,39 +365,33 @@ impl Flags {
     }
 
     fn resources(&self) -> Result<Resources, String> {
+        let asked = self.limits.resources();
         // Zero and below mean no limit, there as here.
-        let limit = |value: Option<i64>| value.unwrap_or(0).max(0);
-        if self.cpus.is_some_and(|c| c > 0) && (limit(self.cpu_period) > 0 || limit(self.cpu_quota) > 0) {
-            let other = if limit(self.cpu_period) > 0 { "CPU Period" } else { "CPU Quota" };
+        let limit = |value: i64| value.max(0);
+        if limit(asked.nano_cpus) > 0 && (limit(asked.cpu_period) > 0 || limit(asked.cpu_quota) > 0) {
+            let other = if limit(asked.cpu_period) > 0 { "CPU Period" } else { "CPU Quota" };
             return Err(format!("Conflicting options: Nano CPUs and {other} cannot both be set."));
         }
+        let rates = [
+            &self.blkio_weight_device,
+            &self.device_read_bps,
+            &self.device_read_iops,
+            &self.device_write_bps,
+            &self.device_write_iops,
+        ];
         Ok(Resources {
-            memory: limit(self.memory),
-            memory_swap: self.memory_swap.unwrap_or(0),
-            nano_cpus: limit(self.cpus),
-            cpu_shares: self.cpu_shares.unwrap_or(0),
-            cpuset_cpus: self.cpuset_cpus.clone(),
-            pids_limit: limit(self.pids_limit),
-            memory_reservation: limit(self.memory_reservation),
-            cpu_period: limit(self.cpu_period),
-            cpu_quota: self.cpu_quota.unwrap_or(0).max(-1),
-            cpuset_mems: self.cpuset_mems.clone(),
-            blkio_weight: self.blkio_weight.unwrap_or(0),
-            blkio_rates: [
-                &self.blkio_weight_device,
-                &self.device_read_bps,
-                &self.device_read_iops,
-                &self.device_write_bps,
-                &self.device_write_iops,
-            ]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect(),
+            memory: limit(asked.memory),
+            nano_cpus: limit(asked.nano_cpus),
+            pids_limit: limit(asked.pids_limit),
+            memory_reservation: limit(asked.memory_reservation),
+            cpu_period: limit(asked.cpu_period),
+            cpu_quota: asked.cpu_quota.max(-1),
+            blkio_rates: rates.into_iter().flatten().cloned().collect(),
+            ..asked
         })
     }
 
-    /// With the profiles' contents in the place of their files.
+    /// Security options, with the contents of seccomp profiles in the place of their files.
     fn security(&self, files: &Files) -> Result<Vec<String>, String> {
         let mut all = Vec::new();
         for option in &self.security_opt {

@@ -23,7 +23,7 @@ pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// What follows a field that reads as `field`.
+/// The text behind a field that reads as `field`.
 fn behind<'a>(text: &'a str, field: &str) -> Result<&'a str, String> {
     let quoted = text.starts_with('"');
     let written = if quoted { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() };

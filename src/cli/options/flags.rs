@@ -3,7 +3,7 @@
 
 use Fate::{Done, Ignored, Refused, Warned};
 
-/// What became of a flag.
+/// Fate of one of Docker's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// As in Docker.

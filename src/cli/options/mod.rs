@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod csv;
 pub(crate) mod env;
 pub(crate) mod flags;
+pub(crate) mod groups;
 pub(crate) mod kinds;
 pub(crate) mod mount;
 pub(crate) mod mount_flag;
@@ -13,14 +14,14 @@ pub(crate) mod value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What flags may refer to on the user's machine.
+/// The user's machine, as far as flags may refer to it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     /// The environment, for `-e KEY`.
     pub(crate) env: BTreeMap<String, String>,
-    /// For relative paths.
+    /// Folder that relative paths begin in.
     pub(crate) working_dir: PathBuf,
-    /// For `~`.
+    /// Folder that `~` stands for; `None`: not known.
     pub(crate) home: Option<PathBuf>,
     /// Variables that containers and builds get unless they have them.
     pub(crate) proxies: Vec<(String, String)>,

@@ -46,7 +46,6 @@ pub(crate) enum Error {
 /// A mount, and whether SELinux labels were asked for (`z`, `Z`).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// What the engine is asked for.
     pub(crate) mount: Mount,
     /// `z` or `Z` was given.
     pub(crate) relabel: bool,
@@ -140,7 +139,7 @@ pub(super) fn absolute(source: &str, spec: &str, host: &Host) -> Result<String, 
     Ok(normal(&path))
 }
 
-/// Without `.`, and `..` taken out of the text, as Go's `filepath.Abs` does.
+/// A path without `.` and `..`, which are taken out of the text as Go's `filepath.Abs` does.
 fn normal(path: &Path) -> String {
     let mut out = PathBuf::new();
     for component in path.components() {

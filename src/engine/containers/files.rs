@@ -10,6 +10,7 @@ use crate::model::archive::Part;
 use crate::model::container::{MountKind, PathStat, Status};
 use crate::model::reason::Reason;
 use crate::store::Record;
+use crate::sys::messages::{self, Messages};
 use crate::sys::mount::{Layer, Mounted, mount_all};
 use crate::sys::tree::{Change, Moved, Tree, Unpack};
 use bytes::Bytes;
@@ -291,11 +292,12 @@ fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
 }
 
 /// Runs `work` beside the async threads; what it writes is the stream, and what it answers was left out.
-fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<Moved> + Send + 'static) -> Archive {
+fn pack(work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Send + 'static) -> Archive {
     let (sender, receiver) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
         let after = sender.clone();
-        let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK) });
+        let to = move |piece| messages::send(&sender, Ok(Part::Data(piece)));
+        let mut archive = tar::Builder::new(Messages::new(CHUNK, to));
         archive.follow_symlinks(false);
         let outcome = work(&mut archive).and_then(|moved| {
             archive.into_inner()?.send()?;
@@ -316,35 +318,4 @@ fn pack(work: impl FnOnce(&mut tar::Builder<Sender>) -> io::Result<Moved> + Send
         }
     });
     ReceiverStream::new(receiver)
-}
-
-/// Gathers what is written into messages.
-struct Sender {
-    sender: mpsc::Sender<Result<Part<Bytes>, EngineError>>,
-    buffer: Vec<u8>,
-}
-
-impl Sender {
-    fn send(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.sender.blocking_send(Ok(Part::Data(full.into()))).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl io::Write for Sender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == CHUNK {
-            self.send()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

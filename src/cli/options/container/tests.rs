@@ -1,4 +1,4 @@
-//! From the command line to the container's specification.
+//! A container's specification from its command line.
 
 use super::*;
 use crate::cli::command;
