@@ -12,7 +12,7 @@ use super::options::{flags, value};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
-/// What the user wants, before any value was looked at.
+/// An argument list, before any value was looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
     /// For clap: the program's name, the commands, flags and positionals.
@@ -23,7 +23,7 @@ pub(crate) enum Scanned {
     Raw(Vec<OsString>),
 }
 
-/// Has arguments of its own, which this side knows nothing of.
+/// The command that has arguments of its own, of which this side knows nothing.
 const RAW: &str = "daemon";
 
 /// Walks `args` (without the program's name).
@@ -62,7 +62,7 @@ pub(crate) fn scan(root: &Command, args: Vec<OsString>) -> Result<Scanned, Comma
                 return Err(scan.unknown_command(&arg));
             };
             if scan.path.len() == 1 && arg == RAW {
-                // What stood before it is for it to take or to refuse.
+                // Flags before the command are for it to take or to refuse.
                 let mut before = Vec::new();
                 flags.emit(&mut before);
                 return Ok(Scanned::Raw(before.into_iter().map(OsString::from).chain(args).collect()));
@@ -151,7 +151,7 @@ fn positional(names: &[String], required: bool, several: bool) -> String {
     }
 }
 
-/// Whatever follows the first positional is somebody else's, even if it looks like a flag.
+/// Do flags end at the first positional? What follows it is then somebody else's, even if it looks like a flag.
 fn flags_come_first(command: &Command) -> bool {
     command.get_name() == "tag" || command.get_positionals().any(Arg::is_trailing_var_arg_set)
 }

@@ -277,7 +277,7 @@ fn finish(mut command: clap::Command, path: &str) -> clap::Command {
         let more = format!("Run '{path} COMMAND --help' for more information on a command.");
         command = command.after_help(more);
     }
-    // As Docker does it: by name.
+    // Flags by name, as Docker has them.
     let mut flags: Vec<String> = command.get_opts().map(|arg| arg.get_id().to_string()).collect();
     flags.sort();
     for (place, id) in flags.into_iter().enumerate() {
@@ -308,7 +308,7 @@ pub(crate) fn help(path: &[String]) -> String {
     command.render_help().to_string()
 }
 
-/// What clap makes of an argument list that [`argv::scan`] made.
+/// Lets clap read an argument list that [`argv::scan`] made.
 pub(crate) fn parse(argv: &[String]) -> Result<Root, clap::Error> {
     Root::from_arg_matches(&tree().try_get_matches_from(argv)?)
 }

@@ -1,4 +1,4 @@
-//! What every verb is given.
+//! The context of a verb: output, signals, and the connection to the daemon.
 
 use super::error::{CommandError, Kind};
 use super::signals::Signals;
@@ -8,14 +8,14 @@ use crate::config::{Dirs, env};
 use crate::model::reason::Reason;
 use tokio::sync::OnceCell;
 
-/// Ours in messages.
+/// The program's name in messages.
 pub(crate) const PROGRAM: &str = "k3c";
 
-/// One per invocation.
+/// The context of one invocation.
 pub(crate) struct Context {
-    /// Where words go.
+    /// Output: data and messages.
     pub(crate) ui: Ui,
-    /// Who gets the signals.
+    /// The signals of this process.
     pub(crate) signals: Signals,
     address: Option<String>,
     client: OnceCell<Client>,
@@ -34,7 +34,7 @@ impl Context {
                 if let Some(text) = ignored(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty())) {
                     self.ui.warning(&text);
                 }
-                // Who says where the daemon is needs no directories of its own.
+                // An address that was given needs no directories of the user.
                 let address = match Address::given(self.address.as_deref()) {
                     Some(given) => given.map_err(CommandError::failed)?,
                     None => Address::own(&Dirs::discover().map_err(CommandError::failed)?),
@@ -62,7 +62,7 @@ fn ignored(is_set: impl Fn(&str) -> bool) -> Option<String> {
     Some(format!("{names}: {PROGRAM} has its own daemon ({} says where)", env::ADDRESS))
 }
 
-/// There is no such thing.
+/// Is it an error because there is no such thing?
 pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.reason == Reason::NotFound
 }

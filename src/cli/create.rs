@@ -139,7 +139,7 @@ fn missing_image(error: &ClientError) -> Option<String> {
     Some(image.to_owned())
 }
 
-/// We refuse it.
+/// An error of this side before anything is made.
 pub(crate) fn refused(
     message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     verb: &str,
@@ -147,7 +147,7 @@ pub(crate) fn refused(
     with_help(CommandError::new(Kind::Run(125), message), verb)
 }
 
-/// The engine refuses it.
+/// An error of the engine.
 pub(crate) fn engine_refused(error: &ClientError, verb: &str) -> CommandError {
     let text = daemon_text(error);
     // Docker's `create` has the plain code of an error here.
@@ -211,7 +211,7 @@ impl CidFile {
 impl Drop for CidFile {
     fn drop(&mut self) {
         if !self.written {
-            // What cannot be removed is empty, which says as much.
+            // A file that cannot be removed is empty, which says as much.
             let _ = std::fs::remove_file(&self.path);
         }
     }

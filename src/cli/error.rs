@@ -1,4 +1,4 @@
-//! What a command ends with when it does not succeed: text for people, an exit code for scripts.
+//! Errors that a command ends with: text for people, an exit code for scripts.
 
 pub(crate) use crate::model::reason::chain;
 use std::error::Error;
@@ -16,13 +16,13 @@ pub(crate) enum Kind {
     Arguments,
     /// `run` could not run: 125, 126 or 127; the program's name goes in front.
     Run(u8),
-    /// With a code of its own.
+    /// It did not work, and has an exit code of its own.
     Code(u8),
     /// A `--format` that is no template: 64.
     Template,
     /// The code of something else, already explained or in no need of it; prints nothing.
     Exit(u8),
-    /// Nobody reads our output any more: that is success.
+    /// The output is read by nobody any more: that is success.
     BrokenPipe,
 }
 
@@ -31,13 +31,13 @@ pub(crate) enum Kind {
 pub(crate) struct CommandError {
     /// Exit code and form.
     pub(crate) kind: Kind,
-    /// What happened; its chain is printed once, outermost first.
+    /// The error; its chain is printed once, outermost first.
     pub(crate) source: Box<dyn Error + Send + Sync>,
-    /// What to do next, printed below an empty line.
+    /// Next steps, each printed below an empty line.
     pub(crate) hints: Vec<String>,
 }
 
-/// What every verb returns.
+/// The result of a verb.
 pub(crate) type Outcome = Result<(), CommandError>;
 
 impl CommandError {
@@ -67,7 +67,7 @@ impl CommandError {
         self
     }
 
-    /// What the shell sees.
+    /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self.kind {
             Kind::Failed | Kind::Arguments => 1,
@@ -100,7 +100,7 @@ impl fmt::Display for CommandError {
     }
 }
 
-/// Only writing to our own output comes here unannounced; other IO errors are wrapped with their path.
+/// An IO error of our own output; others are wrapped with their path before they come here.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::BrokenPipe } else { Kind::Failed };

@@ -70,7 +70,7 @@ const LINES: &[(usize, &str, &str)] = &[
     (0, "Docker Root Dir", "DockerRootDir"),
 ];
 
-/// What people are shown; keys that the engine does not have are left out.
+/// The document as lines for people; keys that the engine does not have are left out.
 fn text(document: &Value) -> String {
     let mut out = format!("Client:\n Version:    {}\n Context:    default\n\nServer:\n", version::own());
     for (depth, title, key) in LINES {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-/// What goes into one message.
+/// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
 
 /// Load an image from a tar archive or STDIN

@@ -57,7 +57,7 @@ fn options(args: &Args, now: Timestamp, zone: &TimeZone) -> Result<LogsOptions, 
             ))),
         },
     };
-    // As Docker does: whatever is no number of lines means all of them.
+    // A tail that is no number of lines means all of them, as in Docker.
     let tail = args.tail.parse().ok();
     Ok(LogsOptions {
         follow: args.follow,
@@ -87,7 +87,7 @@ impl Writer {
         Self { timestamps, details, inside: [false; 2] }
     }
 
-    /// One entry.
+    /// Writes an entry.
     pub(crate) fn write(&mut self, ui: &Ui, entry: &LogEntry) -> io::Result<()> {
         let inside = match entry.stream {
             Stream::Stdout => &mut self.inside[0],
@@ -117,7 +117,7 @@ fn details(attributes: &BTreeMap<String, String>) -> String {
     pairs.join(",")
 }
 
-/// As Go's `url.QueryEscape` does it.
+/// Text as Go's `url.QueryEscape` writes it.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

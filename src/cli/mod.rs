@@ -68,7 +68,7 @@ pub fn main(daemon: fn(Vec<OsString>) -> ExitCode) -> ExitCode {
     }
 }
 
-/// How far the command line itself got.
+/// The outcome of the command line before the daemon's own arguments are read.
 enum Started {
     Done(u8),
     Daemon(Vec<OsString>),

@@ -1,4 +1,4 @@
-//! One thing done to many: at most fifty at a time, answers in the order of the arguments, failures at the end.
+//! Work on many names: at most fifty at a time, answers in the order of the arguments, failures at the end.
 
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     images: Vec<String>,
 }
 
-/// One after the other: an image may be the last name of another one's content.
+/// Removes images one after the other: one may be the last name of another one's content.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     let mut failures = Vec::new();

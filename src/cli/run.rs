@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     Ok(())
 }
 
-/// With `--rm` a container that never ran goes too.
+/// The error of a container that did not start; with `--rm` the container goes.
 async fn not_started(id: &ContainerId, remove: bool, error: ClientError, client: &Client) -> CommandError {
     if remove {
         // It may be gone already; and the reason to show is why it did not start.

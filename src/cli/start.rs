@@ -62,7 +62,7 @@ async fn attached(container: &str, args: &Args, detach_keys: Vec<u8>, cx: &Conte
     let stdin = args.interactive && facts.open_stdin;
     streams::check_terminal(tty, stdin, cx)?;
     let signals = args.sig_proxy.signals(tty, cx)?;
-    // One that runs already is joined where it is.
+    // A container that runs already is joined where it is.
     let starter = !document["State"]["Running"].as_bool().unwrap_or(false);
     let wanted = Wanted { container: id.clone(), exec: String::new(), starter, stdout: true, stderr: true };
     let attachment = client.attach(wanted).await?;

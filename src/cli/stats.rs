@@ -88,7 +88,7 @@ fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     Ok(())
 }
 
-/// What the user called it.
+/// The name by which the user asked for this container.
 fn typed<'a>(stats: &Stats, names: &'a [String]) -> Option<&'a str> {
     let exact = |name: &&String| name.trim_start_matches('/') == stats.name || **name == stats.id;
     let found = names.iter().find(exact).or_else(|| names.iter().find(|name| stats.id.starts_with(*name)));

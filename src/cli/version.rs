@@ -18,7 +18,7 @@ pub(crate) struct Args {
     format: Option<String>,
 }
 
-/// Ours, as the build has it.
+/// The version of this program.
 pub(crate) fn own() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }

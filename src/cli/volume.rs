@@ -83,7 +83,7 @@ const TITLES: &[(&str, &str)] = &[
     ("Size", "SIZE"),
 ];
 
-/// By name.
+/// Lists volumes by name.
 pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
     let size = args.format.as_deref().is_some_and(|f| f.contains(".Size"));
     let volumes = cx.client().await?.volumes(value::filters(&args.filter), size).await?;
@@ -133,7 +133,7 @@ pub(crate) struct InspectArgs {
     names: Vec<String>,
 }
 
-/// What was found is printed even when something else was not.
+/// Prints the volumes that were found, even when another one was not.
 pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
     let mut printer = Printer::new(args.format.as_deref())?;
     let client = cx.client().await?;

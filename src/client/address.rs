@@ -1,4 +1,4 @@
-//! Where the daemon listens.
+//! The address on which the daemon listens.
 
 use super::ClientError;
 use crate::config::{self, Dirs};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     path: PathBuf,
-    /// Where a daemon started by us writes; `None`: the address was given, so there is nothing to start.
+    /// File for the output of a daemon that we start; `None`: the address was given, so there is nothing to start.
     own: Option<PathBuf>,
 }
 
 impl Address {
-    /// What the flag says, else `K3C_ADDRESS`; `None`: nobody said anything.
+    /// The address of the flag, else of `K3C_ADDRESS`; `None`: neither is given.
     pub fn given(flag: Option<&str>) -> Option<Result<Self, ClientError>> {
         let environment = std::env::var(config::env::ADDRESS).ok();
         let text = flag.or(environment.as_deref()).filter(|text| !text.is_empty())?;
@@ -42,7 +42,7 @@ impl Address {
         &self.path
     }
 
-    /// Where the output of a daemon that we start detached goes; `None` when we may start none.
+    /// File for the output of a daemon that we start detached; `None`: we may start none.
     pub(super) fn log(&self) -> Option<&Path> {
         self.own.as_deref()
     }

@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// How much input may be under way, in bytes.
+/// Input that may be under way, in bytes.
 const WINDOW: u64 = 256 << 10;
-/// How long an engine may be away.
+/// The longest absence of an engine that a session outlives.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the other side may take to hang up at the end.
+/// The longest wait for the other side to hang up at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Which streams of which process.
+/// Streams of a process that are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// A name or an ID.
@@ -37,7 +37,7 @@ pub struct Wanted {
     pub stderr: bool,
 }
 
-/// For the process.
+/// A message to the process.
 #[derive(Debug)]
 pub enum Outgoing {
     /// Input.
@@ -50,7 +50,7 @@ pub enum Outgoing {
     Leave,
 }
 
-/// From the process.
+/// A message from the process.
 #[derive(Debug)]
 pub enum Incoming {
     /// Output; stream 0 is standard output, 1 standard error.
@@ -137,7 +137,7 @@ enum Left {
     /// The engine went away.
     Lost,
     Done,
-    /// Nobody reads any more what comes.
+    /// The output is read by nobody any more.
     Deaf,
 }
 
@@ -287,7 +287,7 @@ impl Session {
                             return Ok(left);
                         }
                     }
-                    // Nobody types, but somebody may read.
+                    // Input has ended; output may still be read.
                     None => *typing = false,
                 },
                 () = incoming.closed() => return Ok(Left::Deaf),
@@ -353,7 +353,7 @@ impl Session {
             }
         };
         if let Some(request) = api::attach_request(frame) {
-            // What is lost here is said again on the next connection.
+            // A request that is lost here is made again on the next connection.
             let _ = connection.to.send(request).await;
         }
         last

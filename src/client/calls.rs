@@ -34,10 +34,10 @@ const MAX_ANSWER: usize = 256 << 20;
 /// Bytes of an archive in one message.
 const CHUNK: usize = 256 << 10;
 
-/// What a call answers.
+/// The answer of a call.
 pub(super) type Answer<T> = Result<T, ClientError>;
 
-/// What a call goes on answering.
+/// The answers of a call that goes on answering.
 pub(super) type Answers<T> = Result<BoxStream<'static, Answer<T>>, ClientError>;
 
 impl Client {
@@ -310,7 +310,7 @@ impl Client {
         Ok((lines, answer.reclaimed))
     }
 
-    /// What everything takes.
+    /// Disk usage of images, containers and volumes.
     pub async fn disk_usage(&self) -> Answer<DiskUsage> {
         let call = async || self.answer(self.system().disk_usage(wire::DiskUsageRequest {}).await);
         Ok(retry::safe(call).await?.try_into()?)
@@ -332,14 +332,14 @@ impl Client {
         Ok(api::document(&retry::safe(call).await?.document)?)
     }
 
-    /// What happens, until `until`.
+    /// Events, until the filter's `until`.
     pub async fn events(&self, filter: EventFilter) -> Answers<Event> {
         let client = self.clone();
         let begun = Timestamp::now();
         let mut again = false;
         let open = move |seen: Option<u64>| {
             let mut filter = EventFilter { after: seen.or(filter.after), ..filter.clone() };
-            // What happened while it was away is the past by now.
+            // Events that happened while it was away are the past by now.
             if std::mem::replace(&mut again, true) && filter.after.is_none() {
                 filter.since = filter.since.or(Some(begun));
             }

@@ -1,4 +1,4 @@
-//! What a call ends with when it does not succeed.
+//! Errors of calls.
 
 use super::Address;
 use crate::api::{Invalid, reason};
@@ -19,12 +19,12 @@ pub struct ClientError {
 }
 
 impl ClientError {
-    /// Of the client itself, or of a daemon that answered.
+    /// An error of the client itself, or of a daemon that answered.
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), disconnected: false }
     }
 
-    /// There is no daemon to talk to (any more).
+    /// An error because there is no daemon to talk to (any more).
     pub(super) fn disconnected(message: impl Into<String>) -> Self {
         Self { reason: Reason::Unavailable, message: message.into(), disconnected: true }
     }
@@ -48,7 +48,7 @@ impl ClientError {
         Self::new(reason::from_code(status.code()), status.message())
     }
 
-    /// There is no such thing.
+    /// Is it an error because there is no such thing?
     pub fn is_not_found(&self) -> bool {
         self.reason == Reason::NotFound
     }

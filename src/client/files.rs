@@ -1,4 +1,4 @@
-//! What changes containers in place, counts them, and moves files in and out of them.
+//! Calls that change containers in place, measure them, and move files in and out of them.
 
 use super::calls::{Answer, Answers};
 use super::{Client, retry};
@@ -40,7 +40,7 @@ impl Client {
         retry::safe(async || self.answers(self.containers().stats(request.clone()).await)).await
     }
 
-    /// What it changed: kind and path.
+    /// Changes of a container's files: kind and path.
     pub async fn diff(&self, container: &str) -> Answer<Vec<(String, String)>> {
         let call = async || {
             let request = wire::DiffContainerRequest { container: container.to_owned() };
@@ -61,7 +61,7 @@ impl Client {
         Ok(self.answer(self.containers().commit(request).await)?.id)
     }
 
-    /// What a path in it is.
+    /// Facts of a path in a container.
     pub async fn stat_path(&self, container: &str, path: &str) -> Answer<PathStat> {
         let request = wire::StatPathRequest { container: container.to_owned(), path: path.to_owned() };
         let call = async || self.answer(self.containers().stat_path(request.clone()).await);

@@ -49,12 +49,12 @@ fn channel(address: &Address) -> Result<Channel, ClientError> {
 }
 
 impl Client {
-    /// For services that are not ours: BuildKit's, CRI's, containerd's.
+    /// The connection, for services that are not ours: BuildKit's, CRI's, containerd's.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// What it is connected to.
+    /// The daemon's address.
     pub fn address(&self) -> &Address {
         &self.address
     }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a restart may take.
+/// The longest restart of an engine that is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs `call` until it succeeds, is refused, or the daemon has been away for too long.

@@ -140,7 +140,7 @@ impl Dirs {
         self.data.join("bundle")
     }
 
-    /// Where bundles go when the data directory does not allow execution.
+    /// Folder for bundles when the data directory does not allow execution.
     pub fn bundles_fallback(&self) -> PathBuf {
         self.runtime.join("bundle")
     }

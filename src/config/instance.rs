@@ -1,10 +1,10 @@
-//! One running instance, as its processes hand it on.
+//! A running instance, as its processes hand it on.
 
 use super::{DaemonConfig, Dirs};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What the daemon decided, for the holder and the engine.
+/// Decisions of the daemon, for the holder and the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Inside a user namespace of an ordinary user.

@@ -28,7 +28,7 @@ pub enum ConfigError {
     /// A configuration file that cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Why.
         #[source]
@@ -37,9 +37,9 @@ pub enum ConfigError {
     /// A configuration file with something wrong in it.
     #[error("{}: {message}", path.display())]
     Parse {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// The mistake, with its line.
         message: String,
     },
     /// A value that makes no sense.
@@ -47,7 +47,7 @@ pub enum ConfigError {
     Value {
         /// Setting or variable.
         name: String,
-        /// What is wrong and what is expected.
+        /// The mistake, and what is expected.
         message: String,
     },
 }

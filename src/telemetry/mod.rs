@@ -1,4 +1,4 @@
-//! What the daemon and the engine log: lines on standard error, filtered by `K3C_LOG`.
+//! Logs of the daemon and the engine: lines on standard error, filtered by `K3C_LOG`.
 
 use crate::config::env;
 use std::io::IsTerminal;

@@ -11,7 +11,7 @@ use super::not_started;
 use crate::client::{Client, Wanted};
 use crate::model::id::ContainerId;
 
-/// How to follow.
+/// Options of following a container.
 pub(super) struct Options {
     /// Wait until it is gone.
     pub(super) remove: bool,
@@ -25,7 +25,7 @@ pub(super) struct Options {
 
 /// Starts it and stays with it until its end.
 pub(super) async fn run(id: &ContainerId, options: Options, client: &Client, cx: &Context) -> Outcome {
-    // What comes before the start is kept and sent after it.
+    // Signals that come before the start are kept and sent after it.
     let signals = match options.forward_signals {
         true => Some(cx.signals.forward()?),
         false => None,

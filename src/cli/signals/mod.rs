@@ -12,7 +12,7 @@ pub(crate) use imp::{Forwarded, Resized, Termination};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Who gets the signals.
+/// The signals of this process: they end it, or go to a container.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     taken: AtomicBool,
@@ -30,7 +30,7 @@ impl Signals {
         }
     }
 
-    /// From now on signals come out of what this returns.
+    /// Takes the signals: from now on they come out of what this returns.
     pub(crate) fn forward(&self) -> std::io::Result<Forwarded> {
         let forwarded = Forwarded::listen()?;
         self.taken.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! What Windows has of signals: Ctrl-C and Ctrl-Break.
+//! Signals as Windows has them: Ctrl-C and Ctrl-Break.
 
 use std::io;
 use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};

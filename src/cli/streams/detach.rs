@@ -1,6 +1,6 @@
 //! The keys that leave a container without ending it.
 
-/// What those are told whose command ends here while its process goes on.
+/// Message of a command that ends by the keys while its process goes on.
 pub(crate) const READ: &str = "read escape sequence";
 
 /// Docker's.
@@ -46,7 +46,7 @@ impl Watch {
         Self { keys, held: 0 }
     }
 
-    /// What goes on to the container, and whether the keys were pressed (what follows them is dropped).
+    /// The part that goes on to the container, and whether the keys were pressed (what follows them is dropped).
     pub(crate) fn feed(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::with_capacity(typed.len());
         for byte in typed {

@@ -1,7 +1,7 @@
 //! A container's first process, followed to its end: what `run`, `start -a` and `attach` share.
 //!
-//! With `--rm` the end is the container's removal, so that `ps -a` does not have it any more. Who detaches waits for
-//! neither.
+//! With `--rm` the end is the container's removal, so that `ps -a` does not have it any more. After detaching neither is
+//! waited for.
 
 use super::{Ended, Joined, StreamError};
 use crate::cli::context::Context;
@@ -12,7 +12,7 @@ use crate::model::container::WaitCondition;
 use crate::model::reason::Reason;
 use serde_json::Value;
 
-/// What of a container decides how its streams are joined.
+/// Facts of a container that decide how its streams are joined.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The whole ID.
@@ -26,7 +26,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// From Docker's document of the container that was asked for as `name`.
+    /// Reads Docker's document of the container that was asked for as `name`.
     pub(crate) fn of(document: &Value, name: &str) -> Self {
         let is = |part: &str, key: &str| document[part][key].as_bool().unwrap_or(false);
         Self {

@@ -23,18 +23,18 @@ use tokio::sync::mpsc;
 /// Bytes of standard input in one piece.
 const CHUNK: usize = 32 << 10;
 
-/// How to join the streams.
+/// Options of joining a process's streams.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     /// The process has a terminal.
     pub(crate) tty: bool,
-    /// Ours goes there.
+    /// Our standard input is its standard input.
     pub(crate) stdin: bool,
-    /// Only with both of the above.
+    /// Keys that detach; only with a terminal and standard input.
     pub(crate) detach_keys: Vec<u8>,
 }
 
-/// How it went.
+/// How following a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The process ended.
@@ -44,7 +44,7 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    /// What a verb ends with: the process's exit code, or `detached`.
+    /// The outcome of a verb: the process's exit code, or `detached`.
     pub(crate) fn outcome(self, detached: Outcome) -> Outcome {
         match self {
             Self::Exit(0) => Ok(()),
@@ -54,7 +54,7 @@ impl Ended {
     }
 }
 
-/// Who gets our signals, if anybody.
+/// The container that gets our signals, and the signals; `None`: they end us.
 pub(crate) type Target<'a> = Option<(&'a str, Forwarded)>;
 
 /// A flag of all verbs that join streams.
@@ -198,7 +198,7 @@ impl Joined {
                     return Ok(Ended::Detached);
                 },
                 () = next_size(&mut self.resized) => resized = true,
-                // What is typed may be in the way of it; output and signals are not kept waiting.
+                // Input may be in the way of a size; output and signals are not kept waiting.
                 room = self.attachment.input.reserve(), if resized => {
                     resized = false;
                     if let (Ok(room), Some((columns, rows))) = (room, terminal::size()) {
@@ -225,9 +225,9 @@ impl Joined {
 /// Why the streams were lost.
 #[derive(Debug)]
 pub(crate) enum StreamError {
-    /// Ours.
+    /// Our own streams failed.
     Own(CommandError),
-    /// The session's.
+    /// The session failed.
     Session(ClientError),
 }
 

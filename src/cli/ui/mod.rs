@@ -14,7 +14,7 @@ pub(crate) struct Ui {
     terminals: Terminals,
 }
 
-/// What is a terminal.
+/// Standard streams that are terminals.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terminals {
     /// Standard input.
@@ -41,7 +41,7 @@ impl Ui {
         Self { out: Mutex::new(out), err: Mutex::new(err), terminals }
     }
 
-    /// What is a terminal.
+    /// Standard streams that are terminals.
     pub(crate) fn terminals(&self) -> Terminals {
         self.terminals
     }

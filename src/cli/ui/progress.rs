@@ -27,7 +27,7 @@ impl<'a> Progress<'a> {
         Self { ui, form }
     }
 
-    /// One thing went on.
+    /// Shows a step.
     pub(crate) fn step(&mut self, step: &Step) {
         match &mut self.form {
             Form::Quiet => {}
@@ -82,7 +82,7 @@ fn line(step: &Step) -> String {
     front(step) + &step.status
 }
 
-/// What it is about, if it has a name.
+/// The front of a step's line: what it is about, if that has a name.
 fn front(step: &Step) -> String {
     match step.id.is_empty() {
         true => String::new(),

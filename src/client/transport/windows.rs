@@ -13,7 +13,7 @@ pub(in crate::client) fn channel(_: Endpoint, address: &Address) -> Result<Chann
     ))
 }
 
-/// Nobody listens.
+/// Error code of a pipe on which nobody listens.
 #[expect(clippy::unused_async, reason = "the same on every system")]
 pub(in crate::client) async fn probe(_: &Address) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
