@@ -119,6 +119,11 @@ impl EngineError {
         move |status| Self::Containerd { what, status: Box::new(status) }
     }
 
+    /// Does containerd's status say this? One of `containerd::words`.
+    pub(super) fn says(&self, sentence: fn(&Status) -> bool) -> bool {
+        matches!(self, Self::Containerd { status, .. } if sentence(status))
+    }
+
     /// The call failed because the thing is not there.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Containerd { status, .. } if status.code() == Code::NotFound)

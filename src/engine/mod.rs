@@ -17,7 +17,6 @@ mod binds;
 mod compression;
 mod containerd;
 mod containers;
-mod cri;
 mod error;
 mod events;
 mod images;
@@ -36,7 +35,7 @@ pub use containerd::{Containerd, NAMESPACE, channel};
 pub use containers::{Archive, Frames};
 pub use error::EngineError;
 
-use cri::Cri;
+use containerd::Cri;
 use images::Images;
 use jiff::Timestamp;
 use records::Records;

@@ -6,9 +6,9 @@
 //! ```
 
 use super::Inner;
-use super::containerd::{ended, request};
+use super::containerd::{LABEL_ID, ended, request};
 use super::containers::{Starter, nanoseconds};
-use super::cri::LABEL_ID;
+
 use super::error::EngineError;
 use super::lifecycle::{self, Unfinished};
 use crate::model::container::Status;

@@ -1,6 +1,6 @@
 //! An image's files, seen from the engine: a read-only snapshot, mounted for as long as something is read from it.
 
-use super::containerd::{patiently, request};
+use super::containerd::{call, request};
 use super::error::EngineError;
 use super::images::Facts;
 use super::{Inner, blocking};
@@ -63,7 +63,7 @@ impl Inner {
     ) -> Result<T, EngineError> {
         let snapshotter = self.config.snapshotter.clone();
         let mut key = String::new();
-        let answer = patiently(|| {
+        let answer = call("cannot look into the image", || {
             // A call that was cut off may have made a view: each gets a name of its own.
             key = format!("k3c-view-{}", uuid::Uuid::new_v4());
             let message = ViewSnapshotRequest {
@@ -75,9 +75,8 @@ impl Inner {
             let mut snapshots = self.containerd.snapshots();
             async move { snapshots.view(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot look into the image"))?;
-        let mounts = answer.into_inner().mounts;
+        .await?;
+        let mounts = answer.mounts;
         let base = self.config.run.clone();
         let result = blocking(move || work(Mounted::new(&base, &layers(mounts))?.path())).await;
         let mut snapshots = self.containerd.snapshots();

@@ -3,7 +3,7 @@
 use super::limits::limits;
 use super::security::{self, Seccomp};
 use super::user::{GIDS, UIDS, refuse_unmapped};
-use crate::engine::cri::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
+use crate::engine::containerd::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
 use crate::engine::logs::Rotation;

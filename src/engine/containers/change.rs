@@ -1,7 +1,7 @@
 //! What changes a container without making a new one: `rename`, `pause`, `unpause`, `restart`.
 
 use super::start::Starter;
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner, events};
@@ -79,14 +79,13 @@ impl Engine {
 impl Inner {
     /// Stops all of a container's processes where they are.
     pub(in crate::engine) async fn freeze(&self, record: &Record) -> Result<(), EngineError> {
-        patiently(|| {
+        call("cannot pause container", || {
             let mut tasks = self.containerd.tasks();
             let message = PauseTaskRequest { container_id: record.attempt.container.clone() };
             async move { tasks.pause(request(message)).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot pause container"))
     }
 
     /// The second half of a restart.
@@ -120,13 +119,12 @@ impl Inner {
 
     /// Lets a frozen container's processes run.
     pub(in crate::engine) async fn thaw(&self, record: &Record) -> Result<(), EngineError> {
-        patiently(|| {
+        call("cannot unpause container", || {
             let mut tasks = self.containerd.tasks();
             let message = ResumeTaskRequest { container_id: record.attempt.container.clone() };
             async move { tasks.resume(request(message)).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot unpause container"))
     }
 }

@@ -1,6 +1,6 @@
 //! What a container's processes are and use: `top` and `stats`.
 
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, blocking};
 use crate::model::container::{Processes, Stats, Status};
@@ -42,15 +42,14 @@ impl Engine {
                 ));
             }
         }
-        let answer = patiently(|| {
+        let answer = call("cannot list processes", || {
             let mut tasks = inner.containerd.tasks();
             let message = ListPidsRequest { container_id: record.attempt.container.clone() };
             async move { tasks.list_pids(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot list processes"))?;
+        .await?;
         inner.tell(&record, "top", &[]).await;
-        let pids: Vec<u32> = answer.into_inner().processes.iter().map(|p| p.pid).collect();
+        let pids: Vec<u32> = answer.processes.iter().map(|p| p.pid).collect();
         if args.is_empty() {
             return blocking(move || listed(&pids)).await;
         }

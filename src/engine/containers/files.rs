@@ -1,7 +1,7 @@
 //! A container's files, seen from outside: `cp`, `diff`, `export`. In a container that runs, `cp` sees what it sees itself,
 //! with its mounts; the snapshot of any other is mounted for a moment, with its volumes where it would have them.
 
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::rootfs::layers;
 use crate::engine::{Engine, Inner, blocking, compression};
@@ -184,7 +184,7 @@ impl Inner {
         record: &Record,
         read_only: bool,
     ) -> Result<Vec<Layer>, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot find the container's files", || {
             let mut snapshots = self.containerd.snapshots();
             let message = MountsRequest {
                 snapshotter: self.config.snapshotter.clone(),
@@ -192,9 +192,8 @@ impl Inner {
             };
             async move { snapshots.mounts(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot find the container's files"))?;
-        let layers = layers(answer.into_inner().mounts);
+        .await?;
+        let layers = layers(answer.mounts);
         Ok(if read_only { layers.iter().map(Layer::read_only).collect() } else { layers })
     }
 

@@ -1,7 +1,7 @@
 //! Containers that somebody else made through CRI: shown as `pod/container`, touched only when named exactly.
 
 use crate::engine::Inner;
-use crate::engine::cri::LABEL_ID;
+use crate::engine::containerd::LABEL_ID;
 use crate::engine::error::EngineError;
 use crate::model::container::{
     ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, ContainerSummary, Endpoint, ExitStatus,
@@ -132,7 +132,7 @@ impl Inner {
     ) -> Result<(), EngineError> {
         let found = self.find_foreign(who, true, missing).await?;
         match self.containerd.kill(&found.container.id, signal).await {
-            Err(error) if super::stop::is_over(&error) => Err(EngineError::refused(
+            Err(error) if error.says(crate::engine::containerd::words::is_over) => Err(EngineError::refused(
                 Reason::NotRunning,
                 format!("cannot kill container: {who}: container {} is not running", found.container.id),
             )),

@@ -1,5 +1,6 @@
 //! `start`: the first start takes the attempt that `create` made, every later one a fresh attempt.
 
+use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb, Verdict};
 use crate::engine::{Engine, Inner, events};
@@ -81,7 +82,9 @@ impl Inner {
         match self.start_made(record).await {
             // Attempt 0 went away with its pod (a restart of the host), or an engine that is no more has started it: a
             // fresh one is as good.
-            Err(error) if error.is_missing() || no_pod(&error) || says(&error, "CONTAINER_EXITED state") => {
+            Err(error)
+                if error.is_missing() || error.says(words::has_no_pod) || error.says(words::has_exited) =>
+            {
                 self.fresh_attempt(record).await?;
                 self.start_made(record).await
             }
@@ -94,8 +97,8 @@ impl Inner {
         let end = Instant::now() + OTHERS_PATIENCE;
         loop {
             match self.cri.start_container(&record.attempt.container).await {
-                Err(error) if says(&error, "CONTAINER_RUNNING state") => return Ok(()),
-                Err(error) if says(&error, "already in starting state") && Instant::now() < end => {
+                Err(error) if error.says(words::runs_already) => return Ok(()),
+                Err(error) if error.says(words::is_starting) && Instant::now() < end => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 answer => return answer,
@@ -154,16 +157,6 @@ impl Inner {
         }
         error
     }
-}
-
-/// CRI's words about the state of what is to be started.
-fn says(error: &EngineError, words: &str) -> bool {
-    matches!(error, EngineError::Containerd { status, .. } if status.message().contains(words))
-}
-
-/// The pod is not ready any more: its process ended.
-fn no_pod(error: &EngineError) -> bool {
-    says(error, "sandbox container") && says(error, "is not running")
 }
 
 fn in_dockers_words(error: EngineError) -> EngineError {

@@ -1,6 +1,7 @@
 //! `stop` and `kill`, and the drain at shutdown.
 
 use super::attempt::stop_signal;
+use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb, Verdict};
 use crate::engine::{Engine, Inner, events};
@@ -66,7 +67,7 @@ impl Engine {
                 inner.thaw_if_paused(&record.id).await?;
             }
             Ok(()) => {}
-            Err(error) if is_over(&error) => {
+            Err(error) if error.says(words::is_over) => {
                 return Err(EngineError::refused(
                     Reason::NotRunning,
                     format!("cannot kill container: {who}: container {} is not running", record.id),
@@ -198,7 +199,7 @@ impl Inner {
                     let event = events::container(record, "kill", Timestamp::now(), &[number]);
                     self.records.commit(Change::new().event(event)).await?;
                 }
-                Err(error) if is_over(&error) => {}
+                Err(error) if error.says(words::is_over) => {}
                 Err(error) => return Err(error),
             }
             let never = CancellationToken::new();
@@ -254,16 +255,4 @@ fn grace(seconds: Option<i64>) -> Option<Duration> {
         None => Some(DEFAULT_STOP_TIMEOUT),
         Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
     }
-}
-
-/// There is no process to signal any more.
-pub(super) fn is_over(error: &EngineError) -> bool {
-    error.is_missing()
-        || matches!(error, EngineError::Containerd { status, .. }
-            if status.message().contains("process already finished")
-                || status.message().contains("not running")
-                || status.message().contains("no such process")
-                // Its shim is gone, and with it the process.
-                || status.message().contains("ttrpc: closed")
-                || status.code() == tonic::Code::FailedPrecondition)
 }

@@ -8,7 +8,7 @@
 use super::UNNAMED;
 use super::lease::Lease;
 use super::transfer::{self, Pipe, Saved};
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{patiently, request, words};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::LoadOutcome;
@@ -218,14 +218,9 @@ async fn feed(
 }
 
 fn import_error(status: &tonic::Status) -> EngineError {
-    let text = status.message();
-    if text.contains("unrecognized image format")
-        || text.contains("archive/tar")
-        || text.contains("unexpected EOF")
-    {
-        EngineError::invalid(format!("invalid archive: {text}"))
-    } else {
-        EngineError::call("cannot load the archive")(status.clone())
+    match words::is_bad_archive(status) {
+        true => EngineError::invalid(format!("invalid archive: {}", status.message())),
+        false => EngineError::call("cannot load the archive")(status.clone()),
     }
 }
 

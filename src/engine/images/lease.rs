@@ -1,7 +1,7 @@
 //! Leases: what is made under one is not collected until an image's name, or a container, holds it.
 
 use crate::engine::Inner;
-use crate::engine::containerd::{Containerd, patiently, request};
+use crate::engine::containerd::{Containerd, call, request};
 use crate::engine::error::EngineError;
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::leases_client::LeasesClient;
@@ -22,13 +22,12 @@ impl Inner {
             id: format!("k3c-{purpose}-{}", uuid::Uuid::new_v4()),
             labels: HashMap::from([("containerd.io/gc.expire".to_owned(), end.to_string())]),
         };
-        patiently(|| {
+        call("cannot take a lease", || {
             let mut leases = LeasesClient::new(self.containerd.channel());
             let message = message.clone();
             async move { leases.create(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot take a lease"))?;
+        .await?;
         Ok(Lease { id: message.id, containerd: self.containerd.clone() })
     }
 }
@@ -41,14 +40,13 @@ impl Lease {
 
     /// Digests of the content that it holds.
     pub(super) async fn content(&self) -> Result<HashSet<String>, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot ask what a lease holds", || {
             let mut leases = LeasesClient::new(self.containerd.channel());
             let message = api::ListResourcesRequest { id: self.id.clone() };
             async move { leases.list_resources(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot ask what a lease holds"))?;
-        let resources = answer.into_inner().resources.into_iter();
+        .await?;
+        let resources = answer.resources.into_iter();
         Ok(resources.filter(|r| r.r#type == "content").map(|r| r.id).collect())
     }
 }

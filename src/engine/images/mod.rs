@@ -18,7 +18,7 @@ mod transfer;
 pub(super) use facts::{Facts, architecture};
 
 use super::Inner;
-use super::containerd::{patiently, request};
+use super::containerd::{call, request};
 use super::error::EngineError;
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
@@ -87,13 +87,12 @@ pub(super) struct Found {
 impl Inner {
     /// Every name in containerd's image store.
     pub(super) async fn image_names(&self) -> Result<Vec<Image>, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot list images", || {
             let mut images = self.containerd.images();
             async move { images.list(request(ListImagesRequest { filters: Vec::new() })).await }
         })
-        .await
-        .map_err(EngineError::call("cannot list images"))?;
-        Ok(answer.into_inner().images)
+        .await?;
+        Ok(answer.images)
     }
 
     /// Every image by ID, the hidden ones included.

@@ -1,4 +1,14 @@
-//! The way to containerd: one lazily connecting channel that comes back by itself, and patience while it is away.
+//! The way to containerd: one lazily connecting channel that comes back by itself.
+//!
+//! `call` has the patience while containerd is away, `cri` its CRI service, and `words` each of its sentences by which
+//! anything is decided.
+
+mod call;
+mod cri;
+pub(super) mod words;
+
+pub(super) use call::{call, leased, patiently, request};
+pub(super) use cri::{Cri, LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 
 use super::error::EngineError;
 use containerd_client::services::v1 as api;
@@ -6,20 +16,15 @@ use containerd_client::types::v1::{Process, Status as TaskStatus};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
-use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 /// Where everything lives.
 pub const NAMESPACE: &str = "k8s.io";
-/// How long a call waits for containerd to be back.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Lists of images and containers may be long.
-pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
+const MESSAGE_LIMIT: usize = 64 << 20;
 
 /// containerd's services. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,40 +44,6 @@ pub fn channel(socket: &Path) -> Channel {
         }))
 }
 
-/// Calls until it is not `Unavailable`, for some seconds.
-pub(super) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, Status>
-where
-    F: Future<Output = Result<T, Status>>,
-{
-    let end = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_millis(20);
-    loop {
-        match call().await {
-            Err(status) if is_away(&status) && Instant::now() < end => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_millis(250));
-            }
-            answer => return answer,
-        }
-    }
-}
-
-/// containerd is not there (rather than: it said no).
-pub(super) fn is_away(status: &Status) -> bool {
-    match status.code() {
-        Code::Unavailable => true,
-        // What tonic says when the connection breaks under a call.
-        Code::Unknown => {
-            let text = status.message();
-            text.contains("transport error")
-                || text.contains("h2 protocol error")
-                || text.contains("connection")
-        }
-        Code::Unimplemented => status.message().contains("unknown service"),
-        _ => false,
-    }
-}
-
 /// How a first process ended that has; CRI may not have noticed yet.
 pub(super) fn ended(process: &Process) -> Option<(i32, Timestamp)> {
     (process.status() == TaskStatus::Stopped).then(|| {
@@ -81,25 +52,9 @@ pub(super) fn ended(process: &Process) -> Option<(i32, Timestamp)> {
     })
 }
 
-/// A request in our namespace.
-pub(super) fn request<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
-    request
-}
-
 fn spec_of(container: &api::Container) -> Value {
     let text = container.spec.as_ref().map(|any| any.value.as_slice()).unwrap_or_default();
     serde_json::from_slice(text).unwrap_or_default()
-}
-
-/// The same; what it makes is kept by a lease.
-pub(super) fn leased<T>(message: T, lease: &str) -> Request<T> {
-    let mut request = request(message);
-    if let Ok(lease) = lease.parse() {
-        request.metadata_mut().insert("containerd-lease", lease);
-    }
-    request
 }
 
 impl Containerd {
@@ -160,7 +115,7 @@ impl Containerd {
     /// Sends a signal to the first process of a container's task.
     pub(super) async fn kill(&self, container: &str, signal: i32) -> Result<(), EngineError> {
         let signal = u32::try_from(signal).unwrap_or(9);
-        patiently(|| {
+        call("cannot kill container", || {
             let mut tasks = api::tasks_client::TasksClient::new(self.channel());
             let message = api::KillRequest {
                 container_id: container.to_owned(),
@@ -172,7 +127,6 @@ impl Containerd {
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot kill container"))
     }
 
     /// The process ID of a container's first process on the engine's host.
@@ -187,14 +141,13 @@ impl Containerd {
 
     /// A process that was added to a container; with an empty ID its first one.
     pub(super) async fn exec(&self, container: &str, exec: &str) -> Result<Option<Process>, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot ask for a task", || {
             let mut tasks = api::tasks_client::TasksClient::new(self.channel());
             let message = api::GetRequest { container_id: container.to_owned(), exec_id: exec.to_owned() };
             async move { tasks.get(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot ask for a task"))?;
-        Ok(answer.into_inner().process)
+        .await?;
+        Ok(answer.process)
     }
 
     /// A container's OCI specification.
@@ -203,15 +156,13 @@ impl Containerd {
     }
 
     async fn container(&self, id: &str) -> Result<api::Container, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot look at the container", || {
             let mut containers = self.containers();
             let message = api::GetContainerRequest { id: id.to_owned() };
             async move { containers.get(request(message)).await }
         })
-        .await
-        .map_err(EngineError::call("cannot look at the container"))?;
+        .await?;
         answer
-            .into_inner()
             .container
             .ok_or_else(|| EngineError::Broken(format!("containerd said nothing of container {id}")))
     }

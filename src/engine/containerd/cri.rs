@@ -1,7 +1,7 @@
 //! CRI v1: pods and containers, as containerd's own plugin makes them.
 
-use super::containerd::{MESSAGE_LIMIT, patiently, request};
-use super::error::EngineError;
+use super::call::{call, patiently, request};
+use super::{EngineError, MESSAGE_LIMIT, words};
 use crate::proto::cri;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{DeleteTaskRequest, KillRequest};
@@ -9,39 +9,38 @@ use cri::image_service_client::ImageServiceClient;
 use cri::runtime_service_client::RuntimeServiceClient;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tonic::Status;
 use tonic::transport::Channel;
 
 /// On a pod and a container: the record's ID.
-pub(super) const LABEL_ID: &str = "io.k3c.id";
+pub(in crate::engine) const LABEL_ID: &str = "io.k3c.id";
 /// On a pod and a container: the attempt.
-pub(super) const LABEL_ATTEMPT: &str = "io.k3c.attempt";
+pub(in crate::engine) const LABEL_ATTEMPT: &str = "io.k3c.attempt";
 /// On a pod and a container: the name.
-pub(super) const LABEL_NAME: &str = "io.k3c.name";
+pub(in crate::engine) const LABEL_NAME: &str = "io.k3c.name";
 
 /// How long a pod may refuse to be removed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The runtime and image services. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Cri {
+pub(in crate::engine) struct Cri {
     channel: Channel,
 }
 
 impl Cri {
-    pub(super) fn new(channel: Channel) -> Self {
+    pub(in crate::engine) fn new(channel: Channel) -> Self {
         Self { channel }
     }
 
-    pub(super) fn runtime(&self) -> RuntimeServiceClient<Channel> {
+    pub(in crate::engine) fn runtime(&self) -> RuntimeServiceClient<Channel> {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    pub(super) fn images(&self) -> ImageServiceClient<Channel> {
+    pub(in crate::engine) fn images(&self) -> ImageServiceClient<Channel> {
         ImageServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    pub(super) async fn run_pod(
+    pub(in crate::engine) async fn run_pod(
         &self,
         config: &cri::PodSandboxConfig,
         runtime_handler: &str,
@@ -58,8 +57,8 @@ impl Cri {
             });
             match answer.await {
                 Ok(answer) => return Ok(answer.into_inner().pod_sandbox_id),
-                Err(status) if Instant::now() < end && cut_off(&status).is_some() => {
-                    self.remove_pod(cut_off(&status).unwrap_or_default()).await.ok();
+                Err(status) if Instant::now() < end && words::name_is_reserved_for(&status).is_some() => {
+                    self.remove_pod(words::name_is_reserved_for(&status).unwrap_or_default()).await.ok();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(status) => return Err(EngineError::call("cannot make the pod")(status)),
@@ -67,7 +66,7 @@ impl Cri {
         }
     }
 
-    pub(super) async fn create_container(
+    pub(in crate::engine) async fn create_container(
         &self,
         pod: &str,
         config: &cri::ContainerConfig,
@@ -86,11 +85,13 @@ impl Cri {
             });
             match answer.await {
                 Ok(answer) => return Ok(answer.into_inner().container_id),
-                Err(status) if Instant::now() < end && cut_off(&status).is_some() => {
-                    self.remove_container(cut_off(&status).unwrap_or_default()).await.ok();
+                Err(status) if Instant::now() < end && words::name_is_reserved_for(&status).is_some() => {
+                    self.remove_container(words::name_is_reserved_for(&status).unwrap_or_default())
+                        .await
+                        .ok();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                Err(status) if status.message().contains("no users found") => {
+                Err(status) if words::has_no_user(&status) => {
                     let context = config.linux.as_ref().and_then(|l| l.security_context.as_ref());
                     let user = context.map_or("", |c| &c.run_as_username);
                     return Err(EngineError::invalid(format!(
@@ -102,40 +103,38 @@ impl Cri {
         }
     }
 
-    pub(super) async fn start_container(&self, container: &str) -> Result<(), EngineError> {
-        patiently(|| {
+    pub(in crate::engine) async fn start_container(&self, container: &str) -> Result<(), EngineError> {
+        call("failed to start container", || {
             let message = cri::StartContainerRequest { container_id: container.to_owned() };
             let mut runtime = self.runtime();
             async move { runtime.start_container(message).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("failed to start container"))
     }
 
     /// Its log was renamed: writes to a new one from here on.
-    pub(super) async fn reopen_log(&self, container: &str) -> Result<(), EngineError> {
+    pub(in crate::engine) async fn reopen_log(&self, container: &str) -> Result<(), EngineError> {
         let message = cri::ReopenContainerLogRequest { container_id: container.to_owned() };
         let answer = self.runtime().reopen_container_log(message).await;
         answer.map(drop).map_err(EngineError::call("cannot reopen the log"))
     }
 
     /// Ends what runs in it and takes its network down; the containers stay.
-    pub(super) async fn stop_pod(&self, pod: &str) -> Result<(), EngineError> {
-        let answer = patiently(|| {
+    pub(in crate::engine) async fn stop_pod(&self, pod: &str) -> Result<(), EngineError> {
+        let answer = call("cannot stop pod", || {
             let message = cri::StopPodSandboxRequest { pod_sandbox_id: pod.to_owned() };
             let mut runtime = self.runtime();
             async move { runtime.stop_pod_sandbox(message).await }
         })
         .await
-        .map(drop)
-        .map_err(EngineError::call("cannot stop pod"));
+        .map(drop);
         unless_missing(answer)
     }
 
     /// Removes it with all that is in it; nothing there is success. CRI refuses while it has not noticed an exit, or while
     /// containerd still cleans up behind a dead shim: that passes.
-    pub(super) async fn remove_pod(&self, pod: &str) -> Result<(), EngineError> {
+    pub(in crate::engine) async fn remove_pod(&self, pod: &str) -> Result<(), EngineError> {
         if pod.is_empty() {
             return Ok(());
         }
@@ -146,7 +145,7 @@ impl Cri {
                 Err(error) if Instant::now() < end => {
                     tracing::debug!(%error, pod, "trying again to remove a pod");
                     if let EngineError::Containerd { status, .. } = &error
-                        && let Some(task) = forgotten(status)
+                        && let Some(task) = words::running_task(status)
                     {
                         self.end_task(task).await;
                     }
@@ -175,96 +174,93 @@ impl Cri {
     }
 
     async fn try_remove_pod(&self, pod: &str) -> Result<(), EngineError> {
-        patiently(|| {
+        call("cannot remove pod", || {
             let message = cri::RemovePodSandboxRequest { pod_sandbox_id: pod.to_owned() };
             let mut runtime = self.runtime();
             async move { runtime.remove_pod_sandbox(message).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot remove pod"))
     }
 
-    pub(super) async fn stop_container(&self, container: &str, timeout: i64) -> Result<(), EngineError> {
-        patiently(|| {
+    pub(in crate::engine) async fn stop_container(
+        &self,
+        container: &str,
+        timeout: i64,
+    ) -> Result<(), EngineError> {
+        call("cannot stop container", || {
             let message = cri::StopContainerRequest { container_id: container.to_owned(), timeout };
             let mut runtime = self.runtime();
             async move { runtime.stop_container(message).await }
         })
         .await
         .map(drop)
-        .map_err(EngineError::call("cannot stop container"))
     }
 
-    pub(super) async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
-        let answer = patiently(|| {
+    pub(in crate::engine) async fn remove_container(&self, container: &str) -> Result<(), EngineError> {
+        let answer = call("cannot remove container", || {
             let message = cri::RemoveContainerRequest { container_id: container.to_owned() };
             let mut runtime = self.runtime();
             async move { runtime.remove_container(message).await }
         })
         .await
-        .map(drop)
-        .map_err(EngineError::call("cannot remove container"));
+        .map(drop);
         unless_missing(answer)
     }
 
-    pub(super) async fn containers(&self) -> Result<Vec<cri::Container>, EngineError> {
-        let answer = patiently(|| {
+    pub(in crate::engine) async fn containers(&self) -> Result<Vec<cri::Container>, EngineError> {
+        let answer = call("cannot list containers", || {
             let mut runtime = self.runtime();
             async move { runtime.list_containers(cri::ListContainersRequest { filter: None }).await }
         })
-        .await
-        .map_err(EngineError::call("cannot list containers"))?;
-        Ok(answer.into_inner().containers)
+        .await?;
+        Ok(answer.containers)
     }
 
     /// The pods, or those with one label.
-    pub(super) async fn pods(
+    pub(in crate::engine) async fn pods(
         &self,
         label: Option<(&str, &str)>,
     ) -> Result<Vec<cri::PodSandbox>, EngineError> {
         let label_selector: HashMap<String, String> =
             label.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let answer = patiently(|| {
+        let answer = call("cannot list pods", || {
             let filter =
                 cri::PodSandboxFilter { label_selector: label_selector.clone(), ..Default::default() };
             let mut runtime = self.runtime();
             async move { runtime.list_pod_sandbox(cri::ListPodSandboxRequest { filter: Some(filter) }).await }
         })
-        .await
-        .map_err(EngineError::call("cannot list pods"))?;
-        Ok(answer.into_inner().items)
+        .await?;
+        Ok(answer.items)
     }
 
     /// A container's status and, when asked for, containerd's own description.
-    pub(super) async fn status(
+    pub(in crate::engine) async fn status(
         &self,
         container: &str,
         verbose: bool,
     ) -> Result<cri::ContainerStatusResponse, EngineError> {
-        let answer = patiently(|| {
+        let answer = call("cannot ask for a container", || {
             let message = cri::ContainerStatusRequest { container_id: container.to_owned(), verbose };
             let mut runtime = self.runtime();
             async move { runtime.container_status(message).await }
         })
-        .await
-        .map_err(EngineError::call("cannot ask for a container"))?;
-        Ok(answer.into_inner())
+        .await?;
+        Ok(answer)
     }
 
-    pub(super) async fn pod_address(&self, pod: &str) -> Result<String, EngineError> {
-        let answer = patiently(|| {
+    pub(in crate::engine) async fn pod_address(&self, pod: &str) -> Result<String, EngineError> {
+        let answer = call("cannot ask for a pod", || {
             let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: false };
             let mut runtime = self.runtime();
             async move { runtime.pod_sandbox_status(message).await }
         })
-        .await
-        .map_err(EngineError::call("cannot ask for a pod"))?;
-        Ok(answer.into_inner().status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
+        .await?;
+        Ok(answer.status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
     }
 
     /// containerd's own description of a pod.
-    pub(super) async fn pod_info(&self, pod: &str) -> Result<serde_json::Value, EngineError> {
+    pub(in crate::engine) async fn pod_info(&self, pod: &str) -> Result<serde_json::Value, EngineError> {
         let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: true };
         let answer = self.runtime().pod_sandbox_status(message).await;
         let info = answer.map_err(EngineError::call("cannot ask for a pod"))?.into_inner().info;
@@ -273,56 +269,23 @@ impl Cri {
     }
 
     /// Does CRI know the image?
-    pub(super) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+    pub(in crate::engine) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         let answer =
-            patiently(|| {
+            call("cannot ask for an image", || {
                 let spec = cri::ImageSpec { image: image.to_owned(), ..Default::default() };
                 let mut images = self.images();
                 async move {
                     images.image_status(cri::ImageStatusRequest { image: Some(spec), verbose: false }).await
                 }
             })
-            .await
-            .map_err(EngineError::call("cannot ask for an image"))?;
-        Ok(answer.into_inner().image.is_some())
+            .await?;
+        Ok(answer.image.is_some())
     }
-}
-
-/// Who has the name that we want. It has our ID in it, so it is what we asked for ourselves, by a call that was cut off
-/// when containerd died.
-fn cut_off(status: &Status) -> Option<&str> {
-    let (what, who) = status.message().split_once(" is reserved for \"")?;
-    what.contains("failed to reserve").then(|| who.split('"').next())?
-}
-
-/// Whose task is in the way of a removal.
-fn forgotten(status: &Status) -> Option<&str> {
-    let (_, rest) = status.message().split_once("cannot delete running task ")?;
-    rest.split(':').next()
 }
 
 fn unless_missing(answer: Result<(), EngineError>) -> Result<(), EngineError> {
     match answer {
         Err(error) if error.is_missing() => Ok(()),
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whose_task_is_in_the_way() {
-        let text = "failed to remove container \"a1\": cannot delete running task a1: failed precondition";
-        assert_eq!(forgotten(&Status::failed_precondition(text)), Some("a1"));
-        assert_eq!(forgotten(&Status::failed_precondition("sandbox container is running")), None);
-    }
-
-    #[test]
-    fn who_has_the_name() {
-        let text = "failed to reserve sandbox name \"c_default_9_0\": name \"c_default_9_0\" is reserved for \"a39\"";
-        assert_eq!(cut_off(&Status::unknown(text)), Some("a39"));
-        assert_eq!(cut_off(&Status::unknown("the seat is reserved for \"a39\"")), None);
     }
 }

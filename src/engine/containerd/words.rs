@@ -1,0 +1,117 @@
+//! Words of containerd by which something is decided: each sentence once, as containerd 2.4.2 with runc 1.5.2 and our
+//! shim say it. Where there is a code that says the same, the code decides.
+
+use tonic::{Code, Status};
+
+/// CRI's plugin has not loaded, or its services are not registered yet.
+pub(super) fn is_coming_up(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => status.message().contains("server is not initialized yet"),
+        Code::Unimplemented => status.message().contains("unknown service"),
+        _ => false,
+    }
+}
+
+/// There is no process to signal any more. A closed ttrpc connection means that its shim is gone, and so is it.
+pub(in crate::engine) fn is_over(status: &Status) -> bool {
+    let gone = ["process already finished", "not running", "no such process", "ttrpc: closed"];
+    matches!(status.code(), Code::NotFound | Code::FailedPrecondition) || says_one(status, &gone)
+}
+
+/// The pod's process has ended, so that nothing can be started in it.
+pub(in crate::engine) fn has_no_pod(status: &Status) -> bool {
+    says_all(status, &["sandbox container", "is not running"])
+}
+
+/// The container was started before.
+pub(in crate::engine) fn runs_already(status: &Status) -> bool {
+    says_all(status, &["CONTAINER_RUNNING state"])
+}
+
+/// The container has ended before.
+pub(in crate::engine) fn has_exited(status: &Status) -> bool {
+    says_all(status, &["CONTAINER_EXITED state"])
+}
+
+/// Another start of the container is under way.
+pub(in crate::engine) fn is_starting(status: &Status) -> bool {
+    says_all(status, &["already in starting state"])
+}
+
+/// The image has no such user.
+pub(super) fn has_no_user(status: &Status) -> bool {
+    says_all(status, &["no users found"])
+}
+
+/// What should be an archive is none, or is cut off.
+pub(in crate::engine) fn is_bad_archive(status: &Status) -> bool {
+    says_one(status, &["unrecognized image format", "archive/tar", "unexpected EOF"])
+}
+
+/// ID of the pod or container that has the name that we want. The name has our ID in it, so it is what we asked for
+/// ourselves, by a call that was cut off when containerd died.
+pub(super) fn name_is_reserved_for(status: &Status) -> Option<&str> {
+    let (what, who) = status.message().split_once(" is reserved for \"")?;
+    what.contains("failed to reserve").then(|| who.split('"').next())?
+}
+
+/// ID of the container whose task is in the way of a removal.
+pub(super) fn running_task(status: &Status) -> Option<&str> {
+    let (_, rest) = status.message().split_once("cannot delete running task ")?;
+    rest.split(':').next()
+}
+
+fn says_all(status: &Status, parts: &[&str]) -> bool {
+    parts.iter().all(|part| status.message().contains(part))
+}
+
+fn says_one(status: &Status, parts: &[&str]) -> bool {
+    parts.iter().any(|part| status.message().contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences() {
+        type Predicate = fn(&Status) -> bool;
+        let table: [(Predicate, Status, bool); 17] = [
+            (is_coming_up, Status::unavailable("server is not initialized yet: unavailable"), true),
+            (is_coming_up, Status::unimplemented("unknown service runtime.v1.RuntimeService"), true),
+            (is_coming_up, Status::unavailable("ref x locked: unavailable"), false),
+            (is_over, Status::not_found("process x: not found"), true),
+            (is_over, Status::unknown("os: process already finished"), true),
+            (is_over, Status::unknown("container is not running"), true),
+            (is_over, Status::internal("kill: no such process"), true),
+            (is_over, Status::unknown("ttrpc: closed"), true),
+            (is_over, Status::unknown("permission denied"), false),
+            (has_no_pod, Status::unknown("sandbox container \"a1\" is not running"), true),
+            (has_no_pod, Status::unknown("container \"a1\" is not running"), false),
+            (runs_already, Status::unknown("container is in CONTAINER_RUNNING state"), true),
+            (has_exited, Status::unknown("container is in CONTAINER_EXITED state"), true),
+            (has_exited, Status::unknown("container is in CONTAINER_RUNNING state"), false),
+            (is_starting, Status::unknown("container is already in starting state"), true),
+            (has_no_user, Status::unknown("mount: no users found"), true),
+            (is_bad_archive, Status::unknown("archive/tar: invalid tar header"), true),
+        ];
+        for (says, status, expected) in table {
+            assert_eq!(says(&status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn names_in_sentences() {
+        let reserved = "failed to reserve sandbox name \"c_default_9_0\": name \"c_default_9_0\" is reserved for \"a39\"";
+        let task = "failed to remove container \"a1\": cannot delete running task a1: failed precondition";
+        for (text, name, running) in [
+            (reserved, Some("a39"), None),
+            ("the seat is reserved for \"a39\"", None, None),
+            (task, None, Some("a1")),
+            ("sandbox container is running", None, None),
+        ] {
+            let status = Status::unknown(text);
+            assert_eq!((name_is_reserved_for(&status), running_task(&status)), (name, running), "{text}");
+        }
+    }
+}
