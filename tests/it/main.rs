@@ -13,6 +13,7 @@ mod compare;
 mod containers;
 mod crashes;
 mod debian;
+mod departures;
 mod env;
 mod faults;
 mod full;
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         logs::cases(),
         faults::cases(),
         crashes::cases(),
+        departures::cases(),
         handover::cases(),
         full::cases(),
         vanishing::cases(),

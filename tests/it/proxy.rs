@@ -130,7 +130,7 @@ fn as_user<T: Send>(env: &TestEnv, body: impl FnOnce() -> Result<T> + Send) -> R
 }
 
 /// Runs async code against the socket.
-fn with_channel<T: Send, F>(
+pub(crate) fn with_channel<T: Send, F>(
     env: &TestEnv,
     body: impl FnOnce(tonic::transport::Channel) -> F + Send,
 ) -> Result<T>

@@ -22,13 +22,18 @@ impl Inner {
             id: format!("k3c-{purpose}-{}", uuid::Uuid::new_v4()),
             labels: HashMap::from([("containerd.io/gc.expire".to_owned(), end.to_string())]),
         };
-        call("cannot take a lease", || {
-            let mut leases = LeasesClient::new(self.containerd.channel());
-            let message = message.clone();
-            async move { leases.create(request(message)).await }
-        })
-        .await?;
-        Ok(Lease { id: message.id, containerd: self.containerd.clone() })
+        let containerd = self.containerd.clone();
+        // In a task of its own: a caller that goes away meanwhile leaves a lease that is dropped when it is there.
+        let taken = tokio::spawn(async move {
+            call("cannot take a lease", || {
+                let mut leases = LeasesClient::new(containerd.channel());
+                let message = message.clone();
+                async move { leases.create(request(message)).await }
+            })
+            .await?;
+            Ok(Lease { id: message.id, containerd })
+        });
+        taken.await.map_err(|died| EngineError::Broken(format!("taking a lease died: {died}")))?
     }
 }
 
