@@ -1,0 +1,56 @@
+//! Namespaces of other containers that a container joins: their processes are known only when it starts.
+
+use crate::engine::Inner;
+use crate::engine::error::EngineError;
+use crate::model::amendment::ANNOTATION;
+use crate::model::container::{Sharing, Status};
+use crate::model::reason::Reason;
+use crate::store::Record;
+
+impl Inner {
+    /// Tells the shim whose namespaces it joins: their processes are known only now.
+    pub(in crate::engine::containers) async fn join_others(
+        &self,
+        record: &Record,
+    ) -> Result<(), EngineError> {
+        let mut amendment = self.container_amendment(record);
+        for (kind, sharing) in [("pid", &record.spec.pid), ("ipc", &record.spec.ipc)] {
+            let Sharing::Container(who) = sharing else { continue };
+            let other = self.records.find(who)?;
+            if other.status != Status::Running {
+                return Err(EngineError::refused(
+                    Reason::Conflict,
+                    format!(
+                        "failed to join {} namespace: container {} is not running",
+                        kind.to_uppercase(),
+                        other.id
+                    ),
+                ));
+            }
+            amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.attempt.pid));
+            if kind == "ipc" {
+                if !matches!(other.spec.ipc, Sharing::Shareable | Sharing::Host) {
+                    return Err(EngineError::refused(
+                        Reason::Conflict,
+                        format!(
+                            "cannot join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the \
+                             donor container)",
+                            other.id
+                        ),
+                    ));
+                }
+                let spec = self.containerd.spec(&other.attempt.container).await?;
+                let mounts = spec["mounts"].as_array().into_iter().flatten();
+                let shm =
+                    mounts.filter(|m| m["destination"] == "/dev/shm").find_map(|m| m["source"].as_str());
+                amendment.shm_source = shm.unwrap_or_default().to_owned();
+            }
+        }
+        if amendment == self.container_amendment(record) {
+            return Ok(());
+        }
+        self.containerd
+            .annotate(&record.attempt.container, ANNOTATION, amendment.value().unwrap_or_default())
+            .await
+    }
+}

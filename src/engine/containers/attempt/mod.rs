@@ -1,0 +1,120 @@
+//! An attempt: the pod and the container that realise a record for one run. They are made apart, so that a pod may hold
+//! several containers.
+
+mod amendment;
+mod container;
+mod joins;
+mod mounts;
+mod names;
+mod pod;
+mod users;
+
+pub(super) use container::{MASKED, READ_ONLY};
+
+use crate::engine::containerd::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
+use crate::engine::error::EngineError;
+use crate::engine::images::Facts;
+use crate::engine::{Inner, blocking};
+use crate::model::amendment::{ANNOTATION, Amendment};
+use crate::model::signal;
+use crate::proto::cri;
+use crate::store::{Endpoint, Record};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Name of the log in an attempt's folder.
+pub(in crate::engine) const LOG: &str = "container.log";
+
+/// Name of the one network that there is.
+const NETWORK: &str = "bridge";
+
+impl Inner {
+    /// Folder of an attempt's log.
+    pub(in crate::engine) fn log_dir(&self, record: &Record, attempt: u32) -> PathBuf {
+        self.config.data.join("logs").join(record.id.as_str()).join(attempt.to_string())
+    }
+
+    /// Folder of our own files that are mounted into the container.
+    pub(in crate::engine) fn own_dir(&self, record: &Record) -> PathBuf {
+        self.config.data.join("containers").join(record.id.as_str())
+    }
+
+    /// Makes the pod and the container of the record's current attempt, and notes their IDs in it.
+    pub(in crate::engine::containers) async fn make_attempt(
+        &self,
+        record: &mut Record,
+        image: &Facts,
+    ) -> Result<(), EngineError> {
+        self.make_folders(record).await?;
+        // What can be refused is refused before there is a pod.
+        let runs_as = self.runs_as(record, image).await?;
+        self.write_seccomp(record).await?;
+        let pod = self.make_pod(record).await?;
+        self.write_hosts(record).await?;
+        let config = self.container_config(record, runs_as)?;
+        record.attempt.container = self.cri.create_container(&record.attempt.pod, &config, &pod).await?;
+        record.attempt.used = false;
+        record.attempt.pid = 0;
+        Ok(())
+    }
+
+    async fn make_folders(&self, record: &Record) -> Result<(), EngineError> {
+        let logs = self.log_dir(record, record.attempt.number);
+        let own = self.own_dir(record);
+        let log = logs.join(LOG);
+        blocking(move || {
+            std::fs::create_dir_all(&logs).map_err(EngineError::file("cannot make", &logs))?;
+            std::fs::create_dir_all(&own).map_err(EngineError::file("cannot make", &own))?;
+            // The log is there before the container is, so that whoever follows it cannot miss its beginning.
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&log)
+                .map(drop)
+                .map_err(EngineError::file("cannot make", &log))
+        })
+        .await?
+    }
+
+    /// Makes the pod and notes where it is reached. Returns its configuration, which CRI wants again for each container.
+    async fn make_pod(&self, record: &mut Record) -> Result<cri::PodSandboxConfig, EngineError> {
+        let config = self.pod_config(record);
+        record.attempt.pod = self.cri.run_pod(&config, &self.config.runtime_handler).await?;
+        let address = self.cri.pod_address(&record.attempt.pod).await?;
+        record.attempt.endpoints = match address.is_empty() {
+            true => Vec::new(),
+            false => vec![Endpoint { network: NETWORK.to_owned(), address }],
+        };
+        Ok(config)
+    }
+
+    /// Removes what an attempt made, as far as it is there.
+    pub(in crate::engine) async fn discard(&self, record: &Record) {
+        if !record.attempt.pod.is_empty()
+            && let Err(error) = self.cri.remove_pod(&record.attempt.pod).await
+        {
+            tracing::warn!(%error, pod = record.attempt.pod, "cannot remove a pod");
+        }
+        for dir in [self.config.data.join("logs").join(record.id.as_str()), self.own_dir(record)] {
+            tokio::fs::remove_dir_all(dir).await.ok();
+        }
+    }
+}
+
+/// Labels of an attempt's pod and container.
+fn labels(record: &Record) -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL_ID.to_owned(), record.id.to_string()),
+        (LABEL_ATTEMPT.to_owned(), record.attempt.number.to_string()),
+        (LABEL_NAME.to_owned(), record.name.clone()),
+    ])
+}
+
+fn annotation(amendment: &Amendment) -> HashMap<String, String> {
+    amendment.value().into_iter().map(|value| (ANNOTATION.to_owned(), value)).collect()
+}
+
+/// The number of a record's stop signal.
+pub(super) fn stop_signal(record: &Record) -> i32 {
+    signal::parse(&record.resolved.stop_signal).unwrap_or(15)
+}
