@@ -21,6 +21,7 @@
 use super::EngineError;
 use super::containers::Starter;
 use crate::model::container::{RestartPolicy, Status};
+use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::store::{Desired, Exit, Record, Removal, Stopping};
 use jiff::Timestamp;
@@ -63,14 +64,13 @@ pub(super) enum Verdict {
 ///
 /// # Errors
 /// [`EngineError::Refused`] in Docker's words: `Conflict`, or `NotRunning` for a kill.
-pub(super) fn may(verb: Verb, record: &Record, who: &str) -> Result<Verdict, EngineError> {
+pub(super) fn may(verb: Verb, status: Status, id: &ContainerId, who: &str) -> Result<Verdict, EngineError> {
     use Status as S;
-    let id = &record.id;
     let conflict = |text: String| Err(EngineError::refused(Reason::Conflict, text));
     let not_running = || conflict(format!("container {id} is not running"));
     let restarting =
         || conflict(format!("Container {id} is restarting, wait until the container is running"));
-    match (verb, record.status) {
+    match (verb, status) {
         (Verb::Start, S::Created | S::Restarting | S::Exited)
         | (Verb::Stop | Verb::Kill, S::Running | S::Paused)
         | (Verb::Pause | Verb::Exec | Verb::Attach, S::Running)
@@ -339,7 +339,7 @@ mod tests {
         ] {
             let letters: String = STATES
                 .iter()
-                .map(|status| match may(verb, &record(*status), "web") {
+                .map(|status| match may(verb, *status, &ContainerId::from_bytes([0xab; 32]), "web") {
                     Ok(Verdict::Go) => 'g',
                     Ok(Verdict::Done) => 'd',
                     Err(_) => '-',

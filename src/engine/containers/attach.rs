@@ -2,16 +2,16 @@
 //!
 //! Whoever starts a container attaches first, so that its shim has somebody to give the first byte to.
 
+use super::target::Target;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
-use crate::engine::{Engine, Inner, events};
+use crate::engine::{Engine, Inner};
 use crate::model::attach::{Codec, Frame, Hello, LONGEST, socket_name};
 use crate::model::container::Status;
 use crate::model::reason::Reason;
-use crate::store::{Change, Record};
+use crate::store::Record;
 use futures::SinkExt;
 use futures::stream::{BoxStream, Stream, StreamExt};
-use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,25 +33,25 @@ impl Engine {
     ) -> Result<Frames, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find_any(&hello.container).await?;
+        let target = inner.target(&hello.container).await?;
         let first = hello.exec.is_empty() && hello.from.is_none();
-        let (record, stream) = match (first, hello.starter) {
-            (true, true) => inner.prepare(&record).await?,
+        let (target, stream) = match (first, hello.starter) {
+            (true, true) => inner.prepare(target).await?,
             (true, false) => {
-                lifecycle::may(Verb::Attach, &record, &hello.container)?;
-                inner.join(record).await?
+                lifecycle::may(Verb::Attach, target.status, &target.id, &hello.container)?;
+                inner.join(target).await?
             }
-            (false, _) => inner.join(record).await?,
+            (false, _) => inner.join(target).await?,
         };
         // An exec has what it was made with; a container's first process only what it asked for.
-        let input = if hello.exec.is_empty() { record.spec.open_stdin } else { true };
-        let input_ends = if hello.exec.is_empty() { record.spec.stdin_once } else { true };
+        let input = if hello.exec.is_empty() { target.open_stdin } else { true };
+        let input_ends = if hello.exec.is_empty() { target.stdin_once } else { true };
         let main = hello.exec.is_empty();
         if first {
-            inner.tell(&record, "attach", &[]).await;
+            inner.note_event(&target, "attach", &[]).await;
         }
-        let hello = Hello { container: record.attempt.container.clone(), ..hello };
-        let (seer, attempt) = (inner.clone(), record.clone());
+        let hello = Hello { container: target.container.clone(), ..hello };
+        let (seer, attempt) = (inner.clone(), target.clone());
         let ended = Arc::new(AtomicBool::new(false));
         let seen = ended.clone();
         let frames = frames.inspect(move |frame| {
@@ -63,8 +63,8 @@ impl Engine {
                 }
                 _ => return,
             };
-            let (inner, record) = (inner.clone(), record.clone());
-            tokio::spawn(async move { inner.tell(&record, action, &more).await });
+            let (inner, target) = (inner.clone(), target.clone());
+            tokio::spawn(async move { inner.note_event(&target, action, &more).await });
         });
         let answers = carry(stream, hello, frames.boxed(), input, input_ends);
         let note = move |answer: &Result<Frame, EngineError>| {
@@ -88,12 +88,12 @@ impl Engine {
 impl Inner {
     /// Waits until the end of an attempt is in its record: the shim tells of it sooner than containerd, and whoever hears
     /// of it here is to see it in `ps`, too.
-    async fn until_recorded(&self, attempt: &Record) {
+    async fn until_recorded(&self, attempt: &Target) {
         let mut changed = self.records.changes();
         loop {
             changed.borrow_and_update();
             let is_open = |record: &Record| {
-                record.attempt.container == attempt.attempt.container
+                record.attempt.container == attempt.container
                     && (!record.attempt.used || matches!(record.status, Status::Running | Status::Paused))
             };
             if !self.records.get(&attempt.id).is_ok_and(|r| is_open(&r)) || changed.changed().await.is_err() {
@@ -102,36 +102,28 @@ impl Inner {
         }
     }
 
-    /// Records an event of something that changes nothing else.
-    pub(super) async fn tell(&self, record: &Record, action: &str, more: &[(&str, String)]) {
-        let event = events::container(record, action, Timestamp::now(), more);
-        if let Err(error) = self.records.commit(Change::new().event(event)).await {
-            tracing::warn!(%error, container = record.name, "cannot record an event");
-        }
-    }
-
     /// Makes the attempt that the next start will use, so that one can attach to it before.
-    async fn prepare(self: &Arc<Self>, record: &Record) -> Result<(Record, UnixStream), EngineError> {
-        let _one = self.records.lock(&record.id).await;
-        let mut record = self.records.get(&record.id)?;
+    async fn prepare(self: &Arc<Self>, target: Target) -> Result<(Target, UnixStream), EngineError> {
+        let _one = self.records.lock(&target.id).await;
+        let mut record = self.records.get(&target.id)?;
         let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
         if !rests {
-            return self.join(record).await;
+            return self.join(Target::from(&record)).await;
         }
         if !record.attempt.used && !record.attempt.container.is_empty() {
             // After a restart of the host its pod is gone, and a new one is needed.
-            match self.connect(&record.attempt.pod).await {
+            match self.join(Target::from(&record)).await {
                 Err(error) if error.reason() == Reason::NotRunning => {}
-                answer => return answer.map(|stream| (record, stream)),
+                answer => return answer,
             }
         }
         self.fresh_attempt(&mut record).await?;
-        self.join(record).await
+        self.join(Target::from(&record)).await
     }
 
-    async fn join(&self, record: Record) -> Result<(Record, UnixStream), EngineError> {
-        let stream = self.connect(&record.attempt.pod).await?;
-        Ok((record, stream))
+    async fn join(&self, target: Target) -> Result<(Target, UnixStream), EngineError> {
+        let stream = self.connect(&target.pod).await?;
+        Ok((target, stream))
     }
 
     /// A shim listens from its beginning, so there is nothing to wait for.

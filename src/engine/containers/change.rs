@@ -43,7 +43,7 @@ impl Engine {
         let id = inner.records.find(who)?.id;
         let _one = inner.records.lock(&id).await;
         let mut record = inner.records.get(&id)?;
-        lifecycle::may(Verb::Pause, &record, who)?;
+        lifecycle::may(Verb::Pause, record.status, &record.id, who)?;
         inner.freeze(&record).await?;
         record.status = Status::Paused;
         let event = events::container(&record, "pause", Timestamp::now(), &[]);
@@ -57,7 +57,7 @@ impl Engine {
         let id = inner.records.find(who)?.id;
         let _one = inner.records.lock(&id).await;
         let mut record = inner.records.get(&id)?;
-        lifecycle::may(Verb::Unpause, &record, who)?;
+        lifecycle::may(Verb::Unpause, record.status, &record.id, who)?;
         inner.unfreeze(&mut record).await
     }
 

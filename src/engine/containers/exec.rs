@@ -1,10 +1,11 @@
 //! `exec`: one more process in a running container, through containerd's tasks, because CRI knows neither user nor
 //! environment of an exec.
 
+use super::target::Target;
 use crate::engine::containerd::{ended, patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
-use crate::engine::{Engine, Inner, blocking, events};
+use crate::engine::{Engine, Inner, blocking};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::model::container::ExecSpec;
 use crate::model::event::Event;
@@ -12,7 +13,7 @@ use crate::model::exec::{ADDITION, Addition, STOPPED};
 use crate::model::failure::exec_code;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Exec, ExecState, Record};
+use crate::store::{Change, Exec, ExecState};
 use containerd_client::services::v1 as api;
 use jiff::{SignedDuration, Timestamp};
 use prost_types::Any;
@@ -29,12 +30,12 @@ impl Engine {
     pub async fn create_exec(&self, who: &str, spec: ExecSpec) -> Result<String, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find_any(who).await?;
-        lifecycle::may(Verb::Exec, &record, who)?;
+        let target = inner.target(who).await?;
+        lifecycle::may(Verb::Exec, target.status, &target.id, who)?;
         if spec.command.is_empty() {
             return Err(EngineError::invalid("No exec command specified"));
         }
-        let addition = inner.addition(&record, &spec).await.map_err(|error| match error {
+        let addition = inner.addition(&target, &spec).await.map_err(|error| match error {
             // Docker sees it only when it starts.
             EngineError::Refused { reason: Reason::InvalidArgument, text } => {
                 EngineError::Start { code: 126, text }
@@ -43,7 +44,7 @@ impl Engine {
         })?;
         let id = ContainerId::from_bytes(rand::random());
         let message = api::ExecProcessRequest {
-            container_id: record.attempt.container.clone(),
+            container_id: target.container.clone(),
             stdin: if spec.stdin { CLIENTS_ONLY.to_owned() } else { String::new() },
             stdout: String::new(),
             stderr: String::new(),
@@ -55,9 +56,9 @@ impl Engine {
         tasks.exec(request(message)).await.map_err(EngineError::call("cannot make an exec"))?;
         let exec = Exec {
             id: id.clone(),
-            container: record.id.clone(),
-            task: record.attempt.container.clone(),
-            attributes: events::attributes(&record),
+            container: target.id.clone(),
+            task: target.container.clone(),
+            attributes: target.attributes.clone(),
             spec,
             created: Timestamp::now(),
             state: ExecState::Created,
@@ -71,13 +72,13 @@ impl Engine {
     pub async fn start_exec(&self, who: &str, id: &str) -> Result<(), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let record = inner.find_any(who).await?;
+        let target = inner.target(who).await?;
         let unknown = || EngineError::refused(Reason::NotFound, format!("No such exec instance: {id}"));
         let id = ContainerId::try_from(id.to_owned()).map_err(|_| unknown())?;
         // Held while it starts: containerd looks at it once more after its start, and must find it.
         let _one = inner.records.lock(&id).await;
         let mut exec = inner.exec(&id).ok_or_else(unknown)?;
-        lifecycle::may(Verb::Exec, &record, who)?;
+        lifecycle::may(Verb::Exec, target.status, &target.id, who)?;
         if exec.state != ExecState::Created {
             return Err(EngineError::refused(
                 Reason::Conflict,
@@ -101,7 +102,7 @@ impl Engine {
                 Err(match text.contains(STOPPED) {
                     true => EngineError::refused(
                         Reason::Conflict,
-                        format!("container {} is not running", record.id),
+                        format!("container {} is not running", target.id),
                     ),
                     false => EngineError::Start { code, text },
                 })
@@ -220,23 +221,19 @@ impl Inner {
         } else {
             format!("{action}: {}", exec.spec.command.join(" "))
         };
-        match self.records.get(&exec.container) {
-            // It may have another name by now.
-            Ok(record) => events::container(&record, &action, Timestamp::now(), &more),
-            Err(_) => events::of(&exec.container, exec.attributes.clone(), &action, Timestamp::now(), &more),
-        }
+        self.target_event(&exec.container, &exec.attributes, &action, &more)
     }
 
     /// What the shim is to change in the container's process, as JSON.
-    async fn addition(&self, record: &Record, wanted: &ExecSpec) -> Result<Vec<u8>, EngineError> {
+    async fn addition(&self, target: &Target, wanted: &ExecSpec) -> Result<Vec<u8>, EngineError> {
         if !wanted.working_dir.is_empty() && !wanted.working_dir.starts_with('/') {
             return Err(EngineError::invalid("Cwd must be an absolute path"));
         }
         let user = match wanted.user.as_str() {
             "" => None,
             user => {
-                let pid = self.containerd.pid(&record.attempt.container).await?;
-                let (user, more) = (user.to_owned(), record.spec.group_add.clone());
+                let pid = self.containerd.pid(&target.container).await?;
+                let (user, more) = (user.to_owned(), target.more_groups.clone());
                 Some(blocking(move || super::user::resolve(pid, &user, &more)).await??)
             }
         };

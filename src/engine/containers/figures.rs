@@ -1,5 +1,6 @@
 //! What a container's processes are and use: `top` and `stats`.
 
+use super::target::Target;
 use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, blocking};
@@ -48,7 +49,7 @@ impl Engine {
             async move { tasks.list_pids(request(message)).await }
         })
         .await?;
-        inner.tell(&record, "top", &[]).await;
+        inner.note_event(&Target::from(&record), "top", &[]).await;
         let pids: Vec<u32> = answer.processes.iter().map(|p| p.pid).collect();
         if args.is_empty() {
             return blocking(move || listed(&pids)).await;

@@ -1,6 +1,7 @@
 //! A container's files, seen from outside: `cp`, `diff`, `export`. In a container that runs, `cp` sees what it sees itself,
 //! with its mounts; the snapshot of any other is mounted for a moment, with its volumes where it would have them.
 
+use super::target::Target;
 use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::rootfs::layers;
@@ -85,7 +86,7 @@ impl Engine {
         let record = inner.records.find(who)?;
         let layers = inner.snapshot(&record, true).await?;
         let base = inner.config.run.clone();
-        inner.tell(&record, "export", &[]).await;
+        inner.note_event(&Target::from(&record), "export", &[]).await;
         Ok(pack(move |archive| {
             let root = Mounted::new(&base, &layers)?;
             Tree::open(root.path())?.pack(Path::new("/"), Path::new(""), archive)
@@ -126,7 +127,7 @@ impl Engine {
         })
         .await?;
         let (root, tree, path) = looked.map_err(|error| in_words(&record, path, error))?;
-        inner.tell(&record, "archive-path", &[]).await;
+        inner.note_event(&Target::from(&record), "archive-path", &[]).await;
         Ok(pack(move |archive| {
             let last = path.file_name().map_or_else(|| ".".into(), PathBuf::from);
             let name = if name.as_os_str().is_empty() { last } else { name };
@@ -166,7 +167,7 @@ impl Engine {
             Ok(Ok(left_out))
         });
         let mut warnings = unpacked.await?.map_err(|error| in_words(&record, path, error))??;
-        inner.tell(&record, "extract-to-dir", &[]).await;
+        inner.note_event(&Target::from(&record), "extract-to-dir", &[]).await;
         if record.attempt.used && record.status == Status::Exited {
             warnings.push(format!(
                 "container {} has ended: its next start is fresh and will not have what was copied, except in volumes",

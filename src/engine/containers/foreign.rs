@@ -1,5 +1,6 @@
 //! Containers that somebody else made through CRI: shown as `pod/container`, touched only when named exactly.
 
+use super::target::Target;
 use crate::engine::Inner;
 use crate::engine::containerd::LABEL_ID;
 use crate::engine::error::EngineError;
@@ -11,7 +12,7 @@ use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
 use crate::model::reference;
 use crate::proto::cri;
-use crate::store::{Attempt, Desired, Exit, HealthLog, Record, Resolved};
+use crate::store::{HealthLog, Resolved};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -78,39 +79,27 @@ impl Inner {
         found.ok_or(missing)
     }
 
-    /// Ours, or somebody else's as if it were: for what only needs to know where it runs. Never stored.
-    pub(super) async fn find_any(&self, who: &str) -> Result<Record, EngineError> {
-        let missing = match self.records.find(who) {
-            Ok(record) => return Ok(record),
-            Err(error) => error,
-        };
+    /// What has to be known of one to attach to it or to add a process.
+    pub(super) async fn foreign_target(
+        &self,
+        who: &str,
+        missing: EngineError,
+    ) -> Result<Target, EngineError> {
         let Foreign { container, name } = self.find_foreign(who, true, missing).await?;
         let status = self.cri.status(&container.id, false).await?.status.unwrap_or_default();
-        let state = state(&status);
-        let image = container.image.map(|i| i.image).unwrap_or_default();
-        Ok(Record {
+        let mut attributes: BTreeMap<String, String> = container.labels.into_iter().collect();
+        attributes.insert("image".to_owned(), container.image.map(|i| i.image).unwrap_or_default());
+        attributes.insert("name".to_owned(), name);
+        Ok(Target {
             id: ContainerId::try_from(container.id.clone())
                 .map_err(|e| EngineError::Broken(format!("CRI's ID {}: {e}", container.id)))?,
-            name,
-            spec: ContainerSpec { image, ..ContainerSpec::default() },
-            created: nanoseconds(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
-            resolved: Resolved { labels: container.labels.into_iter().collect(), ..Resolved::default() },
-            desired: Desired::default(),
-            stopped_by_user: false,
-            status: state.status,
-            attempt: Attempt {
-                number: state.attempt,
-                pod: container.pod_sandbox_id,
-                container: container.id,
-                used: true,
-                ..Attempt::default()
-            },
-            exit: Exit::default(),
-            restart_count: 0,
-            backoff_ms: 0,
-            health: HealthLog::default(),
-            stopping: None,
-            removing: None,
+            status: state(&status).status,
+            pod: container.pod_sandbox_id,
+            container: container.id,
+            open_stdin: false,
+            stdin_once: false,
+            more_groups: Vec::new(),
+            attributes,
         })
     }
 

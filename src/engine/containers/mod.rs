@@ -20,6 +20,7 @@ mod security;
 mod spec;
 mod start;
 mod stop;
+mod target;
 mod update;
 mod user;
 mod wait;

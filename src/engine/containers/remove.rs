@@ -29,7 +29,7 @@ impl Engine {
             Err(error) => return inner.remove_foreign(who, force, error).await,
         };
         if !force {
-            lifecycle::may(Verb::Remove, &record, who)?;
+            lifecycle::may(Verb::Remove, record.status, &record.id, who)?;
         }
         tokio::spawn(async move { inner.remove_one(&record.id, force, volumes).await })
             .await

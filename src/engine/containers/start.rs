@@ -48,7 +48,7 @@ impl Inner {
     ) -> Result<Vec<String>, EngineError> {
         let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
-        if lifecycle::may(Verb::Start, &record, id.as_str())? == Verdict::Done {
+        if lifecycle::may(Verb::Start, record.status, &record.id, id.as_str())? == Verdict::Done {
             return Ok(Vec::new());
         }
         if self.course.draining.load(Ordering::SeqCst) {

@@ -56,7 +56,7 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        lifecycle::may(Verb::Kill, &record, who)?;
+        lifecycle::may(Verb::Kill, record.status, &record.id, who)?;
         // A signal that ends it is a person's will, as in Docker.
         if number == SIGKILL || number == stop_signal(&record) {
             inner.give_up(&record.id).await?;
@@ -145,7 +145,7 @@ impl Inner {
             let mut record = self.records.get(id)?;
             let before = record.clone();
             lifecycle::given_up(&mut record);
-            let runs = lifecycle::may(Verb::Stop, &record, id.as_str())? == Verdict::Go;
+            let runs = lifecycle::may(Verb::Stop, record.status, &record.id, id.as_str())? == Verdict::Go;
             let grace = grace(timeout.or(record.spec.stop_timeout));
             let until = grace.map(|grace| Timestamp::now().saturating_add(grace).unwrap_or(Timestamp::MAX));
             let signal = asked.unwrap_or_else(|| stop_signal(&record));

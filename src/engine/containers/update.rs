@@ -22,7 +22,7 @@ impl Engine {
         let id = inner.records.find(who)?.id;
         let _one = inner.records.lock(&id).await;
         let mut record = inner.records.get(&id)?;
-        lifecycle::may(Verb::Update, &record, who)?;
+        lifecycle::may(Verb::Update, record.status, &record.id, who)?;
         if let Some(restart) = restart {
             if record.spec.auto_remove && restart != RestartPolicy::No {
                 return Err(EngineError::invalid(format!(
