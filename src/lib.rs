@@ -21,8 +21,8 @@
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
 //! What a container is asked to be and CRI has words for goes to CRI; the rest goes to the shim in an annotation
-//! (`model::amendment`), which changes the OCI specification by it, and makes execs (`model::exec`) from the result. Files of containers are reached from outside through
-//! descriptors only (`sys::tree`): no link in a container leads out of it.
+//! (`model::amendment`), which changes the OCI specification by it, and makes execs (`model::exec`) from the result. Files
+//! of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out of it.
 //!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
@@ -45,6 +45,32 @@
 //! * What is missing on a host is refused in words with the remedy; what a host cannot apply is warned about.
 //! * The command line can do nothing that the API cannot.
 //! * Nothing is downloaded to start: containerd, buildkitd, runc and two small images are inside the binary.
+//!
+//! * A verb that was begun is finished, whoever leaves: each call that changes something runs behind `server::door`, and
+//!   what an engine that is killed leaves (`stopping`, `removing`, a frozen container) the next one finishes.
+//!
+//! # Words
+//!
+//! | word | is |
+//! |---|---|
+//! | record | what the engine stores of a container: what was asked for, and what became of it (`store::Record`) |
+//! | attempt | the pod and the container in CRI that realise a record for one run |
+//! | book | the copy of all records in memory, replaced as a whole by each commit (`engine::records`) |
+//! | change, commit | what is written in one transaction of the store, with the events that tell of it |
+//! | claim | a creation's hold on its volumes until its record is written |
+//! | lifecycle | the pure table of what may be done in which state, and what each event makes of a record |
+//! | tombstone | the exit code of a removed container, kept for ten minutes for those who still wait |
+//! | foreign | a container that another client of CRI made: shown, touched only by its exact name |
+//! | target | a container that is attached to or gets an exec: a record's attempt, or a foreign one |
+//! | facts | what an image says of itself, read once and kept by digest |
+//! | leftovers | files, leases and pods that an interrupted operation left; removed when an engine starts |
+//! | amendment | what CRI has no words for, as an annotation for the shim |
+//! | addition | what an exec asks for, laid over the process that really runs |
+//! | adapt | what the shim takes out of a specification because the host cannot apply it |
+//! | hub | a process's streams in the shim: clients attach to it, the log is written from it |
+//! | holder | the process that keeps the namespaces and the socket, and spawns for the engine |
+//! | door | the place where a call is detached from its caller, so that it is finished |
+//! | document | Docker's JSON of a noun, with Go's field names for templates (`api::docker`) |
 //!
 //! # Rooms
 //!

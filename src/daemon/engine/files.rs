@@ -31,8 +31,19 @@ pub(super) fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rende
         containerd: dirs.rendered().join("containerd.toml"),
         buildkitd: dirs.rendered().join("buildkitd.toml"),
     };
-    fs::write(&rendered.containerd, containerd::render(instance, snapshotter))?;
-    fs::write(&rendered.buildkitd, buildkitd::render(instance, snapshotter))?;
-    fs::write(dirs.cni_list(), cni::render(instance))?;
+    replace(&rendered.containerd, &containerd::render(instance, snapshotter))?;
+    replace(&rendered.buildkitd, &buildkitd::render(instance, snapshotter))?;
+    replace(&dirs.cni_list(), &cni::render(instance))?;
     Ok(rendered)
+}
+
+/// Writes a file that says something else, at once: a containerd that runs watches its network configuration, and would
+/// read half of one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(new, path)
 }

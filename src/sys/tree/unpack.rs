@@ -53,15 +53,17 @@ fn node<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Node>> {
         // Extended headers were read by the crate.
         _ => return Ok(None),
     };
-    let id =
-        |id: io::Result<u64>| u32::try_from(id?).map_err(|_| invalid("an ID that is too large".to_owned()));
     let header = entry.header();
+    let id = |field: &[u8], id: io::Result<u64>| {
+        let id = if is_blank(field) { 0 } else { id? };
+        u32::try_from(id).map_err(|_| invalid("an ID that is too large".to_owned()))
+    };
     let seconds = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
     let mut node = Node {
         kind,
-        mode: header.mode()? & 0o7777,
-        uid: id(header.uid())?,
-        gid: id(header.gid())?,
+        mode: if is_blank(&header.as_old().mode) { 0 } else { header.mode()? & 0o7777 },
+        uid: id(&header.as_old().uid, header.uid())?,
+        gid: id(&header.as_old().gid, header.gid())?,
         modified: Timespec { tv_sec: seconds, tv_nsec: 0 },
         attributes: Vec::new(),
     };
@@ -81,6 +83,11 @@ fn node<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Node>> {
         }
     }
     Ok(Some(node))
+}
+
+/// A number that was left out, which Go's and GNU's tar read as 0.
+fn is_blank(field: &[u8]) -> bool {
+    field.iter().all(|byte| matches!(byte, 0 | b' '))
 }
 
 fn device(header: &tar::Header) -> io::Result<u64> {
@@ -131,6 +138,24 @@ mod tests {
             assert_eq!(time(text), Some(Timespec { tv_sec, tv_nsec }), "{text}");
         }
         assert_eq!((time("x"), time("1.x")), (None, None));
+    }
+
+    #[test]
+    fn numbers_that_were_left_out_are_zero() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("f").unwrap();
+        header.set_size(0);
+        header.set_mode(0o640);
+        header.set_cksum();
+        let blank = is_blank(&header.as_old().uid) && is_blank(&header.as_old().gid);
+        assert!(blank && !is_blank(&header.as_old().mode));
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, std::io::empty()).unwrap();
+        let bytes = builder.into_inner().unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        let node = node(&mut entry).unwrap().unwrap();
+        assert_eq!((node.uid, node.gid, node.mode), (0, 0, 0o640));
     }
 
     /// Whatever goes through an archive, or straight from tree to tree, comes out as it was.
