@@ -6,7 +6,7 @@ use crate::model::container::{Mount, MountKind};
 use std::path::{Path, PathBuf};
 
 impl Inner {
-    /// Where a path of the user's is, seen from the engine: parts of the host's tree may be bound aside.
+    /// A path of the user's as the engine sees it: parts of the host's tree may be bound aside.
     pub(super) fn host_path(&self, source: &str) -> PathBuf {
         let source = Path::new(source);
         for (shown, aside) in &self.config.host_trees {

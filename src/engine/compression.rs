@@ -1,13 +1,13 @@
-//! Archives that users send, whatever they are compressed with; told by their first bytes, as Docker does.
+//! Archives that users send, compressed or not: the first bytes tell by what, as in Docker.
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use std::io::{self, BufReader, Cursor, Read};
 
-/// Bytes that are read at once.
+/// Size of one read, in bytes.
 const BUFFER: usize = 64 << 10;
-/// Bytes by which a compression is told.
+/// Length of the longest magic number, in bytes.
 const MAGIC: u64 = 6;
 
 /// An archive without its compression.
@@ -42,7 +42,7 @@ impl Read for Archive<'_> {
 }
 
 impl Archive<'_> {
-    /// Reads what is left behind the archive's end, so that the sums which a compression closes with are compared.
+    /// Reads to the end of the compressed data, behind the archive's end, so that its closing checksums are compared.
     pub(super) fn check(&mut self) -> io::Result<()> {
         match self.was_compressed {
             true => io::copy(&mut self.plain, &mut io::sink()).map(drop),

@@ -1,4 +1,4 @@
-//! What the engine refuses, and what goes wrong below it, in Docker's words.
+//! Refusals of the engine, and failures below it, in Docker's words.
 
 use crate::model::name::InvalidName;
 use crate::model::reason::Reason;
@@ -24,20 +24,20 @@ pub enum EngineError {
     /// More than one ID begins so.
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousPrefix(String),
-    /// Taken.
+    /// The name is another container's.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     NameTaken {
-        /// Wanted.
+        /// The wanted name.
         name: String,
-        /// Who has it.
+        /// ID of the container that has it.
         id: String,
     },
-    /// It could not be started.
+    /// The container or exec could not be started.
     #[error("{text}")]
     Start {
-        /// 126, 127 or 128.
+        /// Exit code, as a shell's: 126, 127 or 128.
         code: i32,
         /// In the runtime's words.
         text: String,
@@ -55,25 +55,25 @@ pub enum EngineError {
     Containerd {
         /// What we were doing.
         what: &'static str,
-        /// What it said.
+        /// containerd's answer.
         #[source]
         status: Box<Status>,
     },
-    /// The records.
+    /// The records cannot be read or written.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// A file.
+    /// A call on a file failed.
     #[error("{what} {}: {}", path.display(), disk::words(source))]
     File {
         /// What we were doing.
         what: &'static str,
-        /// With which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The call's error.
         #[source]
         source: std::io::Error,
     },
-    /// What containerd holds is not what it should be.
+    /// Something is not as it must be: containerd's content or answer, or a task of ours that died.
     #[error("{0}")]
     Broken(String),
 }
@@ -119,12 +119,12 @@ impl EngineError {
         move |status| Self::Containerd { what, status: Box::new(status) }
     }
 
-    /// Does containerd's status say this? One of `containerd::words`.
+    /// True when containerd's status says this sentence, one of `containerd::words`.
     pub(super) fn says(&self, sentence: fn(&Status) -> bool) -> bool {
         matches!(self, Self::Containerd { status, .. } if sentence(status))
     }
 
-    /// The call failed because the thing is not there.
+    /// True when the call failed because the thing is not there.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Containerd { status, .. } if status.code() == Code::NotFound)
     }

@@ -1,4 +1,4 @@
-//! Events: written with the change they tell of, kept in the store, and handed to whoever listens.
+//! Events: written with the change they tell of, kept in the store, and handed to the listeners.
 
 use super::error::EngineError;
 use super::{Engine, Inner};
@@ -76,7 +76,8 @@ impl Inner {
 }
 
 impl Engine {
-    /// Events from `since` on (without it: from now on), until `until`.
+    /// Events from `since` on (without it: from now on), until `until`. The stream ends with an `Internal` error when
+    /// events were lost because they were read too slowly, or kept ones cannot be read.
     pub async fn events(
         &self,
         filter: EventFilter<EventMatch>,
@@ -129,7 +130,7 @@ impl Engine {
                         }
                     }
                     Err(RecvError::Closed) => return,
-                    // More came than wait here: they are in the store.
+                    // More events came than the channel holds: they are in the store.
                     Err(RecvError::Lagged(_)) if last > 0 => known = records.past_events(last).await,
                     Err(RecvError::Lagged(count)) => {
                         let text = format!("events were lost: {count} came faster than they were read");

@@ -9,6 +9,9 @@ use nix::sys::utsname::uname;
 
 impl Engine {
     /// The engine, what it has, and its host.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says.
     pub async fn info(&self) -> Result<Info, EngineError> {
         let inner = self.inner();
         inner.ready().await;

@@ -1,4 +1,4 @@
-//! What is left when an engine or a containerd died in the middle of something.
+//! Leftovers of an engine or a containerd that died in the middle of something.
 //!
 //! Files first, before anybody is served: folders of containers that were never recorded, or are no more. A volume's folder
 //! is the user's: it is touched only when a mark in it says what was under way.
@@ -15,12 +15,12 @@ use std::path::Path;
 pub(super) const NEW: &str = "new";
 /// In a volume's folder: it is being removed.
 pub(super) const GONE: &str = "gone";
-/// Begins the name of a folder that is no volume's yet, or no more.
+/// Prefix of the name of a folder that is no volume's yet, or no more.
 pub(super) const PASSING: &str = ".";
 /// On a lease: when it ends by itself.
 const EXPIRES: &str = "containerd.io/gc.expire";
 
-/// Removes the files of what was under way. The records are all that there is to know, as nothing runs yet.
+/// Removes the files of operations that were under way. The records are all that there is to know, as nothing runs yet.
 pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
     for (name, path) in entries(&config.run).filter(|(name, _)| name.starts_with("root-")) {
         report(&name, mount::unmount(&path).and_then(|()| std::fs::remove_dir(&path)));
@@ -73,8 +73,8 @@ fn report(name: &str, done: std::io::Result<()>) {
 }
 
 impl Inner {
-    /// Ends the leases of operations that died with an engine or with a containerd: they would hold what nobody uses for
-    /// a day. containerd's socket is as old as its process.
+    /// Ends the leases of operations that died with an engine or with a containerd: for a day they would hold content
+    /// that nobody uses. containerd's socket is as old as its process.
     pub(super) async fn drop_dead_leases(&self) {
         let Ok(born) = std::fs::metadata(&self.config.containerd_socket).and_then(|m| m.modified()) else {
             return;
@@ -96,8 +96,8 @@ impl Inner {
     }
 }
 
-/// Ours are older than this engine (`started`); containerd's own (`NANOSECONDS-RANDOM`, and no label but their end) than
-/// that process (`born`).
+/// True for a lease of ours that is older than this engine (`started`), and for one of containerd's own
+/// (`NANOSECONDS-RANDOM`, and no label but its end) that is older than that process (`born`).
 fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
     let created = lease.created_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
     let Some(created) = created else { return false };

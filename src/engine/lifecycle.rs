@@ -36,7 +36,7 @@ const GOOD_RUN: Duration = Duration::from_secs(10);
 /// First pause after a start by policy that failed, in milliseconds.
 const FAILED_PAUSE: u64 = 1_000;
 
-/// What somebody wants to do with a container.
+/// A thing that somebody wants to do with a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Start,
@@ -56,11 +56,11 @@ pub(super) enum Verb {
 pub(super) enum Verdict {
     /// Do it.
     Go,
-    /// It is so already: success.
+    /// Nothing to do, because the container is in the wanted state already: success.
     Done,
 }
 
-/// May this be done in the container's state? `who`: what the user calls it.
+/// Refuses a verb that the container's state does not allow. `who`: what the user calls it.
 ///
 /// # Errors
 /// [`EngineError::Refused`] in Docker's words: `Conflict`, or `NotRunning` for a kill.
@@ -118,12 +118,12 @@ pub(super) fn may(verb: Verb, status: Status, id: &ContainerId, who: &str) -> Re
     }
 }
 
-/// Its process exists.
+/// True when the container has a process.
 pub(super) fn lives(status: Status) -> bool {
     matches!(status, Status::Running | Status::Paused)
 }
 
-/// A start begins. What `always` brings back at the engine's start is wanted again, as in Docker.
+/// A start begins. A container that `always` brings back at the engine's start is wanted again, as in Docker.
 pub(super) fn start_wanted(record: &mut Record, starter: Starter) {
     if starter != Starter::Policy {
         record.desired = Desired::Running;
@@ -148,7 +148,8 @@ pub(super) fn started(record: &mut Record, starter: Starter, pid: u32, now: Time
     }
 }
 
-/// A start failed; true when it is tried again. What the container itself is guilty of will not get better by itself.
+/// A start failed; true when it is tried again. A fault of the container itself (its command, its image) will not get
+/// better by itself.
 pub(super) fn start_failed(record: &mut Record, starter: Starter, error: &EngineError) -> bool {
     if starter == Starter::User {
         record.desired = Desired::Stopped;
@@ -177,26 +178,27 @@ pub(super) fn start_failed(record: &mut Record, starter: Starter, error: &Engine
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
-    /// 0-255.
+    /// Exit code, 0-255.
     pub(super) code: i32,
-    /// Never before its start: a start is noted when CRI has answered, which for a quick one is after its end.
+    /// Time of the end, never before the start: a start is noted when CRI has answered, which for a quick one is after
+    /// its end.
     pub(super) time: Timestamp,
     /// The kernel killed it for its memory.
     pub(super) oom: bool,
 }
 
-/// What follows an end.
+/// The step that follows an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// A restart by policy, after the record's pause.
     Restart,
     /// The removal that `--rm` asked for.
     Remove,
-    /// Its pod is stopped.
+    /// The stop of the attempt's pod.
     Rest,
 }
 
-/// The attempt is over. Answers what follows, and how long it ran.
+/// The attempt is over. Answers the next step, and how long the attempt ran.
 pub(super) fn ended(record: &mut Record, end: End, draining: bool) -> (Next, Duration) {
     let ran = record.exit.started.map_or(Duration::ZERO, |s| end.time.duration_since(s).unsigned_abs());
     record.exit.code = end.code;
@@ -220,7 +222,7 @@ pub(super) fn ended(record: &mut Record, end: End, draining: bool) -> (Next, Dur
     (next, ran)
 }
 
-/// Does its policy bring it back after this exit?
+/// True when the restart policy brings the container back after this exit.
 fn wants_restart(record: &Record) -> bool {
     if record.desired == Desired::Stopped || record.stopped_by_user {
         return false;
@@ -247,7 +249,7 @@ pub(super) fn removal_wanted(record: &mut Record, removal: Removal) {
     record.removing = Some(removal);
 }
 
-/// What an engine that was killed left to do with a container.
+/// Work on a container that an engine left when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfinished {
     /// A removal that was begun, or that `--rm` asks for.
@@ -258,7 +260,7 @@ pub(super) enum Unfinished {
     Start(Starter),
 }
 
-/// What is left to do with a container at the engine's start.
+/// The work on a container that an earlier engine left, seen at the engine's start.
 pub(super) fn unfinished(record: &Record) -> Option<Unfinished> {
     if let Some(removal) = record.removing {
         return Some(Unfinished::Remove { volumes: removal.volumes });

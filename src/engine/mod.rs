@@ -46,7 +46,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What the engine is told about its surroundings.
+/// Surroundings of the engine: its places, its host's abilities, and the images that come with it.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
     /// Unix socket; may come and go.
@@ -87,6 +87,10 @@ pub struct EmbeddedImage {
 }
 
 /// The engine. Cheap to clone; its background work ends with the last clone.
+///
+/// Beside the reasons that a verb's own docs name, each can answer `Unavailable` and `Timeout` (containerd is away) and
+/// `Internal` (the records, a file, an answer of containerd's that makes no sense). A prefix that several IDs begin
+/// with is `InvalidArgument`.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 
@@ -102,7 +106,7 @@ struct Inner {
     course: Course,
 }
 
-/// How far this engine has come.
+/// Progress of this engine, from its start to its drain.
 #[derive(Debug)]
 struct Course {
     /// When it began.
@@ -133,6 +137,9 @@ impl Engine {
     }
 
     /// Opens the records and begins to compare them with what runs. Returns before that is done; calls wait for it.
+    ///
+    /// # Errors
+    /// `Internal`: a folder cannot be made; the records are in use by another engine, newer than we are, or unreadable.
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         for dir in ["logs", "volumes", "containers"] {
             let path = config.data.join(dir);
@@ -166,7 +173,7 @@ impl Engine {
         &self.0.containerd
     }
 
-    /// What it was started with.
+    /// The configuration that it was started with.
     pub fn config(&self) -> &EngineConfig {
         &self.0.config
     }

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 
 impl Engine {
     /// Removes the containers that do not run.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says: a container that cannot be removed is left out, and named in the log.
     pub async fn prune_containers(&self, filter: PruneFilter) -> Result<Pruned, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
@@ -28,7 +31,7 @@ impl Engine {
                     pruned.deleted.push(record.id.to_string());
                     pruned.reclaimed += size;
                 }
-                // It was started, or removed, meanwhile.
+                // The container was started, or removed, meanwhile.
                 Err(error) => tracing::info!(%error, container = record.name, "is not pruned"),
             }
         }
@@ -36,6 +39,9 @@ impl Engine {
     }
 
     /// Removes the images that no container uses: those without a name, with `dangling=false` all.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says: an image that cannot be removed is left out, and named in the log.
     pub async fn prune_images(&self, filter: PruneFilter) -> Result<(Vec<Removed>, i64), EngineError> {
         let mut lines = Vec::new();
         let mut reclaimed = 0;
@@ -58,6 +64,9 @@ impl Engine {
     }
 
     /// Removes the volumes that no container uses: the anonymous ones, with `all=true` also the others.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says: a volume that cannot be removed is left out, and named in the log.
     pub async fn prune_volumes(&self, filter: &PruneFilter) -> Result<Pruned, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -78,7 +87,10 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// What everything takes.
+    /// Disk usage of images, containers and volumes.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says.
     pub async fn disk_usage(&self) -> Result<DiskUsage, EngineError> {
         let (images, warnings) = self.images(ImageFilter::default()).await?;
         let filter = ListFilter { all: true, size: true, ..ListFilter::default() };

@@ -215,7 +215,7 @@ impl Inner {
         }
     }
 
-    /// It runs, or did, and the record does not know it yet.
+    /// Records the start, and the end, of an attempt of which the record does not know yet.
     async fn adopt(self: &Arc<Self>, record: &Record) {
         let lock = self.records.lock(&record.id).await;
         let Ok(mut record) = self.records.get(&record.id) else { return };
@@ -282,7 +282,7 @@ impl Inner {
         }
     }
 
-    /// What an engine that is no more left is finished, and what should run by its policy comes back.
+    /// Finishes the work that an earlier engine left, and starts the containers that should run by their policy.
     fn finish_all(self: &Arc<Self>) {
         for record in self.records.all() {
             let Some(left) = lifecycle::unfinished(&record) else { continue };
@@ -329,7 +329,7 @@ impl Inner {
         }
     }
 
-    /// Can the runtime make mounts read-only with all that is below them?
+    /// True when the runtime can make mounts read-only with all that is below them.
     async fn runtime_is_recursive(&self) -> bool {
         let message = cri::StatusRequest { verbose: false };
         let Ok(answer) = self.cri.runtime().status(message).await else { return false };

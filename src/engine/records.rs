@@ -4,8 +4,8 @@
 //! commit(change) -> store (one transaction) -> copy -> waiters (changes) -> events
 //! ```
 //!
-//! A commit that was begun is finished, whoever drops it. The copy is a snapshot that is replaced as a whole: who reads
-//! it holds no lock and never sees half of a change.
+//! A commit that was begun is finished, even when its caller is dropped. The copy is a snapshot that is replaced as a
+//! whole: a reader holds no lock and never sees half of a change.
 
 use super::EngineError;
 use super::blocking;
@@ -151,7 +151,7 @@ impl Records {
         self.0.book.borrow().clone()
     }
 
-    /// Wakes after each commit.
+    /// Receiver that wakes after each commit.
     pub(super) fn changes(&self) -> watch::Receiver<Arc<Book>> {
         self.0.book.subscribe()
     }
@@ -212,17 +212,17 @@ impl Records {
         }
     }
 
-    /// What is left of a removed container, by its ID or name.
+    /// Tombstone of a removed container, by its ID or name.
     pub(super) fn tombstone(&self, who: &str) -> Result<Option<Tombstone>, EngineError> {
         Ok(self.0.store.tombstone(who)?)
     }
 
-    /// A choice that was made once.
+    /// A named text: a choice that was made once.
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, EngineError> {
         Ok(self.0.store.text(key)?)
     }
 
-    /// Gives the room away that is kept for a full disk, when there is hardly any other.
+    /// Frees the room that is kept for a full disk, when there is hardly any other.
     pub(super) fn make_room(&self) {
         self.0.store.make_room();
     }
@@ -267,7 +267,7 @@ impl Records {
         Ok(Reservation { records: self.clone(), name, id: id.clone() })
     }
 
-    /// A container with this ID is being made: its CRI objects are no leftovers.
+    /// True while a container with this ID is being made: its CRI objects are no leftovers.
     pub(super) fn is_being_made(&self, id: &ContainerId) -> bool {
         held(&self.0.reserved).ids.contains(id)
     }

@@ -34,7 +34,8 @@ impl Inner {
         .await
     }
 
-    /// Copies a folder of the image into an empty one, which becomes as that is; what is no folder is not copied.
+    /// Copies a folder of the image into an empty one, with the folder's own mode, owner and times; what is no folder
+    /// is not copied.
     pub(super) async fn copy_from_image(
         &self,
         image: &Facts,
@@ -64,7 +65,7 @@ impl Inner {
         let snapshotter = self.config.snapshotter.clone();
         let mut key = String::new();
         let answer = call("cannot look into the image", || {
-            // A call that was cut off may have made a view: each gets a name of its own.
+            // Each call gets a name of its own, because one that was cut off may have made a view.
             key = format!("k3c-view-{}", uuid::Uuid::new_v4());
             let message = ViewSnapshotRequest {
                 snapshotter: snapshotter.clone(),

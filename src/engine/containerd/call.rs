@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-/// How long a call waits for containerd to be back.
+/// Longest wait of a call for containerd to be back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Calls until containerd is there, for some seconds, and answers the message. `what`: what failed, for the error.
@@ -43,8 +43,8 @@ where
 }
 
 /// True when containerd is not there, rather than that it said no: our own channel broke or could not be connected, or
-/// CRI is still coming up. What containerd itself answers has no source, whatever words are in it: a plugin's "dial tcp:
-/// connection refused" is a no, and making the call again could do it twice.
+/// CRI is still coming up. A status that containerd itself answered has no source, whatever words are in it: a plugin's
+/// "dial tcp: connection refused" is a no, and making the call again could do it twice.
 fn is_away(status: &Status) -> bool {
     words::is_coming_up(status) || broke(status)
 }
@@ -106,7 +106,7 @@ mod tests {
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let closing = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // What was sent is read first: the call is under way then.
+            // The request is read first, so that the call is under way.
             let mut sent = [0; 64];
             tokio::io::AsyncReadExt::read(&mut stream, &mut sent).await.unwrap();
         });

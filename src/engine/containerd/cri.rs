@@ -11,17 +11,17 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
-/// On a pod and a container: the record's ID.
+/// Label of a pod and a container: the record's ID.
 pub(in crate::engine) const LABEL_ID: &str = "io.k3c.id";
-/// On a pod and a container: the attempt.
+/// Label of a pod and a container: the attempt's number.
 pub(in crate::engine) const LABEL_ATTEMPT: &str = "io.k3c.attempt";
-/// On a pod and a container: the name.
+/// Label of a pod and a container: the container's name.
 pub(in crate::engine) const LABEL_NAME: &str = "io.k3c.name";
 
-/// How long a pod may refuse to be removed.
+/// Longest time that a pod or container may refuse to be removed.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The runtime and image services. Cheap to clone.
+/// CRI's runtime and image services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Cri {
     channel: Channel,
@@ -113,14 +113,14 @@ impl Cri {
         .map(drop)
     }
 
-    /// Its log was renamed: writes to a new one from here on.
+    /// Makes containerd open a container's log anew, after the file was renamed.
     pub(in crate::engine) async fn reopen_log(&self, container: &str) -> Result<(), EngineError> {
         let message = cri::ReopenContainerLogRequest { container_id: container.to_owned() };
         let answer = self.runtime().reopen_container_log(message).await;
         answer.map(drop).map_err(EngineError::call("cannot reopen the log"))
     }
 
-    /// Ends what runs in it and takes its network down; the containers stay.
+    /// Stops a pod: its processes end and its network goes; its containers stay.
     pub(in crate::engine) async fn stop_pod(&self, pod: &str) -> Result<(), EngineError> {
         let answer = call("cannot stop pod", || {
             let message = cri::StopPodSandboxRequest { pod_sandbox_id: pod.to_owned() };
@@ -132,8 +132,8 @@ impl Cri {
         unless_missing(answer)
     }
 
-    /// Removes it with all that is in it; nothing there is success. CRI refuses while it has not noticed an exit, or while
-    /// containerd still cleans up behind a dead shim: that passes.
+    /// Removes a pod with all that is in it; one that is not there is success. CRI refuses while it has not noticed an
+    /// exit, or while containerd still cleans up behind a dead shim: that passes.
     pub(in crate::engine) async fn remove_pod(&self, pod: &str) -> Result<(), EngineError> {
         if pod.is_empty() {
             return Ok(());
@@ -165,7 +165,7 @@ impl Cri {
         if let Err(status) = tasks.kill(request(message)).await {
             tracing::debug!(%status, container, "cannot kill a task");
         }
-        // The shim has yet to see it end; whoever wants the pod gone comes again.
+        // The shim has yet to see the task end; `remove_pod` tries again if the deletion comes too early.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let message = DeleteTaskRequest { container_id: container.to_owned() };
         if let Err(status) = tasks.delete(request(message)).await {
@@ -217,7 +217,7 @@ impl Cri {
         Ok(answer.containers)
     }
 
-    /// The pods, or those with one label.
+    /// All pods, or the pods with one label.
     pub(in crate::engine) async fn pods(
         &self,
         label: Option<(&str, &str)>,
@@ -268,7 +268,7 @@ impl Cri {
         Ok(serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// Does CRI know the image?
+    /// True when CRI knows the image.
     pub(in crate::engine) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         let answer =
             call("cannot ask for an image", || {

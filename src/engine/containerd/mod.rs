@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
-/// Where everything lives.
+/// The namespace of containerd that holds our images, snapshots and containers.
 pub const NAMESPACE: &str = "k8s.io";
 /// Lists of images and containers may be long.
 const MESSAGE_LIMIT: usize = 64 << 20;
@@ -44,7 +44,7 @@ pub fn channel(socket: &Path) -> Channel {
         }))
 }
 
-/// How a first process ended that has; CRI may not have noticed yet.
+/// Exit code and time of a process that has ended; CRI may not have noticed yet.
 pub(super) fn ended(process: &Process) -> Option<(i32, Timestamp)> {
     (process.status() == TaskStatus::Stopped).then(|| {
         let time = process.exited_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
@@ -58,7 +58,7 @@ fn spec_of(container: &api::Container) -> Value {
 }
 
 impl Containerd {
-    /// To the containerd behind a channel.
+    /// The containerd behind a channel.
     pub fn new(channel: Channel) -> Self {
         Self { channel }
     }
@@ -88,8 +88,9 @@ impl Containerd {
         api::streaming_client::StreamingClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// Makes our namespace known. Until it is, containerd's collector takes the streams of an import for garbage: it asks
-    /// for those in use only in namespaces that its database has, and it first runs 100 ms after containerd's start.
+    /// Makes our namespace known. Until it is, containerd's collector takes the streams of an import for garbage: it
+    /// asks for streams in use only in namespaces that its database has, and it first runs 100 ms after containerd's
+    /// start.
     pub(super) async fn make_namespace(&self) -> Result<(), Status> {
         let namespace = api::Namespace { name: NAMESPACE.to_owned(), ..Default::default() };
         let mut namespaces = api::namespaces_client::NamespacesClient::new(self.channel());
@@ -184,7 +185,7 @@ impl Containerd {
         answer.map(drop).map_err(EngineError::call("cannot change the container"))
     }
 
-    /// Bytes in a snapshot of its own.
+    /// Size of a snapshot without its parents, in bytes.
     pub(super) async fn usage(&self, snapshotter: &str, key: &str) -> Result<i64, EngineError> {
         let message =
             api::snapshots::UsageRequest { snapshotter: snapshotter.to_owned(), key: key.to_owned() };

@@ -43,13 +43,13 @@ pub(super) fn has_no_user(status: &Status) -> bool {
     says_all(status, &["no users found"])
 }
 
-/// What should be an archive is none, or is cut off.
+/// The archive is none, or is cut off.
 pub(in crate::engine) fn is_bad_archive(status: &Status) -> bool {
     says_one(status, &["unrecognized image format", "archive/tar", "unexpected EOF"])
 }
 
-/// ID of the pod or container that has the name that we want. The name has our ID in it, so it is what we asked for
-/// ourselves, by a call that was cut off when containerd died.
+/// ID of the pod or container that has the name that we want. The name has our ID in it, so we asked for it ourselves,
+/// by a call that was cut off when containerd died.
 pub(super) fn name_is_reserved_for(status: &Status) -> Option<&str> {
     let (what, who) = status.message().split_once(" is reserved for \"")?;
     what.contains("failed to reserve").then(|| who.split('"').next())?

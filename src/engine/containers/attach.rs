@@ -1,6 +1,6 @@
 //! Attached clients: the engine finds the pod's shim and carries frames between it and the client.
 //!
-//! Whoever starts a container attaches first, so that its shim has somebody to give the first byte to.
+//! A client that starts a container attaches first, so that its shim has somebody to give the first byte to.
 
 use super::target::Target;
 use crate::engine::error::EngineError;
@@ -21,11 +21,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::codec::{FramedRead, FramedWrite};
 
-/// What goes to a client.
+/// Frames on their way to a client.
 pub type Frames = BoxStream<'static, Result<Frame, EngineError>>;
 
 impl Engine {
     /// Attaches. `hello.container` is what the user calls it; `frames` is what the client sends after that.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it is paused, restarting or stopped; `NotRunning`: its streams are
+    /// closed.
     pub async fn attach(
         &self,
         hello: Hello,
@@ -43,7 +47,7 @@ impl Engine {
             }
             (false, _) => inner.join(target).await?,
         };
-        // An exec has what it was made with; a container's first process only what it asked for.
+        // An exec always takes input; a container's first process only if it was made with an open one.
         let input = if hello.exec.is_empty() { target.open_stdin } else { true };
         let input_ends = if hello.exec.is_empty() { target.stdin_once } else { true };
         let main = hello.exec.is_empty();
@@ -56,7 +60,7 @@ impl Engine {
         let seen = ended.clone();
         let frames = frames.inspect(move |frame| {
             let (action, more) = match frame {
-                // Who says goodbye before the end has detached.
+                // A goodbye before the container's end is a detach.
                 Frame::Bye if main && !ended.load(Ordering::Relaxed) => ("detach", Vec::new()),
                 Frame::Resize { columns, rows } if main => {
                     ("resize", vec![("height", rows.to_string()), ("width", columns.to_string())])
@@ -86,8 +90,8 @@ impl Engine {
 }
 
 impl Inner {
-    /// Waits until the end of an attempt is in its record: the shim tells of it sooner than containerd, and whoever hears
-    /// of it here is to see it in `ps`, too.
+    /// Waits until the end of an attempt is in its record: the shim tells of it sooner than containerd, and a client
+    /// that hears of it here is to see it in `ps`, too.
     async fn until_recorded(&self, attempt: &Target) {
         let mut changed = self.records.changes();
         loop {
@@ -138,7 +142,8 @@ impl Inner {
     }
 }
 
-/// Both directions, until one side is done. A client that goes without a word leaves its session to the shim.
+/// Carries frames in both directions, until one side is done. A client that goes without a word leaves its session to
+/// the shim.
 fn carry(
     stream: UnixStream,
     hello: Hello,
@@ -187,7 +192,7 @@ async fn up(
             break;
         }
     }
-    // What was said is read before the connection is closed.
+    // The frames that were sent are read by the shim before the connection is closed.
     let _ = to.close().await;
     std::future::pending().await
 }

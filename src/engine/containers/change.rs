@@ -1,4 +1,4 @@
-//! What changes a container without making a new one: `rename`, `pause`, `unpause`, `restart`.
+//! Changes of a container that make no new one: `rename`, `pause`, `unpause`, `restart`.
 
 use super::start::Starter;
 use crate::engine::containerd::{call, request};
@@ -14,6 +14,10 @@ use std::sync::Arc;
 
 impl Engine {
     /// Gives a container another name.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the name is none, or is the one it has; `AlreadyExists`: it is
+    /// taken.
     pub async fn rename(&self, who: &str, name: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -36,7 +40,10 @@ impl Engine {
         inner.records.commit(Change::new().put(&record).event(event)).await
     }
 
-    /// Freezes all of its processes.
+    /// Freezes all processes of a container.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it does not run, is restarting, or is paused already.
     pub async fn pause(&self, who: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -50,7 +57,10 @@ impl Engine {
         inner.records.commit(Change::new().put(&record).event(event)).await
     }
 
-    /// Lets them go on.
+    /// Lets a paused container's processes go on.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it is not paused.
     pub async fn unpause(&self, who: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -61,7 +71,10 @@ impl Engine {
         inner.unfreeze(&mut record).await
     }
 
-    /// Stops it, if it runs, and starts it afresh.
+    /// Stops a container, if it runs, and starts it afresh. Answers the start's warnings.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the signal; else as [`Engine::start_container`].
     pub async fn restart(
         &self,
         who: &str,
@@ -88,7 +101,7 @@ impl Inner {
         .map(drop)
     }
 
-    /// The second half of a restart.
+    /// Starts a container that a restart has stopped, and records the restart.
     pub(in crate::engine) async fn start_again(
         self: &Arc<Self>,
         id: &ContainerId,

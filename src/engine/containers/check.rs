@@ -1,4 +1,4 @@
-//! What can be said against a container before anything of it is made.
+//! Checks of a container's specification, before anything of the container is made.
 
 use super::security;
 use crate::engine::Inner;
@@ -16,11 +16,11 @@ use std::os::unix::fs::FileTypeExt;
 /// Names under which our one runtime is known.
 const RUNTIMES: [&str; 4] = ["k3c", "runc", "io.containerd.k3c.v1", "io.containerd.runc.v2"];
 
-/// Of sethostname(2).
+/// Length of the longest host name (sethostname(2)), in bytes.
 const HOST_NAME_MAX: usize = 64;
 
 impl Inner {
-    /// Refuses what cannot be; answers what the user should know.
+    /// Refuses a specification that cannot be; answers warnings.
     pub(super) fn check(&self, spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
         let mut warnings = Vec::new();
         if !spec.runtime.is_empty() && !RUNTIMES.contains(&spec.runtime.as_str()) {
@@ -89,7 +89,8 @@ impl Inner {
         Ok(warnings)
     }
 
-    /// Containers whose namespaces are joined, by their IDs: a name may be another's by the next start.
+    /// Replaces the names of containers whose namespaces are joined by their IDs: a name may be another's by the next
+    /// start.
     pub(super) fn join_by_id(&self, spec: &mut ContainerSpec) -> Result<(), EngineError> {
         for sharing in [&mut spec.pid, &mut spec.ipc] {
             if let Sharing::Container(who) = sharing {
@@ -99,7 +100,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Who may not raise hard limits cannot give them either (setrlimit(2)).
+    /// Refuses hard limits above our own: an ordinary user may not raise them (setrlimit(2)).
     fn check_ulimits(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         if !self.config.rootless {
             return Ok(());
@@ -160,7 +161,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Images that are mounted must be there; they are kept by CRI's ID.
+    /// Replaces the references of mounted images, which must be there, by CRI's IDs.
     pub(super) async fn find_mounted_images(&self, mounts: &mut [Mount]) -> Result<(), EngineError> {
         for mount in mounts {
             if let MountKind::Image { reference } = &mut mount.kind {
@@ -204,7 +205,7 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
     logopts::details(&spec.log, &Writer::of(spec)).map(drop).map_err(EngineError::invalid)
 }
 
-/// An image for another platform cannot be run.
+/// Refuses an image that is not for the platform that was asked for.
 pub(super) fn check_platform(spec: &ContainerSpec, config: &Value) -> Result<(), EngineError> {
     if spec.platform.is_empty() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! `create`: a name, an ID, what to run, volumes, attempt 0, then the record. A crash before the record leaves CRI objects
+//! `create`: an ID, a name, the command to run, volumes, attempt 0, then the record. A crash before the record leaves
+//! CRI objects
 //! that carry our label and belong to no record: the reconciler removes them.
 
 use super::check::check_platform;
@@ -14,6 +15,11 @@ use std::sync::Arc;
 
 impl Engine {
     /// Makes a container and its attempt 0. Finishes what it began even when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the specification; `NotFound`: the image, for that platform, or a container that is joined;
+    /// `AlreadyExists`: the name is taken; `Unsupported`: `host-gateway`; `Unavailable`: the image is still being
+    /// imported.
     pub async fn create(
         &self,
         spec: ContainerSpec,

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 const INTERFACE: &str = "eth0";
 
 impl Inner {
-    /// Its part in the default network; while it does not run, only the network's ID.
+    /// A container's part in the default network; while it does not run, only the network's ID.
     pub(super) async fn endpoint(&self, record: &Record) -> Endpoint {
         let network_id = hash(&format!("{}/network/bridge", self.records.instance()));
         let nothing = Endpoint { network_id, ..Endpoint::default() };
@@ -66,7 +66,7 @@ fn prefix_len(routes: &str, address: &str) -> u32 {
     direct.max().unwrap_or(0)
 }
 
-/// 64 hex digits.
+/// SHA-256 of a text, as 64 hexadecimal digits.
 fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

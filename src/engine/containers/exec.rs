@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use prost_types::Any;
 use std::collections::BTreeSet;
 
-/// How long an exec is remembered after its end.
+/// Time for which an exec is remembered after its end.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Exit code of an exec that vanished: it was killed with its container.
@@ -27,6 +27,10 @@ const KILLED: i32 = 137;
 
 impl Engine {
     /// Describes a process in a running container and answers its ID (64 hexadecimal digits).
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it does not run, or is paused or restarting; `InvalidArgument`: no
+    /// command; `CommandNotExecutable`: the user or the working directory is wrong.
     pub async fn create_exec(&self, who: &str, spec: ExecSpec) -> Result<String, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
@@ -68,7 +72,11 @@ impl Engine {
         Ok(id.to_string())
     }
 
-    /// Starts it.
+    /// Starts an exec.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container or exec; `Conflict`: the container does not run, or the exec was started before;
+    /// `CommandNotFound`, `CommandNotExecutable`: its command.
     pub async fn start_exec(&self, who: &str, id: &str) -> Result<(), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
@@ -131,7 +139,7 @@ impl Inner {
         of.map(|exec| exec.id.to_string()).collect()
     }
 
-    /// An exec has ended; what is not one of ours is ignored.
+    /// Records the end of an exec; one that is not ours is ignored.
     pub(in crate::engine) async fn on_exec_exit(&self, id: &str, code: i32) {
         let Ok(id) = ContainerId::try_from(id.to_owned()) else { return };
         if self.exec(&id).is_none() {
@@ -184,7 +192,7 @@ impl Inner {
         }
     }
 
-    /// Its start was not written down by the engine that made it.
+    /// Records the start of an exec that an earlier engine started but did not write down.
     async fn note_exec_runs(&self, id: &ContainerId, pid: u32) {
         let _one = self.records.lock(id).await;
         let Some(mut exec) = self.exec(id).filter(|e| e.state == ExecState::Created) else { return };
@@ -195,7 +203,7 @@ impl Inner {
         }
     }
 
-    /// The shim lets go of a process that has ended or could not be started.
+    /// Deletes an exec's process, which has ended or could not be started, from the shim.
     async fn delete_exec_process(&self, exec: &Exec) {
         let deleted = patiently(|| {
             let message =
@@ -224,7 +232,7 @@ impl Inner {
         self.target_event(&exec.container, &exec.attributes, &action, &more)
     }
 
-    /// What the shim is to change in the container's process, as JSON.
+    /// The exec's differences from the container's process, for the shim, as JSON.
     async fn addition(&self, target: &Target, wanted: &ExecSpec) -> Result<Vec<u8>, EngineError> {
         if !wanted.working_dir.is_empty() && !wanted.working_dir.starts_with('/') {
             return Err(EngineError::invalid("Cwd must be an absolute path"));

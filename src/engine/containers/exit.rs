@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// When what could not be written down (the disk is full) is tried again.
+/// Pause before an exit that could not be recorded (the disk is full) is recorded again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// CRI containers of which the kernel killed a process for its memory, until that is recorded.
@@ -67,7 +67,7 @@ impl Inner {
         let Some(id) = self.records.of_container(container).map(|r| r.id) else { return };
         let lock = self.records.lock(&id).await;
         let Ok(mut record) = self.records.get(&id) else { return };
-        // CRI writes it down, too, and what it could not write it takes up again only after a while.
+        // CRI writes the exit down, too, and tries again only after a while when it could not.
         self.records.make_room();
         if record.attempt.container != container || !matches!(record.status, Status::Running | Status::Paused)
         {
@@ -126,7 +126,7 @@ impl Inner {
         }
     }
 
-    /// Starts it after its pause, unless somebody changed his mind meanwhile.
+    /// Starts a container after its restart pause, unless somebody changed his mind meanwhile.
     pub(in crate::engine) fn restart_later(self: &Arc<Self>, record: &Record) {
         let inner = Arc::downgrade(self);
         let id = record.id.clone();

@@ -1,4 +1,4 @@
-//! What a container's processes are and use: `top` and `stats`.
+//! Processes of a container, and what they use: `top` and `stats`.
 
 use super::target::Target;
 use crate::engine::containerd::{call, request};
@@ -19,11 +19,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Between two figures.
+/// Interval between two figures.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// What ps(1) says of its processes; without arguments `-ef`.
+    /// Processes of a container as ps(1) lists them with `args`; without arguments `-ef`.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `NotRunning`; `Conflict`: it is restarting; `InvalidArgument`: ps does not take
+    /// the arguments, or prints no PIDs with them.
     pub async fn top(&self, who: &str, args: &[String]) -> Result<Processes, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -62,7 +66,7 @@ impl Engine {
             .await
             .map_err(|e| EngineError::invalid(format!("cannot run ps with these arguments: {e}")))?;
         if !output.status.success() {
-            // The rest is how to use it.
+            // The lines after the first are the usage.
             let why = String::from_utf8_lossy(&output.stderr);
             let why = why.trim().lines().next().unwrap_or_default();
             return Err(EngineError::invalid(format!("ps: {why}")));
@@ -72,6 +76,9 @@ impl Engine {
 
     /// Figures of the containers named (empty: of those that run, or with `all` of all), each second; without `stream`
     /// once.
+    ///
+    /// # Errors
+    /// `NotFound`: one of the named containers.
     pub async fn stats(
         &self,
         who: &[String],
@@ -90,7 +97,7 @@ impl Engine {
                 let mut now = HashMap::new();
                 let watched = inner.watched(&named, all);
                 if watched.is_empty() && !named.is_empty() {
-                    // All of them were removed, and nobody can come in their place.
+                    // All named containers were removed, and no other can come in their place.
                     return;
                 }
                 for record in watched {
@@ -172,7 +179,7 @@ impl Inner {
     }
 }
 
-/// Bytes of /proc/meminfo.
+/// Memory of the host by /proc/meminfo, in bytes.
 fn host_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
@@ -218,7 +225,7 @@ fn chosen(text: &str, pids: &[u32]) -> Result<Processes, EngineError> {
     Ok(Processes { rows: rows.collect(), titles })
 }
 
-/// As `ps -ef`, from /proc (proc_pid_stat(5)). What has ended meanwhile is left out.
+/// Rows as of `ps -ef`, from /proc (proc_pid_stat(5)). Processes that have ended meanwhile are left out.
 fn listed(pids: &[u32]) -> Processes {
     let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(str::to_owned).into();
     let boot = std::fs::read_to_string("/proc/stat").unwrap_or_default();

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Bytes of an archive in one message.
+/// Size of an archive's piece in one message, in bytes.
 const CHUNK: usize = 256 << 10;
 /// Files that the runtime makes in every root filesystem, to mount on.
 const MOUNT_POINTS: [&str; 7] =
@@ -50,7 +50,10 @@ impl Root {
 }
 
 impl Engine {
-    /// Differences of its root filesystem from its image.
+    /// Differences of a container's root filesystem from its image.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone.
     pub async fn diff(&self, who: &str) -> Result<Vec<Change>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -79,7 +82,10 @@ impl Engine {
             .await
     }
 
-    /// Its root filesystem as a tar archive, without what is mounted there.
+    /// A container's root filesystem as a tar archive, without the mounts in it.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container. In the archive: `Internal`, when a file cannot be read.
     pub async fn export(&self, who: &str) -> Result<Archive, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -93,7 +99,11 @@ impl Engine {
         }))
     }
 
-    /// Properties of a path in it; of a link itself.
+    /// Properties of a path in a container; of a link itself.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or no such path in it; `InvalidArgument`: the path leads through what is no
+    /// folder.
     pub async fn stat_path(&self, who: &str, path: &str) -> Result<PathStat, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -104,7 +114,10 @@ impl Engine {
         stat.map_err(|error| in_words(&record, path, error))
     }
 
-    /// A path in it as an archive whose root is called `name`; empty: as its last component.
+    /// A path in a container as an archive whose root is called `name`; empty: as the path's last component.
+    ///
+    /// # Errors
+    /// As [`Engine::stat_path`]. In the archive: `Internal`, when a file cannot be read.
     pub async fn copy_from(
         &self,
         who: &str,
@@ -138,7 +151,11 @@ impl Engine {
         }))
     }
 
-    /// Unpacks an archive, compressed or not, into a folder of it. Answers warnings.
+    /// Unpacks an archive, compressed or not, into a folder of a container. Answers warnings.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container or folder; `Conflict`: the place is read-only; `InvalidArgument`: the path is no
+    /// folder, or the archive is none or cut off.
     pub async fn copy_to<S>(
         &self,
         who: &str,
@@ -179,7 +196,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// The mounts of its snapshot.
+    /// The mounts of a container's snapshot.
     pub(in crate::engine) async fn snapshot(
         &self,
         record: &Record,
@@ -198,7 +215,7 @@ impl Inner {
         Ok(if read_only { layers.iter().map(Layer::read_only).collect() } else { layers })
     }
 
-    /// The container's files as it sees them, or would.
+    /// The container's files as it sees them while it runs, or would see them.
     async fn root(&self, record: &Record) -> Result<Root, EngineError> {
         if matches!(record.status, Status::Running | Status::Paused) && record.attempt.pid > 0 {
             return Ok(Root::Live(format!("/proc/{}/root", record.attempt.pid).into()));
@@ -221,7 +238,7 @@ impl Inner {
             for (target, layer) in more {
                 let inside = tree.resolve(Path::new(&target));
                 let there = mounted.path().join(inside.strip_prefix("/").unwrap_or(&inside));
-                // As the runtime does when it starts.
+                // The runtime makes missing folders at the start, too.
                 if !there.exists() && Path::new(&layer.source).is_dir() {
                     tree.make_folders(&inside)?;
                 }
@@ -266,8 +283,8 @@ fn in_words(record: &Record, path: &str, error: io::Error) -> EngineError {
     }
 }
 
-/// Why nothing may be written to a path, in Docker's words. The mount that it is on decides, and only where there is none
-/// the container. `live`: the container runs, with its memory file systems.
+/// The reason why nothing may be written to a path, in Docker's words. The mount that the path is on decides, and only
+/// where there is none the container. `live`: the container runs, with its memory file systems.
 fn refuse_read_only(tree: &Tree, record: &Record, path: &Path, live: bool) -> Option<&'static str> {
     let path = tree.resolve(path);
     let mounts = record.resolved.mounts.iter().filter(|m| live || !matches!(m.kind, MountKind::Tmpfs { .. }));
@@ -291,7 +308,7 @@ fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
         && (MOUNT_POINTS.iter().any(|m| path == Path::new(m)) || targets.iter().any(|t| path == t))
 }
 
-/// Runs `work` beside the async threads; what it writes is the stream, and what it answers was left out.
+/// Runs `work` beside the async threads. The archive that it writes is streamed; the files that it left out come last.
 fn pack(work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Send + 'static) -> Archive {
     let (sender, receiver) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
@@ -309,7 +326,7 @@ fn pack(work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Se
                     after.blocking_send(Ok(Part::LeftOut(text))).ok();
                 }
             }
-            // Nobody listens any more: nobody to tell.
+            // The receiver is gone, so there is nobody to tell.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => {
                 let error = EngineError::Broken(format!("cannot read the container's files: {error}"));

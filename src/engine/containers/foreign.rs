@@ -18,10 +18,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Kubernetes' names for where a container comes from.
+/// Kubernetes' label for the name of a container's pod.
 const POD_NAME: &str = "io.kubernetes.pod.name";
 
-/// One of them, with its pod's name.
+/// A foreign container, with its name: `pod/container`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Foreign {
     pub(in crate::engine) container: cri::Container,
@@ -57,7 +57,8 @@ impl Inner {
             .collect())
     }
 
-    /// The one with exactly this name or ID (or, for what changes nothing, a prefix of its ID).
+    /// The foreign container with exactly this name or ID; with `prefix`, for calls that may be less exact, also with
+    /// an ID that begins so. `missing`: the error when there is none.
     pub(in crate::engine) async fn find_foreign(
         &self,
         who: &str,
@@ -79,7 +80,7 @@ impl Inner {
         found.ok_or(missing)
     }
 
-    /// What has to be known of one to attach to it or to add a process.
+    /// A foreign container as a client attaches to it or adds a process.
     pub(super) async fn foreign_target(
         &self,
         who: &str,
@@ -163,7 +164,7 @@ impl Inner {
         }
     }
 
-    /// Where CRI writes its log.
+    /// The file to which CRI writes a foreign container's log.
     pub(in crate::engine) async fn foreign_log(&self, container: &str) -> Result<PathBuf, EngineError> {
         let status = self.cri.status(container, false).await?.status.unwrap_or_default();
         Ok(PathBuf::from(status.log_path))
@@ -211,12 +212,12 @@ impl Inner {
         })
     }
 
-    /// Their rows in `ps`.
+    /// Rows of the foreign containers in `ps`.
     pub(super) async fn foreign_rows(&self) -> Result<Vec<ContainerSummary>, EngineError> {
         let mut rows = Vec::new();
         for found in self.foreign().await? {
             let Ok(id) = ContainerId::try_from(found.container.id.clone()) else { continue };
-            // It may be gone by now.
+            // The container may be gone by now.
             let Ok(answer) = self.cri.status(id.as_str(), false).await else { continue };
             let status = answer.status.unwrap_or_default();
             let image = found.container.image.map(|i| i.image).unwrap_or_default();

@@ -15,9 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 3;
-/// Bytes of output that are kept of each.
+/// Output that is kept of each check, in bytes.
 const OUTPUT: usize = 4096;
-/// How many are kept.
+/// Number of results that are kept.
 const KEPT: usize = 5;
 
 impl Inner {
@@ -40,7 +40,7 @@ impl Inner {
                 let Some(inner) = inner.upgrade() else { return };
                 match inner.current(&id, &container) {
                     Some(record) if record.status == Status::Running => {}
-                    // It is paused: nothing answers.
+                    // A paused container answers no check.
                     Some(_) => continue,
                     None => return,
                 }
@@ -52,7 +52,7 @@ impl Inner {
         });
     }
 
-    /// The record, while it is about this attempt and that is not over.
+    /// The record, while its attempt is this one and is not over.
     fn current(&self, id: &ContainerId, container: &str) -> Option<Record> {
         let record = self.records.get(id).ok()?;
         let runs = matches!(record.status, Status::Running | Status::Paused);
@@ -69,7 +69,7 @@ impl Inner {
         let message = cri::ExecSyncRequest {
             container_id: container.to_owned(),
             cmd,
-            // Whole seconds; a shorter time is kept here.
+            // CRI takes whole seconds; a shorter time is kept here.
             timeout: i64::try_from(timeout.as_secs().max(1)).unwrap_or(i64::MAX),
         };
         let (start, began) = (Timestamp::now(), Instant::now());
@@ -94,7 +94,7 @@ impl Inner {
         Probe { start, end: Timestamp::now(), code, output }
     }
 
-    /// Writes down what a check said. `None`: it is about nothing any more.
+    /// Records a check's result. `None`: its attempt is over.
     async fn note(
         self: &Arc<Self>,
         id: &ContainerId,
@@ -121,7 +121,7 @@ impl Inner {
     }
 }
 
-/// What an attempt begins with.
+/// The health with which an attempt begins.
 pub(in crate::engine) fn fresh(record: &Record) -> HealthLog {
     HealthLog { status: record.resolved.health.as_ref().map(|_| Health::Starting), ..HealthLog::default() }
 }
@@ -134,7 +134,7 @@ fn starting(check: &Healthcheck, log: &HealthLog, age: Duration) -> bool {
     log.status == Some(Health::Starting) && check.start_period.is_some_and(|period| age < period)
 }
 
-/// How long until the next one.
+/// Pause before the next check.
 fn next(check: &Healthcheck, log: &HealthLog, age: Duration) -> Duration {
     let or = |time: Option<Duration>, default: Duration| time.filter(|t| !t.is_zero()).unwrap_or(default);
     let interval = or(check.interval, INTERVAL);
@@ -144,7 +144,7 @@ fn next(check: &Healthcheck, log: &HealthLog, age: Duration) -> Duration {
     }
 }
 
-/// Docker's rules: failures in the start period do not count.
+/// Adds a result to the log, by Docker's rules: failures in the start period do not count.
 fn judge(log: &mut HealthLog, check: &Healthcheck, probe: Probe, age: Duration) {
     let retries = if check.retries == 0 { RETRIES } else { check.retries };
     if probe.code == 0 {
@@ -161,7 +161,7 @@ fn judge(log: &mut HealthLog, check: &Healthcheck, probe: Probe, age: Duration) 
     log.probes.drain(..surplus);
 }
 
-/// As Go writes it, in whole units.
+/// A duration as Go writes it, in whole seconds or milliseconds.
 fn go(time: Duration) -> String {
     match time.subsec_millis() {
         0 => format!("{}s", time.as_secs()),
@@ -170,7 +170,7 @@ fn go(time: Duration) -> String {
 }
 
 impl Inner {
-    /// After the engine came up: those that run are checked on.
+    /// Checks all running containers, after the engine came up.
     pub(in crate::engine) fn watch_all_health(self: &Arc<Self>) {
         for record in self.records.all() {
             if matches!(record.status, Status::Running | Status::Paused) {

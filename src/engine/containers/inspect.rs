@@ -13,7 +13,7 @@ impl Engine {
     /// All that is known of one container. `size` asks for its sizes, too.
     ///
     /// # Errors
-    /// `NotFound`: there is no such container; `Ambiguous`: the prefix of an ID is several containers'.
+    /// `NotFound`: no such container; `InvalidArgument`: the prefix of an ID is several containers'.
     pub async fn inspect(&self, who: &str, size: bool) -> Result<ContainerDetail, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -68,7 +68,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// All that is known without asking containerd.
+    /// Details of a container that are known without asking containerd.
     fn detail(&self, record: &Record) -> ContainerDetail {
         let log = self.log_dir(record, record.attempt.number).join(super::attempt::LOG);
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
@@ -115,7 +115,7 @@ impl Inner {
         if handler.is_empty() { "runc".to_owned() } else { handler.clone() }
     }
 
-    /// CRI's files of the pod.
+    /// Finds CRI's files of the pod: the resolver's configuration and the host name.
     async fn find_files(&self, record: &Record, files: &mut ContainerFiles) {
         let Ok(spec) = self.containerd.spec(&record.attempt.container).await else { return };
         let mounts = spec["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Inner {
         files.hostname = source("/etc/hostname").unwrap_or_default();
     }
 
-    /// Bytes that a container wrote, and bytes of all that it sees.
+    /// Size of the files that a container wrote, and of all that it sees, in bytes.
     pub(super) async fn sizes(&self, record: &Record) -> Result<(i64, i64), EngineError> {
         let own = self.written(record).await?;
         let below = match self.facts(&record.resolved.image_id).await {

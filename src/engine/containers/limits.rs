@@ -6,26 +6,26 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What became of the limits that were asked for.
+/// Limits that were asked for, sorted into applied and dropped ones.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Limits {
-    /// For CRI; `None` when nothing is limited.
+    /// Limits for CRI; `None`: nothing is limited.
     pub(super) resources: Option<LinuxContainerResources>,
-    /// In Docker's words.
+    /// Warnings about dropped limits, in Docker's words.
     pub(super) warnings: Vec<String>,
-    /// Docker's names of what was dropped.
+    /// Dropped limits, by Docker's names.
     pub(super) dropped: Vec<String>,
 }
 
 /// Docker's period for `--cpus`.
 const PERIOD: i64 = 100_000;
 
-/// Docker's words for what this kernel, or this user on it, cannot limit.
+/// Docker's words for a limit that this kernel, or this user on it, cannot apply.
 fn discarded(what: &str) -> String {
     format!("Your kernel does not support {what} or the cgroup is not mounted.")
 }
 
-/// As Docker completes them: with memory limited and nothing said of swap, there may be as much of it again.
+/// Completes limits as Docker does: with memory limited and nothing said of swap, there may be as much of it again.
 pub(super) fn complete(mut asked: Resources) -> Resources {
     if asked.memory > 0 && asked.memory_swap == 0 {
         asked.memory_swap = asked.memory.saturating_mul(2);
@@ -33,10 +33,10 @@ pub(super) fn complete(mut asked: Resources) -> Resources {
     asked
 }
 
-/// runc's first process wants as much, in bytes.
+/// Memory that runc's first process needs, in bytes.
 const MINIMUM_MEMORY: i64 = 6 << 20;
 
-/// What is out of this machine's range, in Docker's words.
+/// Refuses limits that are out of this machine's range, in Docker's words.
 pub(super) fn in_range(asked: &Resources, controllers: &[String]) -> Result<(), String> {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if asked.nano_cpus > i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000) {
@@ -82,7 +82,7 @@ pub(super) fn in_range(asked: &Resources, controllers: &[String]) -> Result<(), 
     Ok(())
 }
 
-/// The list format of `cpuset(7)`: `0-2,5`. `None` where it is none.
+/// Numbers of a list in the format of `cpuset(7)`, such as `0-2,5`; `None`: it is no such list.
 fn numbers(list: &str) -> Option<BTreeSet<u32>> {
     let mut all = BTreeSet::new();
     for part in list.split(',').filter(|_| !list.is_empty()) {
@@ -96,9 +96,9 @@ fn numbers(list: &str) -> Option<BTreeSet<u32>> {
     Some(all)
 }
 
-/// The kernel's file for shares of a disk: which one there is depends on its schedulers.
+/// Name of the kernel's file for shares of a disk: it depends on the disks' schedulers. `None`: there is none.
 fn weight_file() -> Option<&'static str> {
-    // The root has none; we are below it.
+    // The root cgroup has no such file, so our own is looked at, which is below it.
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = text.lines().find_map(|l| l.strip_prefix("0::"))?;
     let own = Path::new("/sys/fs/cgroup").join(own.trim_start_matches('/'));

@@ -57,7 +57,7 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
     {
         shown(&record.spec.image)
     } else {
-        // The tag has moved away, or is gone.
+        // The tag names another image by now, or is gone.
         let hex = resolved.image_id.strip_prefix("sha256:").unwrap_or(&resolved.image_id);
         hex.chars().take(12).collect()
     };
@@ -76,14 +76,14 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
     }
 }
 
-/// The words, those with spaces in quotes.
+/// A command line; words with spaces are in quotes.
 fn command(words: &[String]) -> String {
     let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
     let (first, rest) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     [first.to_owned()].into_iter().chain(rest.iter().map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
-/// As typed, without a digest.
+/// An image's name as it was typed, without a digest.
 fn shown(image: &str) -> String {
     match image.split_once('@') {
         Some((name, _)) if !name.is_empty() => name.to_owned(),
@@ -107,7 +107,7 @@ pub(super) fn state(record: &Record) -> ContainerState {
 }
 
 impl Inner {
-    /// Bytes that a container wrote, and bytes of all that it sees; `None`: it is gone, or not ours.
+    /// Size of the files that a container wrote, and of all that it sees, in bytes; `None`: it is gone, or not ours.
     pub(super) async fn size_of(&self, row: &ContainerSummary) -> Option<(i64, i64)> {
         self.sizes(&self.records.get(&row.id).ok()?).await.ok()
     }

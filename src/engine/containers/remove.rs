@@ -1,4 +1,4 @@
-//! `rm`: the attempt goes first, the record last, so that a crash between leaves something to go on with.
+//! `rm`: the attempt goes first, the record last, so that a crash between leaves a record to go on with.
 
 use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
@@ -21,6 +21,10 @@ const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: without `force`, it runs, is paused or restarting, or is foreign;
+    /// with it, it was started meanwhile.
     pub async fn remove(&self, who: &str, force: bool, volumes: bool) -> Result<(), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
@@ -44,7 +48,7 @@ impl Inner {
         force: bool,
         volumes: bool,
     ) -> Result<(), EngineError> {
-        // This is how people free space.
+        // A removal is how people free space, so it must work on a full disk.
         self.records.make_room();
         let mut record = {
             let _one = self.records.lock(id).await;
@@ -64,7 +68,7 @@ impl Inner {
         let _one = self.records.lock(id).await;
         record = match self.records.get(id) {
             Ok(record) => record,
-            // `--rm` was faster.
+            // The removal that `--rm` asks for was faster.
             Err(_) => return Ok(()),
         };
         if record.status == Status::Running {
@@ -117,7 +121,7 @@ impl Inner {
         });
     }
 
-    /// It could not be removed, and stays.
+    /// Clears the wish to remove a container that could not be removed.
     async fn keep(&self, id: &ContainerId) {
         let _one = self.records.lock(id).await;
         let Ok(mut record) = self.records.get(id) else { return };
@@ -127,7 +131,7 @@ impl Inner {
         }
     }
 
-    /// The attempt is gone: so go files, anonymous volumes and the record.
+    /// Removes the files, the anonymous volumes and the record of a container whose attempt is gone.
     pub(in crate::engine) async fn finish_removal(
         &self,
         record: &Record,

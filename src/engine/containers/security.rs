@@ -6,7 +6,7 @@ use crate::engine::images::architecture;
 use crate::model::container::ContainerSpec;
 use serde_json::{Value, json};
 
-/// What the options ask for.
+/// Security options of a container, parsed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Security {
     pub(super) seccomp: Seccomp,
@@ -17,18 +17,18 @@ pub(super) struct Security {
     pub(super) apparmor: String,
 }
 
-/// Which system calls are let through.
+/// Filter of a container's system calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Seccomp {
-    /// Docker's list.
+    /// Docker's own profile.
     #[default]
     Default,
     Unconfined,
-    /// In Docker's form.
+    /// A profile in Docker's form.
     Profile(Value),
 }
 
-/// Reads them; `=` and `:` both separate.
+/// Parses `--security-opt` options; `=` and `:` both separate.
 pub(super) fn parse(options: &[String]) -> Result<Security, EngineError> {
     let mut security = Security::default();
     for option in options {
@@ -70,7 +70,7 @@ pub(super) fn hidden_paths(spec: &ContainerSpec) -> (Vec<String>, Vec<String>) {
     (owned(MASKED), owned(READ_ONLY))
 }
 
-/// What CRI gives to a container that asks for nothing.
+/// Capabilities that CRI gives to a container that asks for none.
 const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -88,7 +88,8 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
-/// Docker's form of a profile, in the runtime's (config-linux.md, Seccomp): rules that do not apply are left out.
+/// Translates a profile from Docker's form to the runtime's (config-linux.md, Seccomp): rules that do not apply are
+/// left out.
 pub(super) fn profile(docker: &Value, add: &[String], drop: &[String]) -> Result<Value, EngineError> {
     let bad = |why: &str| EngineError::invalid(format!("decoding seccomp profile failed: {why}"));
     let action = docker["defaultAction"].as_str().ok_or_else(|| bad("defaultAction is missing"))?;

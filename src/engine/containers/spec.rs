@@ -1,4 +1,4 @@
-//! From what was asked for and what the image says to what will be run. Pure.
+//! Resolution of a specification with the image's configuration into the command, mounts and settings to run. Pure.
 
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
@@ -58,7 +58,7 @@ pub(super) fn resolve(
     })
 }
 
-/// The user's checks, with the image's where he says nothing; `None`: there are none.
+/// The health check of the user, completed by the image's; `None`: there is none.
 fn health(own: Option<&Healthcheck>, image: &Value) -> Result<Option<Healthcheck>, EngineError> {
     let time = |key: &str| image[key].as_u64().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
     let mut check = own.cloned().unwrap_or_default();
@@ -80,7 +80,7 @@ fn health(own: Option<&Healthcheck>, image: &Value) -> Result<Option<Healthcheck
     }
 }
 
-/// The user's variables, then those of the image that he did not set. A variable without `=` is not set.
+/// Variables of the user, then the image's that he did not set. A variable without `=` is not set.
 fn environment(own: &[String], image: Vec<String>) -> Vec<String> {
     let key = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
     let mut all: Vec<String> = Vec::new();
@@ -94,7 +94,7 @@ fn environment(own: &[String], image: Vec<String>) -> Vec<String> {
     all
 }
 
-/// What was asked for, and an anonymous volume for each that the image declares and nothing else covers.
+/// Mounts that were asked for, and an anonymous volume for each target that the image declares and no mount covers.
 fn mounts(own: &[Mount], declared: Vec<String>) -> Result<Vec<Mount>, EngineError> {
     let mut all: Vec<Mount> = Vec::new();
     for mount in own {

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a start of another engine is waited for.
+/// Longest wait for a start that another engine began.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who wants it.
+/// Origin of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Starter {
     /// A person.
@@ -29,7 +29,12 @@ pub(in crate::engine) enum Starter {
 }
 
 impl Engine {
-    /// Starts a container; one that runs already is success.
+    /// Starts a container; one that runs already is success. Answers the warnings of its creation.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone; `Conflict`: it is paused or being removed, or one that it
+    /// joins does not run; `CommandNotFound`, `CommandNotExecutable`: its command; `InvalidArgument`: a bind mount has
+    /// no source; `Unavailable`: the daemon stops.
     pub async fn start_container(&self, who: &str) -> Result<Vec<String>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
@@ -54,7 +59,7 @@ impl Inner {
         if self.course.draining.load(Ordering::SeqCst) {
             return Err(EngineError::refused(Reason::Unavailable, "the daemon is stopping"));
         }
-        // The policy's pause may have been ended by a person.
+        // A person may have ended the pause before a restart by policy.
         if starter == Starter::Policy && record.status != Status::Restarting {
             return Ok(Vec::new());
         }
@@ -130,11 +135,11 @@ impl Inner {
             record.attempt.pod = String::new();
         }
         made?;
-        // Before it starts: its end may be told sooner than its start is written down.
+        // Recorded before the start, because the end may be told sooner than the start is written down.
         self.records.commit(Change::new().put(record)).await
     }
 
-    /// What stays of a start that failed: the code and the words; the container goes on as it was.
+    /// Records the exit code and the words of a start that failed; by policy it may be tried again.
     async fn record_failed_start(
         self: &Arc<Self>,
         mut record: Record,

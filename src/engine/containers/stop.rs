@@ -16,12 +16,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long a killed process may take to be gone.
+/// Longest time that a killed process may take to be gone.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 pub(super) const SIGKILL: i32 = 9;
 
 impl Engine {
-    /// Asks it to end, and makes it after a while. `timeout`: seconds, negative for ever, absent the container's own.
+    /// Asks a container to end, and kills it after `timeout`, in seconds. Negative: never; absent: the container's own.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the signal; `Internal`: it did not end after SIGKILL.
     pub async fn stop(
         &self,
         who: &str,
@@ -30,7 +33,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
-        // A wrong one is refused whatever the container's state.
+        // A wrong signal is refused in every state of the container.
         signal.as_deref().filter(|s| !s.is_empty()).map(signal::parse).transpose()?;
         let record = match inner.records.find(who) {
             Ok(record) => record,
@@ -39,7 +42,10 @@ impl Engine {
         inner.stop_one(&record.id, timeout, signal, false).await
     }
 
-    /// Sends a signal to its first process.
+    /// Sends a signal to a container's first process.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `NotRunning`; `InvalidArgument`: the signal.
     pub async fn kill(&self, who: &str, signal: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -90,8 +96,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops everything, each with its own grace, at once when `hurry` is cancelled. What people want does not change:
-    /// the next start brings back what should run.
+    /// Stops all containers, each with its own grace, at once when `hurry` is cancelled. People's wishes do not change:
+    /// the next start brings back the containers that should run.
     pub async fn drain(&self, hurry: CancellationToken) {
         let inner = self.inner();
         inner.course.draining.store(true, Ordering::SeqCst);
@@ -119,7 +125,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// Notes that a person does not want it to run any more.
+    /// Records that a person does not want a container to run any more.
     async fn give_up(&self, id: &ContainerId) -> Result<(), EngineError> {
         let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
@@ -131,7 +137,8 @@ impl Inner {
         }
     }
 
-    /// Stops a container, and notes first how, so that an engine that is killed meanwhile leaves it to the next one.
+    /// Stops a container. How is recorded first, so that an engine that is killed meanwhile leaves the stop to the next
+    /// one.
     pub(super) async fn stop_one(
         self: &Arc<Self>,
         id: &ContainerId,
@@ -162,7 +169,7 @@ impl Inner {
         self.finish_stop(id, stopping).await
     }
 
-    /// Stops a container as it was noted.
+    /// Carries out a stop that was recorded.
     pub(in crate::engine) async fn finish_stop(
         self: &Arc<Self>,
         id: &ContainerId,
@@ -177,7 +184,7 @@ impl Inner {
         self.records.commit(Change::new().event(event)).await
     }
 
-    /// Signal (but for SIGKILL itself), grace, kill; returns when the exit is recorded.
+    /// Ends an attempt: signal (unless it is SIGKILL itself), grace, kill; returns when the exit is recorded.
     pub(in crate::engine) async fn end(
         self: &Arc<Self>,
         record: &Record,
@@ -208,7 +215,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        // The event was missed: CRI knows.
+        // The exit's event was missed, but CRI knows of the exit.
         self.compare(record).await;
         match self.records.get(&record.id) {
             Ok(now) if now.attempt.container == *container && now.status == Status::Running => {
@@ -221,7 +228,7 @@ impl Inner {
         }
     }
 
-    /// Waits until this attempt is over; false when the time is.
+    /// Waits until this attempt is over; false when `patience` is over first, or `hurry` was cancelled.
     async fn until_stopped(
         &self,
         id: &ContainerId,
@@ -249,7 +256,7 @@ impl Inner {
     }
 }
 
-/// Seconds of grace; negative is for ever.
+/// Grace between the signal and the kill; `None`, for a negative number of seconds: for ever.
 fn grace(seconds: Option<i64>) -> Option<Duration> {
     match seconds {
         None => Some(DEFAULT_STOP_TIMEOUT),

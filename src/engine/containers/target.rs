@@ -10,7 +10,7 @@ use crate::store::{Change, Record};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What has to be known of such a container.
+/// A container to attach to or to add a process to.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     /// ID of its record, or CRI's where it has none.
@@ -20,10 +20,10 @@ pub(super) struct Target {
     pub(super) pod: String,
     /// CRI's ID of the container: the attempt, for one of ours.
     pub(super) container: String,
-    /// It has a standard input, which ends with the first client's.
+    /// True when its first process has a standard input.
     pub(super) open_stdin: bool,
     pub(super) stdin_once: bool,
-    /// Groups that its user was added to.
+    /// Groups that its user was added to, by name or number.
     pub(super) more_groups: Vec<String>,
     /// Attributes that its events have while it has no record.
     pub(super) attributes: BTreeMap<String, String>,
@@ -45,7 +45,7 @@ impl From<&Record> for Target {
 }
 
 impl Inner {
-    /// Finds one of ours, or somebody else's.
+    /// Finds a container of ours, or a foreign one.
     pub(super) async fn target(&self, who: &str) -> Result<Target, EngineError> {
         match self.records.find(who) {
             Ok(record) => Ok(Target::from(&record)),

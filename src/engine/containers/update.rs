@@ -10,7 +10,12 @@ use crate::store::{Change, Record};
 use jiff::Timestamp;
 
 impl Engine {
-    /// Changes what is given; zero stays as it is. Answers what this host cannot apply.
+    /// Changes the limits that are not zero, and the restart policy. Answers warnings: limits that this host cannot
+    /// apply.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it is being removed; `InvalidArgument`: the limits, or a restart
+    /// policy for a container with `--rm`.
     pub async fn update(
         &self,
         who: &str,
@@ -72,7 +77,7 @@ impl Inner {
     }
 }
 
-/// What is asked for, over what is.
+/// Merges the limits that were asked for into the present ones.
 fn merge(mut now: Resources, asked: Resources) -> Resources {
     let Resources {
         memory,
@@ -114,7 +119,7 @@ fn merge(mut now: Resources, asked: Resources) -> Resources {
     now
 }
 
-/// In Docker's words.
+/// Refuses limits that contradict each other, in Docker's words.
 fn check(limits: &Resources) -> Result<(), &'static str> {
     let Resources { memory, memory_swap, nano_cpus, cpu_period, cpu_quota, .. } = *limits;
     if memory > 0 && memory_swap > 0 && memory > memory_swap {

@@ -24,12 +24,12 @@ pub(super) fn resolve(pid: u32, text: &str, more: &[String]) -> Result<User, Eng
     Ok(user)
 }
 
-/// The map of user IDs that exist here (user_namespaces(7)).
+/// File with the user IDs that exist here (user_namespaces(7)).
 pub(super) const UIDS: &str = "/proc/self/uid_map";
-/// The map of group IDs that exist here.
+/// File with the group IDs that exist here.
 pub(super) const GIDS: &str = "/proc/self/gid_map";
 
-/// Refuses the ID of a user or a group that `map`, one of the two above, does not have.
+/// Refuses the ID of a user or a group that is not in `map`, [`UIDS`] or [`GIDS`].
 pub(super) fn refuse_unmapped(id: i64, map: &str) -> Result<(), EngineError> {
     let text = std::fs::read_to_string(map).map_err(EngineError::file("cannot read", map))?;
     refuse_beyond(id, &text, if map == UIDS { "user" } else { "group" })

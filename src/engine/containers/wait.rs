@@ -1,4 +1,4 @@
-//! `wait`: from the records and from the events of ends, and for a while from what is left of removed containers.
+//! `wait`: from the records and from the events of ends, and for a while from the tombstones of removed containers.
 
 use crate::engine::Engine;
 use crate::engine::error::EngineError;
@@ -14,7 +14,7 @@ impl Engine {
     /// Answers when the condition is met; the exit code of a container that was removed is kept for ten minutes.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict`: the removal that is waited for failed.
+    /// `NotFound`: no such container; `Conflict`: the removal that is waited for failed.
     pub async fn wait(&self, who: &str, condition: WaitCondition) -> Result<ExitStatus, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -52,10 +52,10 @@ impl Engine {
     }
 }
 
-/// What a record says of a condition that was asked for when it was `first`.
+/// True when the condition is met by now. `first`: the record when it was asked for.
 fn is_met(condition: WaitCondition, record: &Record, first: &Record) -> Result<bool, EngineError> {
     match (condition, record.status) {
-        // As in Docker, one that waits for its restart counts as running.
+        // A container that waits for its restart counts as running, as in Docker.
         (WaitCondition::NotRunning, status) => {
             Ok(!matches!(status, Status::Running | Status::Paused | Status::Restarting))
         }

@@ -20,16 +20,19 @@ use std::collections::HashMap;
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// On a compressed layer's content: the digest of what is in it.
+/// Label of a compressed layer's content: the digest of the uncompressed layer.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 impl Engine {
     /// Makes an image of a container and answers its ID.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone; `InvalidArgument`: the reference, or an instruction.
     pub async fn commit_container(&self, who: &str, options: CommitOptions) -> Result<String, EngineError> {
         let inner = self.inner();
         inner.ready().await;
         let id = inner.records.find(who)?.id;
-        // Nothing else happens to it meanwhile: it may be frozen.
+        // The lock keeps other verbs off: the container may be frozen.
         let _one = inner.records.lock(&id).await;
         let record = inner.records.get(&id)?;
         let name = match options.reference.as_str() {
@@ -122,7 +125,7 @@ impl Inner {
         Ok(id)
     }
 
-    /// A compressed layer in the content store with what the container changed; and the digest of what is in it.
+    /// A compressed layer in the content store with the container's changes; and the digest of the uncompressed layer.
     async fn layer(
         &self,
         record: &Record,
@@ -244,7 +247,7 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
-/// The image's configuration with the container's own, and what the instructions change.
+/// The image's configuration, changed by the container's own and by the instructions.
 fn image_config(record: &Record, image: &Facts, options: &CommitOptions) -> Result<Value, EngineError> {
     let resolved = &record.resolved;
     let mut config = image.config.clone();

@@ -1,5 +1,5 @@
-//! The images inside the binary: imported once ever, as the first thing that an instance does. Whoever lists images, or
-//! looks one up, waits for that.
+//! The images inside the binary: imported once ever, as the first thing that an instance does. A list of images, and a
+//! look-up of one, waits for that.
 
 use super::import::PIECE;
 use crate::engine::error::EngineError;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-/// Time that a list or a look-up waits.
+/// Longest wait of a list or a look-up for the import.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Tries for each image: without pause there is no pod, and nobody can pull it.
@@ -32,7 +32,7 @@ impl Default for Embedded {
 }
 
 impl Embedded {
-    /// Waits until all were tried, for at most `limit`. Returns warnings: what is missing in a list, and why.
+    /// Waits until all were tried, for at most `limit`. Returns warnings: images that are missing in a list, and why.
     async fn over(&self, limit: Duration) -> Vec<String> {
         let mut over = self.over.subscribe();
         let answer = timeout(limit, over.wait_for(Option::is_some)).await;
@@ -69,7 +69,7 @@ impl Inner {
         self.import_all(true).await;
     }
 
-    /// Imports the other images of the binary, and tells those who wait.
+    /// Imports the other images of the binary, and wakes the waiting calls.
     pub(in crate::engine) async fn import_others(&self) {
         let failed = self.import_all(false).await;
         self.images.embedded.over.send_replace(Some(failed));
@@ -92,7 +92,7 @@ impl Inner {
         failed
     }
 
-    /// Sees to it that an image is there if it is one of the binary's, but not for ever.
+    /// Imports an image if it is one of the binary's and not there yet; waits for that, but not for ever.
     ///
     /// # Errors
     /// `Unavailable`: it is still being imported.

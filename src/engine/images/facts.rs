@@ -24,7 +24,7 @@ pub(in crate::engine) struct Facts {
     pub(in crate::engine) config: Value,
     /// Names of the committed snapshots, bottom first; empty for an image without layers.
     pub(in crate::engine) chain: Vec<String>,
-    /// Bytes of content.
+    /// Size of the content, compressed, in bytes.
     pub(in crate::engine) content_size: i64,
     /// Media type and size of what `id` names.
     pub(in crate::engine) descriptor: Value,

@@ -29,7 +29,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
-/// Bytes of an archive that are sent at once, at most.
+/// Size of the longest piece of an archive that is sent at once, in bytes.
 pub(super) const PIECE: usize = 64 << 10;
 
 /// Labels that only an index has: its first child is a manifest, or an index.

@@ -16,7 +16,8 @@ impl Engine {
     /// All that is known of one image.
     ///
     /// # Errors
-    /// `NotFound`: there is no such image; `Ambiguous`: the prefix of an ID is several images'.
+    /// `NotFound`: no such image; `InvalidArgument`: the reference is none, or the prefix of an ID is several images';
+    /// `Unavailable`: it is still being imported.
     pub async fn inspect_image(&self, who: &str) -> Result<ImageDetail, EngineError> {
         let inner = self.inner();
         inner.ready().await;
@@ -46,6 +47,10 @@ impl Engine {
     }
 
     /// Gives an image one more name.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InvalidArgument`: one of the references; `Unavailable`: the image is still being
+    /// imported.
     pub async fn tag(&self, source: &str, target: &str) -> Result<(), EngineError> {
         let inner = self.inner();
         inner.ready().await;

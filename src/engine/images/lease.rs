@@ -1,4 +1,4 @@
-//! Leases: what is made under one is not collected until an image's name, or a container, holds it.
+//! Leases: content that is made under one is not collected until an image's name, or a container, holds it.
 
 use crate::engine::Inner;
 use crate::engine::containerd::{Containerd, call, request};

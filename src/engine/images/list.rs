@@ -75,7 +75,7 @@ impl Inner {
         row
     }
 
-    /// Bytes of an image's snapshots, as far as it is unpacked.
+    /// Size of an image's snapshots, as far as it is unpacked, in bytes.
     pub(in crate::engine) async fn unpacked_size(&self, facts: &super::Facts) -> i64 {
         let mut size = 0;
         for chain in &facts.chain {

@@ -26,7 +26,7 @@ use containerd_client::services::v1::{Image, ListImagesRequest};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-/// Loaded images without a name get this one and their digest; it is never shown.
+/// Repository of loaded images without a name, which get it and their digest; it is never shown.
 pub(super) const UNNAMED: &str = "k3c.local/loaded";
 
 /// The engine's memory of images. All of it can be read again.
@@ -108,7 +108,7 @@ impl Inner {
         Ok(groups)
     }
 
-    /// Whether people never see it.
+    /// True for an image that people never see, because it belongs to k3c itself.
     pub(super) fn is_hidden(&self, group: &Group) -> bool {
         self.config.embedded_images.iter().any(|e| e.pinned && group.names.contains(&e.reference))
     }
@@ -184,7 +184,7 @@ impl Inner {
     }
 }
 
-/// Whether a text may be an ID or the beginning of one.
+/// True when a text may be an ID or the beginning of one.
 fn is_hex(text: &str) -> bool {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     (1..=64).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

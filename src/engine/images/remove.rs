@@ -15,6 +15,10 @@ use tonic::Code;
 
 impl Engine {
     /// Removes a name, and the image with its last one. Untagged parents do not exist here: `no_prune` keeps nothing.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
+    /// and not forced; `InvalidArgument`: the reference is none; `Unavailable`: it is still being imported.
     pub async fn remove_image(
         &self,
         who: &str,
@@ -66,7 +70,7 @@ impl Engine {
             for name in found.group.names.iter().filter(|n| reference::is_digest(n)) {
                 inner.delete_name(name, true).await?;
             }
-            // CRI may have made it after we looked.
+            // CRI may have made its name after we looked.
             if let Ok(facts) = inner.facts(&found.group.id).await {
                 let groups = inner.image_groups().await?;
                 let shared = groups
@@ -85,7 +89,7 @@ impl Engine {
 }
 
 impl Inner {
-    /// Refuses when a container uses the image; with force, tells whether a stopped one does.
+    /// Refuses when a container uses the image; with force, answers whether a stopped one does.
     fn check_unused(&self, who: &str, found: &Found, force: bool) -> Result<bool, EngineError> {
         let records = self.records.all();
         let shown = found.reference.as_ref().map_or_else(|| who.to_owned(), Reference::familiar);

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
-/// Time that the end of the progress may come after the end of the call.
+/// Longest wait for the end of the progress, after the end of the call.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// A named stream of containerd's streaming service.
@@ -62,7 +62,7 @@ impl Inner {
         Ok(Pipe { id, sender, receiver })
     }
 
-    /// Moves an image. `tell` hears of the progress, `refusal` puts containerd's error into words.
+    /// Moves an image. `tell` is called with the progress; `refusal` puts containerd's error into words.
     pub(super) async fn transfer(
         &self,
         (source, destination): (Any, Any),

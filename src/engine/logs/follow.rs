@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub(super) struct Watch {
     fd: AsyncFd<OwnedFd>,
-    /// Its writer has closed it since it last grew.
+    /// True when the writer has closed the file since it last grew.
     pub(super) closed: bool,
 }
 
@@ -31,7 +31,7 @@ impl Watch {
         Ok(Self { fd, closed: false })
     }
 
-    /// Waits for something to happen to the file, and takes note of all that has.
+    /// Waits for an event of the file, and takes note of all that came.
     pub(super) async fn wait(&mut self) -> io::Result<()> {
         let mut ready = self.fd.readable().await?;
         ready.clear_ready();
@@ -39,7 +39,7 @@ impl Watch {
         self.drain()
     }
 
-    /// Takes note of what has happened so far.
+    /// Takes note of the events so far.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(self.fd.get_ref(), &mut buffer);

@@ -32,14 +32,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 const BLOCK: usize = 64 << 10;
-/// An attempt that is over for so long has a log that is complete.
+/// Time after an attempt's end when its log is complete for certain.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Without word of the log being closed: this long without a byte after the end is the end.
+/// Time without a byte, after the attempt's end, that makes a log complete although nothing said that it was closed.
 const QUIET: Duration = Duration::from_millis(500);
 
 type Entries = mpsc::Sender<Result<LogEntry, EngineError>>;
 
-/// Whose log it is.
+/// Container that a log belongs to.
 #[derive(Clone, Debug)]
 enum Source {
     Record { id: ContainerId, attempt: u32 },
@@ -48,6 +48,10 @@ enum Source {
 
 impl Engine {
     /// Entries in order; with `follow` until the attempt is over and all that it wrote was read.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Unsupported`: its log driver is `none`. Among the entries: `Internal`, when a
+    /// file cannot be read.
     pub async fn logs(
         &self,
         who: &str,
@@ -72,7 +76,8 @@ impl Engine {
                 (Source::Foreign { container: found.container.id }, Place::File(path), None)
             }
         };
-        // Opened and watched before we answer: what is written from here on, and its end, cannot be missed.
+        // Opened and watched before we answer, so that lines that are written from here on, and the end, cannot be
+        // missed.
         let follow = options.follow;
         let attributes = match &record {
             Some(record) if options.details => {
@@ -117,10 +122,10 @@ pub(super) fn writer(record: &Record) -> Writer<'_> {
     }
 }
 
-/// Where logs are.
+/// Place of a container's logs.
 #[derive(Clone, Debug)]
 enum Place {
-    /// Of attempts, in order: folders.
+    /// Folders of attempts, in order.
     Attempts(Vec<PathBuf>),
     /// One file, of a foreign container.
     File(PathBuf),
@@ -141,7 +146,7 @@ impl Place {
         }
     }
 
-    /// Opens all of them. Names may move meanwhile; then once more.
+    /// Opens all files, and again when names moved meanwhile.
     fn open(&self) -> io::Result<Vec<(PathBuf, File)>> {
         let mut last = Vec::new();
         for _ in 0..10 {
@@ -168,7 +173,7 @@ impl Place {
     fn next(&self, current: u64) -> io::Result<Option<(File, Watch)>> {
         let mut opened = self.open()?;
         let inodes: Vec<u64> = opened.iter().map(|(_, file)| inode(file)).collect::<io::Result<_>>()?;
-        // One that has gone already is older than all that are there.
+        // A file that is gone is older than all that are there.
         let next = inodes.iter().position(|i| *i == current).map_or(0, |at| at + 1);
         if next >= opened.len() {
             return Ok(None);
@@ -182,7 +187,7 @@ fn inode(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.ino())
 }
 
-/// What was opened: files in order, and a watch on the last.
+/// Opened files in order, and a watch on the last.
 type Opened = (Vec<File>, Option<Watch>);
 
 fn open(place: &Place, follow: bool) -> io::Result<Opened> {
@@ -247,7 +252,7 @@ impl Inner {
         let mut grew = Instant::now();
         loop {
             changed.borrow_and_update();
-            // Asked before reading: what was written before it was over is then read in this round.
+            // Asked before reading, so that lines that were written before the end are read in this round.
             let end = self.log_end(source).await;
             watch.drain()?;
             let closed = watch.closed;
@@ -263,7 +268,7 @@ impl Inner {
                 End::Over => closed || grew.elapsed() > QUIET,
                 End::Settled => true,
             };
-            // Closed and read to its end: there may be a younger one.
+            // The file is closed and read to its end, so there may be a younger one.
             if (closed || over) && reader.offset == before {
                 let (place, inode) = (place.clone(), reader.inode);
                 let next = blocking(move || place.next(inode)).await.map_err(io::Error::other)??;
@@ -315,12 +320,12 @@ impl Inner {
     }
 }
 
-/// How certain it is that nothing more is written.
+/// Certainty that nothing more is written to a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It runs, or may yet.
+    /// The attempt runs, or may yet.
     Open,
-    /// The process is gone; what it wrote may still be on its way.
+    /// The process is gone; its last lines may still be on their way.
     Over,
     /// Nothing can come any more.
     Settled,
@@ -341,7 +346,8 @@ fn end_of(record: &Record, attempt: u32) -> End {
     }
 }
 
-/// Where each file's part behind a position begins; `None`: nothing of it. A file that is gone is older than all others.
+/// Offset in each file of the part behind a position; `None`: nothing of it. A file that is gone is older than all
+/// others.
 fn behind(files: &[File], after: LogPosition) -> io::Result<Vec<Option<u64>>> {
     let inodes: Vec<u64> = files.iter().map(inode).collect::<io::Result<_>>()?;
     let Some(at) = inodes.iter().position(|inode| *inode == after.file) else {
@@ -355,7 +361,7 @@ fn behind(files: &[File], after: LogPosition) -> io::Result<Vec<Option<u64>>> {
     Ok((0..files.len()).map(start).collect())
 }
 
-/// Where each file's part of the last `wanted` lines begins; `None`: nothing of it.
+/// Offset in each file of its part of the last `wanted` lines; `None`: nothing of it.
 fn starts(files: &[File], wanted: u64) -> io::Result<Vec<Option<u64>>> {
     let mut left = wanted;
     let mut starts = vec![None; files.len()];
@@ -376,7 +382,7 @@ fn starts(files: &[File], wanted: u64) -> io::Result<Vec<Option<u64>>> {
 struct Reader {
     file: tokio::fs::File,
     inode: u64,
-    /// Up to where it was read.
+    /// Offset up to which the file was read.
     offset: u64,
     rest: Vec<u8>,
 }
@@ -390,7 +396,7 @@ impl Reader {
         Ok(Self { file, inode, offset, rest: Vec::new() })
     }
 
-    /// Sends what is there; false when nobody wants more.
+    /// Sends the entries that are there; false when the receiver is gone, or the entries are later than `until`.
     async fn send_all(&mut self, options: &LogsOptions, sender: &Entries) -> io::Result<bool> {
         let mut block = vec![0; BLOCK];
         loop {

@@ -12,27 +12,27 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How often new files are looked for.
+/// Interval at which new files are looked for.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// When a log is rotated, and how many files there are at most.
+/// Limits of a container's log: the size at which it is rotated, and the number of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Rotation {
-    /// Bytes.
+    /// Size at which a file is full, in bytes.
     pub(in crate::engine) size: u64,
     /// Files of one attempt, the one that is written included.
     pub(in crate::engine) files: u32,
 }
 
 impl Default for Rotation {
-    /// As a kubelet has it.
+    /// A kubelet's defaults.
     fn default() -> Self {
         Self { size: 10 << 20, files: 5 }
     }
 }
 
 impl Rotation {
-    /// From `max-size` and `max-file`, in Docker's forms.
+    /// Parses `max-size` and `max-file`, in Docker's forms.
     pub(in crate::engine) fn parse(options: &BTreeMap<String, String>) -> Result<Self, EngineError> {
         let mut rotation = Self::default();
         for (key, value) in options {
@@ -55,7 +55,7 @@ impl Rotation {
     }
 }
 
-/// `10m`, `1.5g`, `4096`: binary units.
+/// A size in bytes from a text with a binary unit: `10m`, `1.5g`, `4096`.
 fn bytes(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     if lower == "-1" {
@@ -75,7 +75,7 @@ fn bytes(text: &str) -> Option<u64> {
     whole.checked_add((u64::from(tenths) << scale) / 10)
 }
 
-/// Tells containerd of new files, as long as the engine lives: else it would keep the room of those that are gone.
+/// Tells containerd of new files, as long as the engine lives: else it would hold deleted files open, and their room.
 pub(in crate::engine) async fn run(engine: Weak<Inner>) {
     let mut seen = HashMap::new();
     loop {
@@ -86,7 +86,7 @@ pub(in crate::engine) async fn run(engine: Weak<Inner>) {
 }
 
 impl Inner {
-    /// `seen` has each container's youngest full file, by its inode.
+    /// Tells containerd of files that are new since `seen`, which has the inode of each container's youngest full file.
     async fn reopen_rotated(self: &Arc<Self>, seen: &mut HashMap<String, u64>) {
         let mut still = HashMap::new();
         for record in self.records.all() {

@@ -1,4 +1,4 @@
-//! Where the last N lines begin, found from the end.
+//! Beginning of the last N lines, found from the end.
 
 use crate::model::crilog::is_full;
 use std::fs::File;
@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 
 const BLOCK: u64 = 64 << 10;
 
-/// How many entries of a file are wanted, and where they begin.
+/// Last entries of a file that are wanted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// Where to begin.
+    /// Offset at which they begin.
     pub(super) offset: u64,
-    /// How many complete entries are behind it.
+    /// Number of complete entries behind it.
     pub(super) lines: u64,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn tail(file: &File, wanted: u64) -> io::Result<Tail> {
     }
 }
 
-/// Where the last line begins; `None` when that is before what was read.
+/// Index at which the last line begins; `None`: before the bytes that were read.
 fn line_start(bytes: &[u8], from_beginning: bool) -> Option<usize> {
     let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     match body.iter().rposition(|b| *b == b'\n') {

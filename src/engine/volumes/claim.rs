@@ -1,5 +1,5 @@
-//! Volumes of a container that is being created: nobody removes them before its record says that it uses them, and a
-//! volume is made by one.
+//! Volumes of a container that is being created: nobody removes them before its record says that it uses them, and no
+//! two creations make one volume.
 
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// Who does what with volumes at the moment.
+/// Operations on volumes that are under way.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Volumes {
-    /// One per volume: held by whoever makes, fills or removes it.
+    /// One lock per volume: held while the volume is made, filled or removed.
     locks: Locks<String, AsyncMutex<()>>,
     /// Volumes of containers that are being created, with the IDs of these.
     claims: Arc<Mutex<Claims>>,
@@ -31,7 +31,7 @@ impl Volumes {
         self.locks.of(&name.to_owned()).lock_owned().await
     }
 
-    /// The same without waiting; `None`: somebody is at it, or is about to use it.
+    /// Locks a volume without waiting; `None`: somebody makes, fills or removes it, or is about to use it.
     pub(in crate::engine) fn try_lock(&self, name: &str) -> Option<OwnedMutexGuard<()>> {
         let lock = self.locks.of(&name.to_owned()).try_lock_owned().ok()?;
         self.claimed_by(name).is_empty().then_some(lock)
@@ -43,7 +43,7 @@ impl Volumes {
     }
 }
 
-/// What a creation holds of its volumes until its record is written, or it failed.
+/// Hold of a creation on its volumes, until its record is written or it failed.
 #[derive(Debug)]
 pub(in crate::engine) struct Claim {
     container: ContainerId,
@@ -129,7 +129,7 @@ impl Inner {
             let known = self.records.book().volumes.contains_key(name);
             if !known {
                 let volume = anonymous.remove(name).map_or_else(|| super::new_volume(name), Ok)?;
-                // Undone with the rest, when it cannot be made whole.
+                // Claimed before it is made, so that half of a volume is undone, too.
                 claim.made.push(volume);
                 self.make_volume_dir(name).await?;
             }
@@ -151,14 +151,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets go of the volumes of a container whose record is written.
+    /// Releases the volumes of a container whose record is written.
     pub(in crate::engine) async fn settle_claim(&self, claim: Claim) {
         for volume in &claim.made {
             self.unmark_volume(&volume.name, NEW).await;
         }
     }
 
-    /// Takes back what a creation that failed has made.
+    /// Removes the volumes that a failed creation has made.
     pub(in crate::engine) async fn undo_claim(&self, claim: Claim) {
         for volume in &claim.made {
             self.delete_volume_dir(&volume.name).await;

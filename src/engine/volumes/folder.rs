@@ -7,17 +7,17 @@ use crate::engine::{Inner, blocking};
 use std::path::{Path, PathBuf};
 
 impl Inner {
-    /// What is mounted for a volume.
+    /// Folder that is mounted for a volume.
     pub(in crate::engine) fn volume_dir(&self, name: &str) -> PathBuf {
         self.config.data.join("volumes").join(name).join("_data")
     }
 
-    /// Until it is recorded, its mark says that it is being made.
+    /// Makes a volume's folder, with the mark that it is being made, which stays until the volume is recorded.
     pub(super) async fn make_volume_dir(&self, name: &str) -> Result<(), EngineError> {
         let dir = self.volume_dir(name);
         let folder = self.config.data.join("volumes").join(name);
         if !folder.exists() {
-            // Nowhere without its mark.
+            // Made aside and renamed, so that the folder is never there without its mark.
             let aside = self.config.data.join("volumes").join(format!("{PASSING}{NEW}.{name}"));
             let (made, wanted) = (aside.clone(), folder.clone());
             let done = blocking(move || {
@@ -30,22 +30,22 @@ impl Inner {
         tokio::fs::create_dir_all(&dir).await.map_err(EngineError::file("cannot make", &dir))
     }
 
-    /// Says in a volume's folder what is under way (`leftovers`).
+    /// Puts a mark into a volume's folder that says what is under way (`leftovers`).
     pub(in crate::engine) async fn mark_volume(&self, name: &str, mark: &str) -> Result<(), EngineError> {
         let path = self.config.data.join("volumes").join(name).join(mark);
         tokio::fs::write(&path, "").await.map_err(EngineError::file("cannot make", &path))
     }
 
-    /// It is done.
+    /// Removes a mark from a volume's folder, when that operation is done.
     pub(in crate::engine) async fn unmark_volume(&self, name: &str, mark: &str) {
         tokio::fs::remove_file(self.config.data.join("volumes").join(name).join(mark)).await.ok();
     }
 
-    /// Takes a volume's directory away; what cannot be removed is named in the log.
+    /// Removes a volume's directory; one that cannot be removed is named in the log.
     pub(in crate::engine) async fn delete_volume_dir(&self, name: &str) {
         let all = self.config.data.join("volumes");
         let (dir, aside) = (all.join(name), all.join(format!("{PASSING}{GONE}.{name}")));
-        // What is removed in part may have lost its mark.
+        // Renamed first, because a folder that is removed in part may have lost its mark.
         let done = blocking(move || {
             std::fs::rename(&dir, &aside)?;
             std::fs::remove_dir_all(&aside)
@@ -57,7 +57,7 @@ impl Inner {
         }
     }
 
-    /// A folder in a volume must be there, and in the volume: nothing leads out of it.
+    /// Refuses a folder of a volume that is not there, or to which a link leads out of the volume.
     pub(super) async fn check_subpath(&self, name: &str, subpath: &str) -> Result<(), EngineError> {
         if subpath.is_empty() {
             return Ok(());
@@ -75,7 +75,7 @@ impl Inner {
         }
     }
 
-    /// Copies what the image has at the target into a volume that is still empty.
+    /// Copies the image's folder at the target into a volume that is still empty.
     pub(super) async fn fill(
         &self,
         name: &str,

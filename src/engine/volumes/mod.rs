@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl Engine {
     /// Makes a volume; one that is there is success. An empty name asks for an anonymous one.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the name is none.
     pub async fn create_volume(
         &self,
         name: &str,
@@ -46,6 +49,9 @@ impl Engine {
     }
 
     /// The volumes that the filter lets through, by name.
+    ///
+    /// # Errors
+    /// Only those of every verb, as [`Engine`] says.
     pub async fn volumes(
         &self,
         filter: &VolumeFilter,
@@ -66,6 +72,9 @@ impl Engine {
     }
 
     /// Removes a volume that no container uses; with `force` one that is not there is success.
+    ///
+    /// # Errors
+    /// `NotFound`: no such volume, without `force`; `InUse`: a container uses it.
     pub async fn remove_volume(&self, name: &str, force: bool) -> Result<(), EngineError> {
         let inner = self.inner();
         let _one = inner.volumes.lock(name).await;

@@ -1,4 +1,4 @@
-//! What CRI has no words for: the shim changes the container's specification by it.
+//! The amendment of a container: wishes that CRI has no words for, by which the shim changes the specification.
 
 use super::LOG;
 use crate::engine::Inner;
@@ -10,7 +10,7 @@ use crate::store::Record;
 use std::collections::BTreeMap;
 
 impl Inner {
-    /// What the shim changes in the container's specification.
+    /// The changes that the shim makes to the container's specification.
     pub(super) fn container_amendment(&self, record: &Record) -> Amendment {
         let spec = &record.spec;
         let mounts = &record.resolved.mounts;

@@ -1,4 +1,4 @@
-//! The container of an attempt, in CRI's words. What CRI has no words for is in `amendment`.
+//! The container of an attempt, in CRI's words. Wishes that CRI has no words for are in `amendment`.
 
 use super::pod::namespaces;
 use super::users::{RunsAs, groups_policy};
@@ -16,7 +16,7 @@ use std::path::Path;
 /// Name of a seccomp profile among a container's own files.
 const SECCOMP: &str = "seccomp.json";
 
-/// What Docker hides of /proc and /sys.
+/// Paths of /proc and /sys that Docker hides.
 pub(in crate::engine::containers) const MASKED: &[&str] = &[
     "/proc/asound",
     "/proc/acpi",
@@ -52,7 +52,7 @@ impl Inner {
                 ..Default::default()
             });
         }
-        // Who cannot make devices gets the host's own, bound.
+        // A rootless engine cannot make devices, so the host's own are bound.
         let rootless = self.config.rootless;
         mounts.extend(spec.devices.iter().filter(|_| rootless).map(|device| cri::Mount {
             container_path: device.container.clone(),
@@ -123,7 +123,7 @@ impl Inner {
         })
     }
 
-    /// CRI takes a profile as a file, in the runtime's form.
+    /// Writes the container's seccomp profile to a file, which is how CRI takes it, in the runtime's form.
     pub(super) async fn write_seccomp(&self, record: &Record) -> Result<(), EngineError> {
         let spec = &record.spec;
         let Seccomp::Profile(docker) = security::parse(&spec.security_opt)?.seccomp else { return Ok(()) };

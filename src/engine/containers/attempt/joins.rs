@@ -8,7 +8,8 @@ use crate::model::reason::Reason;
 use crate::store::Record;
 
 impl Inner {
-    /// Tells the shim whose namespaces it joins: their processes are known only now.
+    /// Writes the namespaces that the container joins into its annotation: the processes that have them are known only
+    /// now.
     pub(in crate::engine::containers) async fn join_others(
         &self,
         record: &Record,

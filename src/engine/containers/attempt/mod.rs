@@ -46,7 +46,7 @@ impl Inner {
         image: &Facts,
     ) -> Result<(), EngineError> {
         self.make_folders(record).await?;
-        // What can be refused is refused before there is a pod.
+        // Refusals come before there is a pod.
         let runs_as = self.runs_as(record, image).await?;
         self.write_seccomp(record).await?;
         let pod = self.make_pod(record).await?;
@@ -65,7 +65,7 @@ impl Inner {
         blocking(move || {
             std::fs::create_dir_all(&logs).map_err(EngineError::file("cannot make", &logs))?;
             std::fs::create_dir_all(&own).map_err(EngineError::file("cannot make", &own))?;
-            // The log is there before the container is, so that whoever follows it cannot miss its beginning.
+            // The log is there before the container is, so that a follower cannot miss its beginning.
             std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
@@ -76,7 +76,7 @@ impl Inner {
         .await?
     }
 
-    /// Makes the pod and notes where it is reached. Returns its configuration, which CRI wants again for each container.
+    /// Makes the pod and notes its address. Returns its configuration, which CRI wants again for each container.
     async fn make_pod(&self, record: &mut Record) -> Result<cri::PodSandboxConfig, EngineError> {
         let config = self.pod_config(record);
         record.attempt.pod = self.cri.run_pod(&config, &self.config.runtime_handler).await?;
@@ -88,7 +88,7 @@ impl Inner {
         Ok(config)
     }
 
-    /// Removes what an attempt made, as far as it is there.
+    /// Removes an attempt's pod, logs and files, as far as they are there.
     pub(in crate::engine) async fn discard(&self, record: &Record) {
         if !record.attempt.pod.is_empty()
             && let Err(error) = self.cri.remove_pod(&record.attempt.pod).await

@@ -6,7 +6,7 @@ use crate::proto::cri;
 use std::sync::atomic::Ordering;
 
 impl Inner {
-    /// A tmpfs is none of CRI's: see `container_amendment`.
+    /// A mount in CRI's words; `None` for a tmpfs, which CRI does not know: see `container_amendment`.
     pub(super) fn cri_mount(&self, mount: &Mount) -> Option<cri::Mount> {
         let source = match &mount.kind {
             MountKind::Bind { source, .. } => self.host_path(source),

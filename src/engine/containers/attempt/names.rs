@@ -13,7 +13,7 @@ impl Inner {
         tokio::fs::write(&hosts, hosts_file(record)).await.map_err(EngineError::file("cannot write", &hosts))
     }
 
-    /// What was asked for, with the host's in the place of what was not; `None`: all is the host's.
+    /// Resolver settings that were asked for, completed by the host's; `None`: none were, so all are the host's.
     pub(super) fn dns(&self, asked: &Dns) -> Option<cri::DnsConfig> {
         let mut servers = asked.servers.clone();
         if servers.is_empty() {

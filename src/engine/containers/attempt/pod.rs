@@ -60,7 +60,7 @@ pub(super) fn namespaces(spec: &ContainerSpec) -> cri::NamespaceOption {
     }
 }
 
-/// Below the cgroup that is delegated to us, which looks like the root from here.
+/// A `--cgroup-parent` below the cgroup that is delegated to us, which looks like the root from here.
 fn cgroup_parent(asked: &str) -> String {
     let parts: Vec<&str> = asked.split('/').filter(|p| !p.is_empty() && *p != "." && *p != "..").collect();
     if parts.is_empty() { String::new() } else { format!("/{}", parts.join("/")) }

@@ -23,7 +23,7 @@ pub(super) struct User {
 }
 
 impl Inner {
-    /// Who runs it.
+    /// The user and the added groups of the container's first process.
     pub(super) async fn runs_as(&self, record: &Record, image: &Facts) -> Result<RunsAs, EngineError> {
         let user = self.user(record, image).await?;
         let groups = self.more_groups(record, image).await?;
@@ -54,7 +54,7 @@ impl Inner {
         Ok(result)
     }
 
-    /// Numbers of the groups that its user is in besides.
+    /// Numbers of the groups that `--group-add` names.
     async fn more_groups(&self, record: &Record, image: &Facts) -> Result<Vec<i64>, EngineError> {
         let mut all = Vec::new();
         for group in &record.spec.group_add {
@@ -77,7 +77,8 @@ impl Inner {
     }
 }
 
-/// A group that is asked for stands alone; else the user is in all that the image's files name.
+/// Policy for the image's groups: a group that is asked for stands alone; else the user is in all that the image's
+/// files name.
 pub(super) fn groups_policy(user: &User) -> cri::SupplementalGroupsPolicy {
     match user.gid {
         Some(_) => cri::SupplementalGroupsPolicy::Strict,
