@@ -20,9 +20,10 @@
 //! containerd is replaced, and who starts a container attaches first and sees it from the first byte. The shim also
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
-//! What a container is asked to be and CRI has words for goes to CRI; the rest goes to the shim in an annotation
-//! (`model::amendment`), which changes the OCI specification by it, and makes execs (`model::exec`) from the result. Files
-//! of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out of it.
+//! Wishes for a container that CRI has words for go to CRI; all others go to the shim in an annotation
+//! (`model::amendment`), by which it changes the OCI specification, and it makes execs (`model::exec`) from the result.
+//! Files of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out
+//! of it.
 //!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
@@ -110,7 +111,7 @@
 //! | `daemon` | joins the machine's side together | cli, builder, client |
 //! | `main` | picks a role before any thread exists | what a role is about |
 //!
-//! What a room needs of a sibling is a trait of its own that `daemon` supplies.
+//! A room that needs a sibling has a trait of its own for it, which `daemon` supplies.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "unit tests start programs and wait"))]
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// What git's file says at the time of the build, or `unknown`.
+/// Content of git's file at the time of the build, or `unknown`.
 const COMMIT: &str = include_str!(env!("K3C_COMMIT_FILE"));
 
 #[cfg(target_os = "linux")]

@@ -44,7 +44,7 @@ impl TryFrom<wire::AttachRequest> for Frame {
     }
 }
 
-/// What a client sends. Frames that only a shim sends become nothing.
+/// A client's request for a frame; `None` for frames that only a shim sends.
 pub fn attach_request(frame: Frame) -> Option<wire::AttachRequest> {
     let part = match frame {
         Frame::Hello(hello) => Request::Open(wire::AttachOpen {

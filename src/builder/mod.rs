@@ -6,8 +6,8 @@
 //!                                           └─ Status     what happens              ─ progress (Display)
 //! ```
 //!
-//! It speaks to any BuildKit behind a [`tonic::transport::Channel`], prints nothing and knows no command line: a
-//! [`Display`] is given a place to write to.
+//! The client speaks to any BuildKit behind a [`tonic::transport::Channel`], prints nothing and knows no command line:
+//! a [`Display`] is given a place to write to.
 
 mod cache;
 mod error;

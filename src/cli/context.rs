@@ -62,7 +62,7 @@ fn ignored(is_set: impl Fn(&str) -> bool) -> Option<String> {
     Some(format!("{names}: {PROGRAM} has its own daemon ({} says where)", env::ADDRESS))
 }
 
-/// Is it an error because there is no such thing?
+/// True for an error because there is no such thing.
 pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.reason == Reason::NotFound
 }

@@ -8,7 +8,7 @@ use std::io;
 /// Decides the exit code and how much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It was tried and did not work: 1.
+    /// A command that was tried and failed: 1.
     Failed,
     /// A flag is wrong: 125.
     Flag,
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
     Arguments,
     /// `run` could not run: 125, 126 or 127; the program's name goes in front.
     Run(u8),
-    /// It did not work, and has an exit code of its own.
+    /// A command that failed, with an exit code of its own.
     Code(u8),
     /// A `--format` that is no template: 64.
     Template,
@@ -46,7 +46,7 @@ impl CommandError {
         Self { kind, source: source.into(), hints: Vec::new() }
     }
 
-    /// It did not work.
+    /// The error of a command that was tried and failed.
     pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Failed, source)
     }

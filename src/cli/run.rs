@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 /// The error of a container that did not start; with `--rm` the container goes.
 async fn not_started(id: &ContainerId, remove: bool, error: ClientError, client: &Client) -> CommandError {
     if remove {
-        // It may be gone already; and the reason to show is why it did not start.
+        // The container may be gone already; and the error to show is the start's.
         let _ = client.remove(id.as_str(), true, true).await;
     }
     engine_refused(&error, VERB)

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         (Some(template), _) => {
             match template.render(&Data::new(&document, docker::Version::SHAPE)) {
                 Ok(text) => cx.ui.line(&text)?,
-                // It asked for what only the engine knows.
+                // The template asked for something that only the engine knows.
                 Err(error) => return Err(server.err().unwrap_or_else(|| error.into())),
             }
         }

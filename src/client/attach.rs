@@ -1,5 +1,6 @@
 //! A process's streams, over as many connections as it takes: when the engine is replaced, the session goes on where it
-//! was. What was typed is kept until the process's side has it, what was shown is told so that it can be forgotten.
+//! was. Input is kept until the process's side has it, and output that was shown is acknowledged, so that the shim can
+//! forget it.
 
 use super::{Client, ClientError};
 use crate::api;
@@ -55,7 +56,7 @@ pub enum Outgoing {
 pub enum Incoming {
     /// Output; stream 0 is standard output, 1 standard error.
     Output(u8, Vec<u8>),
-    /// It has ended, with a shell's code, and all output came before.
+    /// The process has ended, with a shell's code; all output came before.
     Exit(u32),
 }
 

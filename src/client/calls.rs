@@ -28,10 +28,10 @@ use wire::load_image_request::Part;
 use wire::system_client::SystemClient;
 use wire::volumes_client::VolumesClient;
 
-/// Answers can be long lists.
+/// Limit of an answer, which can be a long list, in bytes.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// Bytes of an archive in one message.
+/// Size of an archive's piece in one message, in bytes.
 const CHUNK: usize = 256 << 10;
 
 /// The answer of a call.
@@ -74,7 +74,12 @@ impl Client {
         Ok(stream.boxed())
     }
 
-    /// Makes a container; what cannot be applied is said in words.
+    /// Makes a container; answers its ID, and warnings about wishes that cannot be applied.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the specification; `NotFound`: the image, for that platform, or a container that is joined;
+    /// `AlreadyExists`: the name is taken; `Unsupported`: `host-gateway`; `Unavailable`: the image is still being
+    /// imported.
     pub async fn create(
         &self,
         spec: ContainerSpec,
@@ -88,13 +93,21 @@ impl Client {
         Ok((id?, answer.warnings))
     }
 
-    /// Starts it; answers warnings.
+    /// Starts a container; answers warnings.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone; `Conflict`: it is paused or being removed, or one that it
+    /// joins does not run; `CommandNotFound`, `CommandNotExecutable`: its command; `InvalidArgument`: a bind mount has
+    /// no source; `Unavailable`: the daemon stops.
     pub async fn start(&self, container: &str) -> Answer<Vec<String>> {
         let request = wire::StartContainerRequest { container: container.to_owned() };
         Ok(self.answer(self.containers().start(request).await)?.warnings)
     }
 
-    /// Stops it; `None` is what the container was made with.
+    /// Stops a container; `None`: the timeout in seconds, or the signal, that it was made with.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the signal; `Internal`: it did not end after SIGKILL.
     pub async fn stop(&self, container: &str, timeout: Option<i64>, signal: Option<String>) -> Answer<()> {
         let request = wire::StopContainerRequest {
             container: container.to_owned(),
@@ -104,32 +117,48 @@ impl Client {
         self.answer(self.containers().stop(request).await).map(drop)
     }
 
-    /// Sends a signal.
+    /// Sends a signal to a container's first process.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `NotRunning`; `InvalidArgument`: the signal.
     pub async fn kill(&self, container: &str, signal: &str) -> Answer<()> {
         let request =
             wire::KillContainerRequest { container: container.to_owned(), signal: signal.to_owned() };
         self.answer(self.containers().kill(request).await).map(drop)
     }
 
-    /// Gives it another name.
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the name is none, or is the one it has; `AlreadyExists`: it is
+    /// taken.
     pub async fn rename(&self, container: &str, name: &str) -> Answer<()> {
         let request = wire::RenameContainerRequest { container: container.to_owned(), name: name.to_owned() };
         self.answer(self.containers().rename(request).await).map(drop)
     }
 
-    /// Freezes its processes.
+    /// Freezes a container's processes.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it does not run, is restarting, or is paused already.
     pub async fn pause(&self, container: &str) -> Answer<()> {
         let request = wire::PauseContainerRequest { container: container.to_owned() };
         self.answer(self.containers().pause(request).await).map(drop)
     }
 
-    /// Lets them go on.
+    /// Lets a paused container's processes go on.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it is not paused.
     pub async fn unpause(&self, container: &str) -> Answer<()> {
         let request = wire::UnpauseContainerRequest { container: container.to_owned() };
         self.answer(self.containers().unpause(request).await).map(drop)
     }
 
-    /// Stops it and starts it afresh; answers warnings.
+    /// Stops a container and starts it afresh; answers warnings.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `InvalidArgument`: the signal; else as [`Client::start`].
     pub async fn restart(
         &self,
         container: &str,
@@ -144,7 +173,11 @@ impl Client {
         Ok(self.answer(self.containers().restart(request).await)?.warnings)
     }
 
-    /// Removes it.
+    /// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: without `force`, it runs, is paused or restarting, or is foreign;
+    /// with it, it was started meanwhile.
     pub async fn remove(&self, container: &str, force: bool, volumes: bool) -> Answer<()> {
         let request = wire::RemoveContainerRequest { container: container.to_owned(), force, volumes };
         self.answer(self.containers().remove(request).await).map(drop)
@@ -152,6 +185,9 @@ impl Client {
 
     /// Answers when the condition is met. Survives a restart of the engine, but for the next exit, which could have
     /// been missed.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: the removal that is waited for failed.
     pub async fn wait(&self, container: &str, condition: WaitCondition) -> Answer<ExitStatus> {
         let call = async || {
             let request = wire::WaitContainerRequest {
@@ -167,6 +203,9 @@ impl Client {
     }
 
     /// Rows of `ps`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter; `NotFound`: the container of a `before` or `since` filter.
     pub async fn list(&self, filter: ListFilter) -> Answer<Vec<ContainerSummary>> {
         let size = filter.size;
         let request = api::list_to(filter);
@@ -179,7 +218,10 @@ impl Client {
         rows.collect()
     }
 
-    /// Docker's document.
+    /// Docker's document of a container.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container.
     pub async fn inspect(&self, container: &str, size: bool) -> Answer<serde_json::Value> {
         let answer = retry::safe(async || {
             let request = wire::InspectContainerRequest { container: container.to_owned(), size, cri: false };
@@ -189,6 +231,9 @@ impl Client {
     }
 
     /// A container as a kubelet sees it.
+    ///
+    /// # Errors
+    /// As [`Client::inspect`].
     pub async fn inspect_cri(&self, container: &str) -> Answer<serde_json::Value> {
         let answer = retry::safe(async || {
             let request =
@@ -198,7 +243,11 @@ impl Client {
         Ok(api::document(&answer.await?.document)?)
     }
 
-    /// Entries in order.
+    /// Entries of a container's log, in order.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Unsupported`: its log driver is `none`. Among the entries: `Internal`, when a
+    /// file cannot be read.
     pub async fn logs(&self, container: &str, options: LogsOptions) -> Answers<LogEntry> {
         let (client, container) = (self.clone(), container.to_owned());
         let open = move |seen: Option<LogPosition>| {
@@ -210,6 +259,9 @@ impl Client {
     }
 
     /// Rows of `images`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter; `NotFound`: the image of a `before` or `since` filter.
     pub async fn images(
         &self,
         all: bool,
@@ -222,7 +274,11 @@ impl Client {
         Ok((images, answer.warnings))
     }
 
-    /// Docker's document.
+    /// Docker's document of an image.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InvalidArgument`: the reference is none; `Unavailable`: the image is still being
+    /// imported.
     pub async fn inspect_image(&self, image: &str) -> Answer<serde_json::Value> {
         let answer = retry::safe(async || {
             let request = wire::InspectImageRequest { image: image.to_owned() };
@@ -232,19 +288,31 @@ impl Client {
     }
 
     /// Gives an image one more name.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InvalidArgument`: one of the references; `Unavailable`: the image is still being
+    /// imported.
     pub async fn tag(&self, source: &str, target: &str) -> Answer<()> {
         let request = wire::TagImageRequest { source: source.to_owned(), target: target.to_owned() };
         self.answer(self.image_service().tag(request).await).map(drop)
     }
 
-    /// Takes a name away, and the image with its last one.
+    /// Removes a name, and the image with its last one; answers a line for each.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
+    /// and not forced; `InvalidArgument`: the reference is none; `Unavailable`: the image is still being imported.
     pub async fn remove_image(&self, image: &str, force: bool, no_prune: bool) -> Answer<Vec<Removed>> {
         let request = wire::RemoveImageRequest { image: image.to_owned(), force, no_prune };
         let answer = self.answer(self.image_service().remove(request).await)?;
         Ok(answer.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
-    /// Sends an archive. An error while reading it ends the call with that error.
+    /// Loads the images of an archive. An error while reading it ends the call with that error.
+    ///
+    /// # Errors
+    /// Among the outcomes: `InvalidArgument`, for what cannot be read, is no archive, or has no image for the daemon's
+    /// platform.
     pub async fn load<S>(&self, archive: S) -> Answers<LoadOutcome>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -263,6 +331,9 @@ impl Client {
     }
 
     /// Makes a volume; without a name an anonymous one.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the name is none.
     pub async fn create_volume(
         &self,
         name: Option<String>,
@@ -279,6 +350,9 @@ impl Client {
     }
 
     /// Rows of `volume ls`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter.
     pub async fn volumes(
         &self,
         filters: BTreeMap<String, Vec<String>>,
@@ -291,18 +365,27 @@ impl Client {
     }
 
     /// Removes a volume and what is in it.
+    ///
+    /// # Errors
+    /// `NotFound`: no such volume, without `force`; `InUse`: a container uses it.
     pub async fn remove_volume(&self, name: &str, force: bool) -> Answer<()> {
         let request = wire::RemoveVolumeRequest { name: name.to_owned(), force };
         self.answer(self.volume_service().remove(request).await).map(drop)
     }
 
     /// Removes the volumes that nobody uses.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter. A volume that cannot be removed is left out.
     pub async fn prune_volumes(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Pruned> {
         let request = wire::PruneRequest { filters: api::filters_to(filters) };
         self.answer(self.volume_service().prune(request).await).map(Pruned::from)
     }
 
     /// Removes the images that nobody uses; and how many bytes that gave.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter. An image that cannot be removed is left out.
     pub async fn prune_images(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<(Vec<Removed>, i64)> {
         let request = wire::PruneRequest { filters: api::filters_to(filters) };
         let answer = self.answer(self.image_service().prune(request).await)?;
@@ -311,28 +394,41 @@ impl Client {
     }
 
     /// Disk usage of images, containers and volumes.
+    ///
+    /// # Errors
+    /// Only those of every method, as [`Client`] says.
     pub async fn disk_usage(&self) -> Answer<DiskUsage> {
         let call = async || self.answer(self.system().disk_usage(wire::DiskUsageRequest {}).await);
         Ok(retry::safe(call).await?.try_into()?)
     }
 
-    /// The daemon's.
+    /// Version of the daemon.
+    ///
+    /// # Errors
+    /// Only those of every method, as [`Client`] says.
     pub async fn version(&self) -> Answer<Version> {
         retry::safe(async || self.version_once().await).await
     }
 
-    /// Does it answer?
+    /// Version of the daemon, asked for once: whether it answers now.
     pub(super) async fn version_once(&self) -> Answer<Version> {
         self.answer(self.system().version(wire::VersionRequest {}).await).map(Version::from)
     }
 
     /// Docker's document of `info`.
+    ///
+    /// # Errors
+    /// Only those of every method, as [`Client`] says.
     pub async fn info(&self) -> Answer<serde_json::Value> {
         let call = async || self.answer(self.system().info(wire::InfoRequest {}).await);
         Ok(api::document(&retry::safe(call).await?.document)?)
     }
 
     /// Events, until the filter's `until`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter. Among the events: `Internal`, when some were lost because they were read too
+    /// slowly.
     pub async fn events(&self, filter: EventFilter) -> Answers<Event> {
         let client = self.clone();
         let begun = Timestamp::now();
@@ -351,8 +447,8 @@ impl Client {
     }
 }
 
-/// Options first, then the bytes in pieces. A read error is kept in `broken` and cuts the stream, so that the daemon
-/// does not take half an archive for a whole one.
+/// Requests of a load: options first, then the bytes in pieces. A read error is kept in `broken` and cuts the stream,
+/// so that the daemon does not take half an archive for a whole one.
 fn upload<S>(
     archive: S,
     broken: Arc<Mutex<Option<ClientError>>>,
@@ -378,7 +474,7 @@ where
                     if let Ok(mut slot) = broken.lock() {
                         *slot = Some(error);
                     }
-                    // A second, out of place: the daemon refuses the call.
+                    // A part out of place, so that the daemon refuses the call.
                     yield wire::LoadImageRequest { part: None };
                     return;
                 }

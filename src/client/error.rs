@@ -10,11 +10,11 @@ use tonic::{Code, Status};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ClientError {
-    /// Stable; programs decide by it.
+    /// Stable reason, by which programs decide.
     pub reason: Reason,
     /// Docker's text, without "Error response from daemon: ".
     pub message: String,
-    /// The connection failed, so the daemon said nothing.
+    /// True when the connection failed, so that the daemon said nothing.
     pub disconnected: bool,
 }
 
@@ -29,12 +29,12 @@ impl ClientError {
         Self { reason: Reason::Unavailable, message: message.into(), disconnected: true }
     }
 
-    /// The other side ended a stream in the middle.
+    /// An error because the other side ended a stream in the middle.
     pub(crate) fn hung_up() -> Self {
         Self::disconnected("the daemon hung up")
     }
 
-    /// Our own statuses by their word, the others by their code; a broken connection is told from both.
+    /// The error of a status: one of ours by its word, any other by its code; a broken connection is told from both.
     pub(super) fn from_status(status: &Status, address: &Address) -> Self {
         if let Some(reason) = reason::of(status) {
             return Self::new(reason, status.message());
@@ -48,12 +48,12 @@ impl ClientError {
         Self::new(reason::from_code(status.code()), status.message())
     }
 
-    /// Is it an error because there is no such thing?
+    /// True for an error because there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.reason == Reason::NotFound
     }
 
-    /// The daemon, or a part that it needs, is away; it may come back.
+    /// True when the daemon, or a part that it needs, is away; it may come back.
     pub fn is_unavailable(&self) -> bool {
         self.reason == Reason::Unavailable
     }
@@ -65,7 +65,7 @@ impl From<Invalid> for ClientError {
     }
 }
 
-/// A status that tonic made of a connection that failed, or of one that ended in the middle of an answer.
+/// True for a status that tonic made of a connection that failed, or of one that ended in the middle of an answer.
 fn broken(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {

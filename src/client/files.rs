@@ -13,6 +13,10 @@ use wire::copy_to_request::Part;
 
 impl Client {
     /// Changes limits and restart policy; answers warnings.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `Conflict`: it is being removed; `InvalidArgument`: the limits, or a restart
+    /// policy for a container with `--rm`.
     pub async fn update(
         &self,
         container: &str,
@@ -27,20 +31,31 @@ impl Client {
         Ok(self.answer(self.containers().update(request).await)?.warnings)
     }
 
-    /// Its processes.
+    /// Processes of a container as ps(1) lists them with `args`; without arguments `-ef`.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container; `NotRunning`; `Conflict`: it is restarting; `InvalidArgument`: ps does not take
+    /// the arguments, or prints no PIDs with them.
     pub async fn top(&self, container: &str, args: &[String]) -> Answer<Processes> {
         let request = wire::TopContainerRequest { container: container.to_owned(), args: args.to_vec() };
         let call = async || self.answer(self.containers().top(request.clone()).await);
         retry::safe(call).await.map(Processes::from)
     }
 
-    /// Figures.
+    /// Figures of the named containers (empty: of those that run, or with `all` of all), each second; without `stream`
+    /// once.
+    ///
+    /// # Errors
+    /// `NotFound`: one of the named containers.
     pub async fn stats(&self, containers: &[String], all: bool, stream: bool) -> Answers<Stats> {
         let request = wire::StatsRequest { containers: containers.to_vec(), all, stream };
         retry::safe(async || self.answers(self.containers().stats(request.clone()).await)).await
     }
 
     /// Changes of a container's files: kind and path.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone.
     pub async fn diff(&self, container: &str) -> Answer<Vec<(String, String)>> {
         let call = async || {
             let request = wire::DiffContainerRequest { container: container.to_owned() };
@@ -49,19 +64,29 @@ impl Client {
         Ok(retry::safe(call).await?.changes.into_iter().map(|c| (c.kind, c.path)).collect())
     }
 
-    /// Its root filesystem as an archive.
+    /// A container's root filesystem as an archive, without the mounts in it.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container. In the archive: `Internal`, when a file cannot be read.
     pub async fn export(&self, container: &str) -> Answers<ArchivePart<Bytes>> {
         let request = wire::ExportContainerRequest { container: container.to_owned() };
         self.answers(self.containers().export(request).await)
     }
 
-    /// Makes an image of it; answers the image's ID.
+    /// Makes an image of a container; answers the image's ID.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or its image is gone; `InvalidArgument`: the reference, or an instruction.
     pub async fn commit(&self, container: &str, options: CommitOptions) -> Answer<String> {
         let request = api::commit_to(container, options);
         Ok(self.answer(self.containers().commit(request).await)?.id)
     }
 
     /// Facts of a path in a container.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container, or no such path in it; `InvalidArgument`: the path leads through what is no
+    /// folder.
     pub async fn stat_path(&self, container: &str, path: &str) -> Answer<PathStat> {
         let request = wire::StatPathRequest { container: container.to_owned(), path: path.to_owned() };
         let call = async || self.answer(self.containers().stat_path(request.clone()).await);
@@ -69,7 +94,10 @@ impl Client {
         Ok(stat.try_into()?)
     }
 
-    /// A path in it as an archive, whose root is called `name`.
+    /// A path in a container as an archive, whose root is called `name`.
+    ///
+    /// # Errors
+    /// As [`Client::stat_path`]. In the archive: `Internal`, when a file cannot be read.
     pub async fn copy_from(
         &self,
         container: &str,
@@ -86,7 +114,12 @@ impl Client {
         self.answers(self.containers().copy_from(request).await)
     }
 
-    /// Unpacks an archive into a folder of it; answers warnings. When the archive ends with an error, so does the call.
+    /// Unpacks an archive into a folder of a container; answers warnings. When the archive ends with an error, so does
+    /// the call.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container or folder; `Conflict`: the place is read-only; `InvalidArgument`: the path is no
+    /// folder, or the archive is none or cut off.
     pub async fn copy_to<S>(
         &self,
         container: &str,
@@ -112,6 +145,9 @@ impl Client {
     }
 
     /// Removes the containers that do not run.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter. A container that cannot be removed is left out.
     pub async fn prune_containers(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Pruned> {
         let request = wire::PruneRequest { filters: api::filters_to(filters) };
         self.answer(self.containers().prune(request).await).map(Pruned::from)

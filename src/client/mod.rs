@@ -1,6 +1,6 @@
 //! The contract, used: one connection, typed methods in our nouns, errors with their reasons.
 //!
-//! This room prints nothing; what a person should know on the way goes to the callback in [`Autostart`].
+//! This room prints nothing; news for a person on the way goes to the callback in [`Autostart`].
 
 mod address;
 mod attach;
@@ -20,11 +20,15 @@ pub use error::ClientError;
 
 use tonic::transport::{Channel, Endpoint};
 
-/// Per stream and per connection: what may be under way unread.
+/// Windows of HTTP/2: bytes that may be under way unread, per stream and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// A connection to the daemon. Cheap to clone; made again by itself after the engine was away.
+///
+/// Beside the reasons that a method's own docs name, each can answer `Unavailable` (there is no daemon, or containerd
+/// is away), `Timeout` and `Internal` (the daemon failed, or its answer makes no sense). A prefix that several IDs
+/// begin with is `InvalidArgument`.
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
@@ -40,7 +44,7 @@ pub async fn connect(address: &Address, autostart: Autostart<'_>) -> Result<Clie
     Ok(client)
 }
 
-/// Connects when first used.
+/// The channel to an address, connected when it is first used.
 fn channel(address: &Address) -> Result<Channel, ClientError> {
     let endpoint = Endpoint::from_static("http://k3c")
         .initial_stream_window_size(STREAM_WINDOW)

@@ -22,7 +22,7 @@ where
 
 /// Items of a stream that goes on when the engine is replaced: `open` is told where the last item that came is.
 ///
-/// It ends with the stream, with a refusal, or when the daemon has been away for too long.
+/// The items end with the stream, with a refusal, or when the daemon has been away for too long.
 pub(super) async fn resumed<T, P>(
     mut open: impl FnMut(Option<P>) -> BoxFuture<'static, Answers<T>> + Send + 'static,
     position: fn(&T) -> P,

@@ -14,7 +14,7 @@ pub fn set_commit(text: &'static str) {
     let _ = COMMIT.set(short(text));
 }
 
-/// Its first twelve digits, or `unknown`.
+/// First twelve digits of the commit, or `unknown`.
 pub fn commit() -> &'static str {
     COMMIT.get().copied().unwrap_or("unknown")
 }

@@ -155,7 +155,7 @@ impl Dirs {
         self.state.join(format!("{name}.log"))
     }
 
-    /// What the user says about registries (mirrors, certificates): a folder for each host, with a `hosts.toml` in
+    /// The user's settings of registries (mirrors, certificates): a folder for each host, with a `hosts.toml` in
     /// containerd's form or certificates in Docker's. It need not exist.
     pub fn registries(&self) -> PathBuf {
         self.config.join("certs.d")

@@ -6,7 +6,7 @@ pub const ADDRESS: &str = "K3C_ADDRESS";
 pub const CONFIG: &str = "K3C_CONFIG";
 /// A folder with an unpacked bundle that is used instead of the embedded one (development).
 pub const BUNDLE_DIR: &str = "K3C_BUNDLE_DIR";
-/// What is logged, in tracing's filter syntax, such as `debug` or `k3c::engine=trace`.
+/// Filter of the logs, in tracing's syntax, such as `debug` or `k3c::engine=trace`.
 pub const LOG: &str = "K3C_LOG";
 /// `never`: the command line does not start a daemon by itself.
 pub const AUTOSTART: &str = "K3C_AUTOSTART";

@@ -74,9 +74,9 @@ pub enum CredentialsError {
     Helper {
         /// The helper's name.
         helper: String,
-        /// Its exit status.
+        /// Exit status of the helper.
         status: ExitStatus,
-        /// Its words.
+        /// Words of the helper.
         text: String,
     },
     /// A helper that says something else.
@@ -122,8 +122,8 @@ struct Answer {
     secret: String,
 }
 
-/// What the user has for a registry (`docker.io`, `localhost:5000`), if anything; for a `repository` in it
-/// (`localhost:5000/team/app`), what is there for that or for the namespace that it is in.
+/// Credentials of the user for a registry (`docker.io`, `localhost:5000`), if there are any; for a `repository` in it
+/// (`localhost:5000/team/app`), those for the repository or for the namespace that it is in.
 ///
 /// # Errors
 /// A file that is there and cannot be read or is not valid; a helper that fails.

@@ -20,7 +20,7 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// Their process IDs.
+    /// IDs of all processes in the realm.
     pub fn processes(&self) -> Vec<i32> {
         let mut found = self.cgroup.as_deref().map(process::in_cgroup).unwrap_or_default();
         if let Some(namespace) = self.user_namespace {

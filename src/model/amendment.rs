@@ -1,5 +1,5 @@
-//! What a container is to have that CRI has no words for: written by the engine into an annotation of the pod or the
-//! container, applied to the OCI specification by the shim.
+//! Amendment: wishes for a container that CRI has no words for, written by the engine into an annotation of the pod or
+//! the container, applied to the OCI specification by the shim.
 
 use super::container::Ulimit;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a shim and a client of its streams say to each other over the pod's unix socket.
+//! The attach protocol: messages between a shim and a client of its streams, over the pod's unix socket.
 //!
 //! ```text
 //! client                          shim

@@ -1,6 +1,6 @@
 //! Capabilities (capabilities(7)), by the numbers that the kernel gave them.
 
-/// Their names, without `CAP_`.
+/// Names of the capabilities, without `CAP_`.
 pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -45,7 +45,7 @@ pub const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Is it one, or `ALL` of them?
+/// True for the name of a capability, and for `ALL`.
 pub fn is_known(name: &str) -> bool {
     name == "ALL" || NAMES.contains(&name)
 }

@@ -9,7 +9,7 @@ pub const ADDITION: &str = "k3c.v1.Addition";
 /// The shim's words for an exec whose container ended meanwhile.
 pub const STOPPED: &str = "cannot exec in a stopped container";
 
-/// What differs from the container's own process.
+/// Differences of an exec's process from the container's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Addition {

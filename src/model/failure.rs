@@ -1,6 +1,6 @@
 //! Exit codes of programs that did not start, read from the runtime's words, as Docker's daemon and client do.
 
-/// What the words name as the cause.
+/// Cause that the words name.
 enum Cause {
     /// The program, or a file that the start needs, does not exist.
     NotFound,

@@ -211,7 +211,7 @@ pub enum HolderToEngine {
     },
     /// Stop containers and children with their grace, then say `Drained`.
     Drain,
-    /// The same, at once.
+    /// Stop containers and children at once, then say `Drained`.
     Hurry,
 }
 

@@ -26,7 +26,7 @@ pub enum Login {
         /// The password, or an access token in its place.
         password: String,
     },
-    /// What the registry's token server gives access tokens for.
+    /// Identity token, for which the registry's token server gives access tokens.
     IdentityToken(String),
 }
 

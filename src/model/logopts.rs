@@ -16,11 +16,11 @@ pub struct Writer<'a> {
     pub id: &'a str,
     /// Without a slash.
     pub name: &'a str,
-    /// What was asked for.
+    /// Image that was asked for.
     pub image: &'a str,
-    /// Its digest.
+    /// Digest of that image.
     pub image_id: &'a str,
-    /// With those of the image.
+    /// Labels, with those of the image.
     pub labels: &'a BTreeMap<String, String>,
     /// `KEY=value`.
     pub env: &'a [String],
@@ -52,7 +52,7 @@ pub fn tag(options: &BTreeMap<String, String>, writer: &Writer<'_>) -> Result<Op
     options.get("tag").filter(|tag| !tag.is_empty()).map(|tag| fill(tag, writer)).transpose()
 }
 
-/// What `logs --details` shows: the attributes as the driver has them.
+/// Attributes that `logs --details` shows, as the driver has them.
 pub fn details(log: &LogConfig, writer: &Writer<'_>) -> Result<BTreeMap<String, String>, String> {
     let mut all = attributes(&log.options, writer)?;
     if log.driver == journal::DRIVER {

@@ -10,7 +10,7 @@ pub struct InvalidName {
     pub name: String,
 }
 
-/// Is it `[a-zA-Z0-9][a-zA-Z0-9_.-]+`?
+/// True for a name of the form `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
 pub fn is_valid(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.len() >= 2

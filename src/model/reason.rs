@@ -9,9 +9,9 @@ pub enum Reason {
     NotFound,
     /// The name is taken.
     AlreadyExists,
-    /// It is not in a state for that.
+    /// The thing is not in a state for that.
     Conflict,
-    /// What was asked for makes no sense.
+    /// The request makes no sense.
     InvalidArgument,
     /// The container does not run.
     NotRunning,
@@ -19,9 +19,9 @@ pub enum Reason {
     InUse,
     /// A part is away and may come back.
     Unavailable,
-    /// Whoever asked has gone, or the daemon stops.
+    /// The caller has gone, or the daemon stops.
     Cancelled,
-    /// It took too long.
+    /// The call took too long.
     Timeout,
     /// A registry wants other credentials.
     Unauthorized,

@@ -67,7 +67,7 @@ pub struct Info {
     pub components: BTreeMap<String, String>,
     /// containerd's namespace that everything is in.
     pub containerd_namespace: String,
-    /// What may be missing in the figures, and why.
+    /// Warnings: things that may be missing in the figures, and why.
     pub warnings: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ pub struct DiskUsage {
     pub volumes: Vec<UsageRow>,
     /// Bytes of all images, each layer once.
     pub layers_size: i64,
-    /// What may be missing, and why.
+    /// Warnings: things that may be missing, and why.
     pub warnings: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct UsageRow {
     pub shared_size: i64,
     /// How many containers use it.
     pub containers: i64,
-    /// It is in use.
+    /// True when it is in use.
     pub active: bool,
     /// When it was made.
     pub created: Option<Timestamp>,

@@ -31,7 +31,7 @@ impl Volume {
 /// One row of `volume ls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeSummary {
-    /// Its record.
+    /// Record of the volume.
     pub volume: Volume,
     /// On the engine's host.
     pub mountpoint: String,

@@ -1,8 +1,8 @@
-//! The door that every call of ours goes through: what was begun is finished, whoever leaves.
+//! The door that every call of ours goes through: a change that was begun is finished, also when its client leaves.
 //!
 //! hyper drops a handler when its client resets the stream or goes away. A handler that was dropped in the middle would
 //! leave a container without the signal that should follow, or frozen. So a call runs in a task of its own, and only the
-//! wait for its answer is the client's. What a client streams in ends when the client goes, and a handler that reads it
+//! wait for its answer is the client's. A stream from the client ends when the client goes, and a handler that reads it
 //! sees that as an error; an answer that is a stream is dropped with nobody to read it.
 //!
 //! Calls that only look, and may look for long, end with their caller.

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Frames untouched; what is held is dropped with the body.
+/// The body of an answer, frames untouched. The thing that it holds is dropped with it, or at its end.
 pub(super) struct Guarded {
     body: Incoming,
     held: Option<Box<dyn Send + Sync>>,

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: who answers here is well; the backends are asked at their own services.
+//! `grpc.health.v1`: an engine that answers here is well; the backends are asked at their own services.
 
 use crate::proto::grpc::health::v1 as wire;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use wire::health_check_response::ServingStatus;
 use wire::health_server::Health;
 
-/// The service.
+/// The health service.
 pub(super) struct Checks;
 
 const SERVICES: [&str; 6] =

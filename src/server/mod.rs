@@ -41,25 +41,25 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
 
-/// What may be under way unread, per stream and per connection; the same towards clients and backends.
+/// Windows of HTTP/2: bytes that may be under way unread, per stream and per connection, towards clients and backends.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// BuildKit's sessions announce each method in a header of its own.
+/// Limit of a call's headers, in bytes: BuildKit's sessions announce each method in a header of its own.
 const HEADER_BYTES: u32 = 1 << 20;
 
-/// How long calls under way may take to end after the shutdown was asked for.
+/// Longest time for calls under way to end, after the shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Waits for something that a call must not find missing.
+/// A wait for something that a call must not find missing.
 pub type Wait = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// What the passthrough leads to.
+/// Backends of the calls that are not ours, and the waits before them.
 #[derive(Clone)]
 pub struct Backends {
-    /// Its socket; may come and go.
+    /// containerd's socket; may come and go.
     pub containerd: PathBuf,
-    /// Started when first needed.
+    /// buildkitd, started when first needed.
     pub buildkit: Arc<dyn Buildkit>,
     /// Waits until pods can be made: containerd has the pause image, which nobody can pull.
     pub pods: Wait,
@@ -67,22 +67,22 @@ pub struct Backends {
     pub images: Wait,
 }
 
-/// Whoever runs buildkitd.
+/// The part of the daemon that runs buildkitd.
 pub trait Buildkit: Send + Sync {
     /// A buildkitd that runs until the lease is dropped. `start`: bring it up if it is down; otherwise its absence is
     /// the error, in words.
     fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>>;
 }
 
-/// Dropping it lets the idle clock run.
+/// A use of buildkitd; when the last one is dropped, the idle clock runs.
 pub struct BuildkitLease {
-    /// Where it listens.
+    /// The socket at which buildkitd listens.
     pub socket: PathBuf,
     guard: Box<dyn Send + Sync>,
 }
 
 impl BuildkitLease {
-    /// `guard` is dropped with the lease.
+    /// A lease of a buildkitd at `socket`; `guard` is dropped with it.
     pub fn new(socket: PathBuf, guard: Box<dyn Send + Sync>) -> Self {
         Self { socket, guard }
     }
@@ -114,7 +114,7 @@ async fn serve_routes(
     let router = Arc::new(Router { door: door.clone(), proxy: Proxy::new(backends) });
     let gate = peer::Gate::of_this_process();
     let connections = TaskTracker::new();
-    // The second one ends what the first one's grace was not enough for.
+    // Ends the connections for which the grace after `shutdown` was not enough.
     let hurry = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
@@ -141,12 +141,12 @@ async fn serve_routes(
         hurry.cancel();
         connections.wait().await;
     }
-    // What takes longer is in the records, and the next engine goes on with it.
+    // A call that takes longer has its wish in the records, and the next engine goes on with it.
     tokio::time::timeout(GRACE, door.idle()).await.ok();
     Ok(())
 }
 
-/// One client, until it leaves.
+/// Serves one connection until the client leaves.
 async fn connection(
     stream: UnixStream,
     router: Arc<Router>,

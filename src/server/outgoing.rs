@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 /// A body as it comes from the client, or one that was read before.
 pub(super) enum Outgoing {
-    /// Frames untouched, a reset included.
+    /// The client's own body: frames untouched, a reset included.
     Passed(Incoming),
     Whole(Full<Bytes>),
 }

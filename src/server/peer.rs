@@ -1,33 +1,33 @@
-//! Who may connect.
+//! The gate: users that may connect.
 //!
-//! The directory's mode is the guard. In a user namespace one thing more means anything: uid 0 is the user (everybody
-//! else is `nobody`, or an ID of the user's containers). As root the socket's owner, group and mode have decided before
-//! a connection comes here.
+//! The directory's mode is the guard. In a user namespace the peer's ID is looked at, too: uid 0 is the user, and
+//! everybody else is `nobody` or an ID of the user's containers. As root the socket's owner, group and mode have
+//! decided before a connection comes here.
 
 use tokio::net::UnixStream;
 
 /// The rule for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// In a user namespace.
+    /// Only root may connect, which in a user namespace is the user.
     OnlyRoot,
-    /// Whoever could open the socket.
+    /// Everybody may connect who could open the socket.
     ByMode,
 }
 
 impl Gate {
-    /// By the namespace that we are in. If that cannot be told, the stricter.
+    /// The rule by the namespace that we are in; the stricter one if that cannot be told.
     pub(super) fn of_this_process() -> Self {
         std::fs::read_to_string("/proc/self/uid_map").map_or(Self::OnlyRoot, |map| Self::of(&map))
     }
 
-    /// The initial namespace maps every ID to itself.
+    /// The rule for a process with this map: the initial namespace maps every ID to itself.
     fn of(uid_map: &str) -> Self {
         let whole = ["0", "0", "4294967295"];
         if uid_map.split_whitespace().eq(whole) { Self::ByMode } else { Self::OnlyRoot }
     }
 
-    /// Refuses in words.
+    /// Refuses a connection that may not be, in words.
     pub(super) fn admit(self, stream: &UnixStream) -> Result<(), String> {
         let peer = stream.peer_cred().map_err(|error| format!("cannot tell who connects: {error}"))?;
         self.admit_uid(peer.uid())

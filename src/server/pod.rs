@@ -29,7 +29,7 @@ pub(super) async fn admit(request: Request<Incoming>) -> Result<Request<Outgoing
     }
 }
 
-/// Says which port cannot be published; `None` lets the request through, also one that nobody can read.
+/// Refusal of a pod that has a port to publish; `None` lets the request through, also one that cannot be read.
 fn host_port(headers: &HeaderMap, body: &Bytes) -> Option<String> {
     let config = RunPodSandboxRequest::decode(message(headers, body)?).ok()?.config?;
     let options = config.linux.and_then(|l| l.security_context).and_then(|s| s.namespace_options);

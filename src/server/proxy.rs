@@ -25,7 +25,7 @@ pub(super) struct Proxy {
     buildkit: Upstream,
 }
 
-/// Where a call goes, and what keeps that there.
+/// Destination of a call, and the lease that keeps it there.
 struct Target<'a> {
     name: &'static str,
     upstream: &'a Upstream,
@@ -38,7 +38,7 @@ impl Proxy {
         Self { backends, containerd: Upstream::default(), buildkit: Upstream::default() }
     }
 
-    /// Waits for what a call needs, as `Backends` says.
+    /// Waits for the things that a call needs, as `Backends` has them.
     pub(super) async fn prepared(&self, needs: Needs) {
         match needs {
             Needs::Nothing => {}
@@ -47,7 +47,7 @@ impl Proxy {
         }
     }
 
-    /// The backend's answer, or ours that there is none.
+    /// Sends a call on. Answers with the backend's answer, or with `Unavailable`.
     pub(super) async fn forward(&self, backend: Backend, request: Request<Outgoing>) -> Response<Body> {
         let outcome = match self.target(backend).await {
             Ok(target) => send(target, request).await,
@@ -92,7 +92,8 @@ async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(response.map(|body| Body::new(Guarded::new(body, held)))),
             Err(mut error) => {
-                // The connection is gone. What was never sent goes out again on a new one; the rest may have been done.
+                // The connection is gone. A request that was never sent goes out again on a new one; any other may have
+                // been done.
                 upstream.forget().await;
                 match error.take_message() {
                     Some(unsent) if Instant::now() < deadline => request = unsent,
@@ -103,7 +104,7 @@ async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response
     }
 }
 
-/// HTTP/2 over a unix socket wants an absolute URI; the host means nothing there.
+/// The request with an absolute URI, which HTTP/2 over a unix socket wants; the host means nothing there.
 fn rewritten(request: Request<Outgoing>) -> Result<Request<Outgoing>, String> {
     let (mut parts, body) = request.into_parts();
     let mut uri = parts.uri.into_parts();

@@ -9,7 +9,7 @@ pub(super) fn grpc(status: Status) -> Response<Body> {
     status.into_http()
 }
 
-/// HTTP/1.1 is kept for later.
+/// The answer to HTTP/1.1, which is not served yet.
 pub(super) fn http1() -> Response<Body> {
     let text =
         "This is k3c's socket: it speaks gRPC over HTTP/2. HTTP/1.1 (Docker's API) is not served yet.\n";

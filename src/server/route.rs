@@ -1,29 +1,30 @@
-//! Whose call is it? Told by the path, and for one service by the metadata.
+//! Routes of calls: to our services or to a backend, by the path, and for one service by the metadata.
 
 use http::HeaderMap;
 
-/// Who answers.
+/// Destination of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// We do; also with "no such service".
+    /// Our services, which also answer "no such service".
     Ours,
-    /// It goes on to a backend.
+    /// A backend, to which the call is sent on.
     Backend(Backend),
 }
 
-/// Where to.
+/// A server behind the passthrough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Backend {
     /// CRI and containerd's own services.
     Containerd,
     /// A running buildkitd.
     Buildkit {
-        /// This call is a reason to start one.
+        /// True when the call is a reason to start one.
         start: bool,
     },
 }
 
-/// Both containerd and buildkitd serve it; containerd's clients always name a namespace, BuildKit's never.
+/// The service that both containerd and buildkitd serve; containerd's clients always name a namespace, BuildKit's
+/// never.
 const CONTENT: &str = "containerd.services.content.v1.Content";
 
 /// Metadata of containerd's clients.
@@ -32,7 +33,7 @@ const NAMESPACE: &str = "containerd-namespace";
 /// Services for which a buildkitd is started; no other call does.
 const STARTING: [&str; 2] = ["moby.buildkit.v1.Control", "moby.buildkit.v1.frontend.LLBBridge"];
 
-/// What must be there before a call is sent on.
+/// Things that must be there before a call is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,
@@ -42,7 +43,7 @@ pub(super) enum Needs {
     Images,
 }
 
-/// What a call needs that lists images, or makes a pod. `path` is `/package.Service/Method`.
+/// Needs of a call to CRI or containerd. `path` is `/package.Service/Method`.
 pub(super) fn needs(path: &str) -> Needs {
     match path {
         "/runtime.v1.RuntimeService/RunPodSandbox" => Needs::Pods,
@@ -53,7 +54,7 @@ pub(super) fn needs(path: &str) -> Needs {
     }
 }
 
-/// The rule. `path` is `/package.Service/Method`.
+/// The route of a call. `path` is `/package.Service/Method`.
 pub(super) fn route(path: &str, headers: &HeaderMap) -> Route {
     let service =
         path.strip_prefix('/').and_then(|rest| rest.split_once('/')).map_or("", |(service, _)| service);

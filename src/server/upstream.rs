@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long a backend may be away before a call gives up.
+/// Longest time that a backend may be away before a call gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A way to send calls.
@@ -26,7 +26,7 @@ pub(super) enum UpstreamError {
     /// Somebody listens, but does not speak.
     #[error("no HTTP/2 on {path}", path = .0.display())]
     Handshake(PathBuf, #[source] hyper::Error),
-    /// Not even that.
+    /// Nobody answered in time.
     #[error("no answer on {path}", path = .0.display())]
     Silent(PathBuf),
 }
@@ -53,7 +53,7 @@ impl Upstream {
         Ok(sender)
     }
 
-    /// Whatever comes next gets a new connection. Calls on the old one go on.
+    /// Gives later calls a new connection. Calls on the old one go on.
     pub(super) async fn forget(&self) {
         *self.current.lock().await = None;
     }

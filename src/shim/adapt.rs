@@ -39,7 +39,7 @@ pub(super) fn probe() -> Host {
     }
 }
 
-/// Takes out what cannot be applied.
+/// Removes all that the host cannot apply.
 pub(super) fn adapt(spec: &mut Value, host: &Host) {
     let has = |name: &str| host.cgroups && host.controllers.iter().any(|c| c == name);
     if let Some(resources) = spec.pointer_mut("/linux/resources").and_then(Value::as_object_mut) {

@@ -6,7 +6,7 @@ use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Changes the specification as its annotation says, and answers the annotation. `init` is the program of `--init` on the
+/// Changes the specification as its annotation says, and answers the annotation. `init`: the program of `--init` on the
 /// host.
 pub(super) fn amend(spec: &mut Value, init: &Path) -> Result<Amendment, ContainerError> {
     let Some(text) = spec["annotations"][ANNOTATION].as_str() else { return Ok(Amendment::default()) };

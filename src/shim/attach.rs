@@ -1,6 +1,7 @@
-//! The pod's socket for attached clients (see `model::attach` for what is said on it).
+//! The pod's socket for attached clients (see `model::attach` for the protocol).
 //!
-//! A session that lost its connection is kept for a while, with what it has not seen: the engine may have been replaced.
+//! A session that lost its connection is kept for a while, with the output that it has not seen: the engine may have
+//! been replaced.
 //! A session that does not come back in time is forgotten, so that a dead client disturbs nobody.
 
 use super::hub::{Found, Hub, Kind, ReaderId};
@@ -20,9 +21,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::codec::Framed;
 
-/// How long a session may be without a connection.
+/// Longest time that a session may be without a connection.
 const AWAY: Duration = Duration::from_secs(20);
-/// How long output may be awaited after the end of a process whose streams somebody else holds.
+/// Longest wait for output after the end of a process whose streams another one holds.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A client, over all of its connections.
@@ -152,7 +153,7 @@ fn forget(shared: &Arc<Shared>, name: &str, session: &Arc<Session>) {
     shared.forget_unused_hubs();
 }
 
-/// Types what a session queued, as fast as the process reads. Ends with the session.
+/// Types a session's queued input, as fast as the process reads. Ends with the session.
 async fn type_in(hub: Arc<Hub>, mut entries: mpsc::UnboundedReceiver<Entry>, typed: watch::Sender<u64>) {
     let mut changed = hub.subscribe();
     while let Some(entry) = entries.recv().await {

@@ -1,5 +1,5 @@
-//! How containerd starts a shim (docs/runtime-v2.md): `start` says where the pod's shim listens and starts it when there
-//! is none, `delete` tidies up after one that died, `-info` says what the runtime can do.
+//! The start of a shim by containerd (docs/runtime-v2.md): `start` says where the pod's shim listens and starts it when
+//! there is none, `delete` tidies up after one that died, `-info` says what the runtime can do.
 
 use super::publisher::Publisher;
 use super::reaper::Reaper;
@@ -224,7 +224,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
     })
 }
 
-/// Tells containerd what runc can do, which is what we can do.
+/// Tells containerd the features of runc, which are ours, too.
 fn info() -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and the shim waits for them")]
     let features = Command::new(runc::program()?).arg("features").stdin(Stdio::null()).output()?;

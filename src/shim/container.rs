@@ -26,7 +26,7 @@ use thiserror::Error;
 /// The time for a program to take the place of runc's init; usually it is less than a millisecond.
 const EXECVE: Duration = Duration::from_millis(500);
 
-/// Why a container could not be made or changed. containerd gets the text.
+/// Failure to make or change a container. containerd gets the text.
 #[derive(Debug, Error)]
 pub(super) enum ContainerError {
     #[error("{0}{why}", why = why(.0))]
@@ -205,7 +205,7 @@ impl Container {
         Ok(())
     }
 
-    /// Describes a process to add, by what an exec asks for and the specification that this container was made from.
+    /// Describes a process to add, from the wishes of an exec and the specification that this container was made from.
     pub(super) fn describe(&self, kind: &str, asked: &[u8]) -> Result<Value, ContainerError> {
         let config = self.bundle.join("config.json");
         let made: Value = std::fs::read(&config)
@@ -215,7 +215,7 @@ impl Container {
         exec::describe(&made["process"], kind, asked, &host).map_err(|source| ContainerError::Exec { source })
     }
 
-    /// Starts what `exec` added.
+    /// Starts a process that `exec` added.
     pub(super) async fn start_exec(&self, shared: &Shared, process: &Process) -> Result<(), ContainerError> {
         if self.init.is_over() {
             return Err(ContainerError::Refused(STOPPED));

@@ -22,7 +22,7 @@ pub(super) struct Writer {
     log: Log,
     /// The open file; `None`: it could not be opened yet.
     file: Option<File>,
-    /// Bytes in the file.
+    /// Size of the file, in bytes.
     size: u64,
     /// Whether the file ends in the middle of an entry.
     torn: bool,
@@ -63,8 +63,8 @@ impl Writer {
         self.flush(&mut pending, &mut output, &time);
     }
 
-    /// Writes what is pending; what cannot be written (a full disk) is counted and told of as soon as it is possible, and
-    /// the container goes on.
+    /// Writes the pending entries. Output that cannot be written (a full disk) is counted and told of as soon as it is
+    /// possible, and the container goes on.
     fn flush(&mut self, pending: &mut Vec<u8>, output: &mut u64, time: &str) {
         let bytes = std::mem::take(pending);
         let output = std::mem::take(output);
@@ -104,7 +104,8 @@ impl Writer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // As if it had not been tried; what cannot be taken back ends with a line of its own.
+                    // The file is cut back, as if the write had not been tried; where that fails, the torn entry ends
+                    // with a line of its own.
                     if self.size > begun && file.set_len(begun).is_ok() {
                         self.size = begun;
                     }

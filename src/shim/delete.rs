@@ -1,4 +1,4 @@
-//! What containerd asks for after a shim that died: everything of its container goes.
+//! The `delete` that containerd asks for after a shim that died: everything of its container goes.
 
 use super::bootstrap::{Flags, SANDBOX, directory, runc_root, task_socket};
 use super::publisher::timestamp;

@@ -1,5 +1,5 @@
 //! The process that `exec` adds to a container: made from the container's own process as it was really started, amended
-//! and adapted, with what is asked for on top.
+//! and adapted, with the exec's wishes on top.
 
 use super::adapt::{Host, raise_oom_score};
 use crate::model::capability::NAMES;

@@ -6,8 +6,8 @@
 //!                                                      └──> later clients  cut when they are 1 MiB behind
 //! ```
 //!
-//! A window begins at the smallest offset that somebody still needs, so that a reader who comes again goes on where he
-//! was. With nobody behind it is empty.
+//! A window begins at the smallest offset that a reader still needs, so that one that comes again goes on where it was.
+//! With no reader behind it is empty.
 
 use super::reaper::Exit;
 use super::stdio::Input;
@@ -176,7 +176,7 @@ impl Hub {
         usize::try_from(room.unwrap_or(CHUNK as u64)).unwrap_or(CHUNK).min(CHUNK)
     }
 
-    /// Appends what the process wrote.
+    /// Appends output of the process.
     pub(super) fn append(&self, stream: usize, bytes: &[u8]) {
         let mut state = self.state();
         state.streams[stream].window.extend(bytes);

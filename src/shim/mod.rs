@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A shim lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
-//! client goes on where it was. `amend` puts into a specification what CRI has no words for, `adapt` takes out what this
-//! host cannot apply, and `exec` makes further processes from the result. A shim is also `io.containerd.runc.v2` for clients
-//! that ask for that by name: buildkitd and `ctr`.
+//! client goes on where it was. `amend` adds the wishes to a specification that CRI has no words for, `adapt` removes all
+//! that this host cannot apply, and `exec` makes further processes from the result. A shim is also `io.containerd.runc.v2`
+//! for clients that ask for that by name: buildkitd and `ctr`.
 //!
 //! The shim is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
 //! reaper for everything), and a hundred crates of it (D-Bus among them) are not wanted in every pod's process.

@@ -111,7 +111,7 @@ fn unsigned(pid: i32) -> u32 {
     u32::try_from(pid).unwrap_or(0)
 }
 
-/// In the form of containerd's `typeurl`: the bare name.
+/// A message in the form of containerd's `typeurl`, with its bare name as the type.
 fn any<M: MessageFull>(message: &M) -> Result<Any> {
     let value = message.write_to_bytes().map_err(|e| refuse(Code::INTERNAL, e.to_string()))?;
     Ok(Any { type_url: M::descriptor().full_name().to_owned(), value, ..Default::default() })
@@ -239,7 +239,8 @@ impl Task for Service {
             exec_id: req.exec_id,
             ..Default::default()
         };
-        // A paused one runs, for containerd: its CRI knows no pause, and would lose the exit of what it finds paused.
+        // A paused process runs, for containerd: its CRI knows no pause, and would lose the exit of a container that it
+        // finds paused.
         answer.status = match process.stage() {
             Stage::Created => shim::Status::CREATED,
             Stage::Running => shim::Status::RUNNING,

@@ -78,7 +78,7 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
-/// Connects a process with its hub and with what containerd named.
+/// Connects a process with its hub and with the places that containerd named.
 pub(super) fn connect(hub: &Arc<Hub>, ends: Ends, paths: &Paths) -> io::Result<()> {
     let (queue, typed) = mpsc::channel(16);
     let (hang_up, hung_up) = watch::channel(false);

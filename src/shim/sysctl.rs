@@ -65,7 +65,7 @@ fn last_of_mappings(mappings: &Value) -> Option<u64> {
     last(all.filter_map(|m| Some((m["containerID"].as_u64()?, m["size"].as_u64()?))))
 }
 
-/// Ranges are the first ID and how many.
+/// The last ID of ranges (the first ID and how many); `None` when 0 is in none.
 fn last(ranges: impl Iterator<Item = (u64, u64)>) -> Option<u64> {
     let all: Vec<(u64, u64)> = ranges.filter(|(_, count)| *count > 0).collect();
     all.iter().any(|(first, _)| *first == 0).then_some(())?;

@@ -38,7 +38,7 @@ pub(super) fn prepare(layers: &[Layer], root: &Path, id: &str) -> io::Result<()>
     mount::mount_all(&[Layer::bind(root, false)], &there)
 }
 
-/// Takes back what `prepare` did, as far as it did it.
+/// Undoes `prepare`, as far as it went.
 pub(super) fn clean(id: &str) -> io::Result<()> {
     let there = reachable(id);
     if there.exists() {

@@ -1,4 +1,4 @@
-//! What the engine remembers of one exec: a process that was added to a running container.
+//! The record of one exec: a process that was added to a running container.
 
 use crate::model::container::ExecSpec;
 use crate::model::id::ContainerId;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// An exec's record. It goes with its container, or some minutes after its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exec {
-    /// Stable; also what containerd and the shim call it.
+    /// Stable ID; containerd and the shim call it so, too.
     pub id: ContainerId,
     /// ID of its container: a record's, or CRI's own where the container is somebody else's.
     pub container: ContainerId,
@@ -17,30 +17,30 @@ pub struct Exec {
     pub task: String,
     /// Attributes that its events have when its container has no record.
     pub attributes: BTreeMap<String, String>,
-    /// As it was asked for.
+    /// Specification that was asked for.
     pub spec: ExecSpec,
-    /// When it was made.
+    /// Time of its creation.
     pub created: Timestamp,
-    /// What became of it.
+    /// State of its process.
     pub state: ExecState,
 }
 
-/// What became of an exec.
+/// State of an exec's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecState {
-    /// It was made and not started.
+    /// Made and not started.
     Created,
-    /// It was started.
+    /// Started, and not ended as far as is known.
     Running {
-        /// As the engine's host numbers it.
+        /// Process ID on the engine's host.
         pid: u32,
     },
-    /// It has ended, or could not be started.
+    /// Ended, or could not be started.
     Ended {
-        /// 0-255.
+        /// Exit code, 0-255.
         code: i32,
-        /// When that was seen.
+        /// Time at which the end was seen.
         at: Timestamp,
     },
 }

@@ -4,7 +4,7 @@ use super::{StoreError, Table};
 use redb::ReadableTable;
 use serde_json::{Value, json};
 
-/// Schema 1 had an attempt's fields in the record itself.
+/// Moves an attempt's fields, which schema 1 had in the record itself, into a part of their own.
 pub(super) fn attempts(records: &mut Table<'_>) -> Result<(), StoreError> {
     let mut all = Vec::new();
     for entry in records.iter()? {

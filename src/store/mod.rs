@@ -31,20 +31,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// Raised when an older engine could no longer read what we write.
+/// Number of the schema, raised when an older engine could no longer read the file.
 const SCHEMA: u64 = 2;
-/// How many events are kept.
+/// Number of events that are kept.
 const EVENTS: u64 = 10_000;
-/// How long an exit code is kept for those who wait for a removed container.
+/// Time for which a removed container's exit code is kept, for calls that wait for it.
 const TOMBSTONE: Duration = Duration::from_secs(600);
-/// What the file owns beyond its end, in bytes.
+/// Room that the file owns beyond its end, in bytes.
 const BEYOND: u64 = 1 << 20;
-/// How much room is kept besides, and how much more there must be to keep it.
+/// Room that is kept in a second file, and free room that there must be to make it, in bytes.
 const RESERVE: u64 = 4 << 20;
 const PLENTY: u64 = 16 << 20;
-/// The file that keeps it, beside the records.
+/// Name of that second file, beside the records.
 const RESERVE_FILE: &str = "reserve";
-/// How long we wait for another engine to let go of the file.
+/// Longest wait for another engine to let go of the file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -58,13 +58,13 @@ const EVENT_RING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events
 /// A table of values in JSON.
 type Table<'t> = redb::Table<'t, &'static str, &'static [u8]>;
 
-/// What can go wrong with the file.
+/// Failures of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else holds it.
+    /// Another engine holds the file.
     #[error("the records {} are in use by another engine", .0.display())]
     InUse(PathBuf),
-    /// We are too old.
+    /// The file is of a newer schema.
     #[error(
         "the records {} were written by a newer k3c (schema {found}, this one knows {SCHEMA}): use that one, or another data directory",
         path.display()
@@ -72,31 +72,31 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// The file's schema.
         found: u64,
     },
-    /// No file.
+    /// The file cannot be opened or made.
     #[error("cannot open the records {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// redb's error.
         #[source]
         source: Box<redb::Error>,
     },
-    /// No room.
+    /// The disk has no room.
     #[error("cannot write the records: no space left on device")]
     Full,
-    /// While reading or writing.
+    /// A call of redb's failed while reading or writing.
     #[error("cannot use the records")]
     Database(#[source] Box<redb::Error>),
-    /// A value that we cannot read.
+    /// A value is not what its type should be.
     #[error("a record cannot be read: {0}")]
     Value(#[from] serde_json::Error),
 }
 
 impl StoreError {
-    /// The file itself, which redb does not use any more after that.
+    /// True when the file itself failed, after which redb does not use it any more.
     fn is_below(&self) -> bool {
         matches!(self, Self::Database(error) if matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo))
     }
@@ -142,7 +142,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// An empty one.
+    /// An empty change.
     pub fn new() -> Self {
         Self::default()
     }
@@ -203,7 +203,7 @@ pub struct Store(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     path: PathBuf,
-    /// `None`: it could not be opened again.
+    /// The open database; `None`: it could not be opened again.
     database: RwLock<Option<Database>>,
 }
 
@@ -211,7 +211,7 @@ impl Store {
     /// Opens or makes the file. Blocks up to a few seconds while another engine holds it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = match open(path) {
-            // Nothing works without.
+            // Nothing works without the records, so the kept room is given away for them.
             Err(error) if error.is_full() && remove_reserve(path) => open(path)?,
             other => other?,
         };
@@ -221,7 +221,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Gives the room away that is kept, when there is hardly any other.
+    /// Frees the room that is kept for a full disk, when there is hardly any other.
     pub fn make_room(&self) {
         if self.free() < RESERVE / 4 && remove_reserve(&self.0.path) {
             tracing::warn!("the disk is full: the room that was kept is given away");
@@ -245,7 +245,7 @@ impl Store {
         disk::free(self.0.path.parent().unwrap_or(&self.0.path)).unwrap_or(u64::MAX)
     }
 
-    /// Does something with the open file; once more with it opened again, if it failed below redb.
+    /// Runs `work` on the open file, and once more on the file opened again, if it failed below redb.
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let attempt = || {
             let database = self.0.database.read().unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +258,7 @@ impl Store {
         }
         {
             let mut database = self.0.database.write().unwrap_or_else(PoisonError::into_inner);
-            // The one that is open holds the file.
+            // The database that is open holds the file, so it is closed first.
             *database = None;
             *database = Some(open(&self.0.path)?);
         }
@@ -276,7 +276,7 @@ impl Store {
         Ok(events)
     }
 
-    /// Every container.
+    /// Every container's record.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
         self.all(RECORDS)
     }
@@ -291,7 +291,7 @@ impl Store {
         self.all(EXECS)
     }
 
-    /// What is left of a removed container, by its ID or name; the latest of that name.
+    /// Tombstone of a removed container, by its ID or name; the latest of that name.
     pub fn tombstone(&self, who: &str) -> Result<Option<Tombstone>, StoreError> {
         let mut found: Vec<Tombstone> = self.all(TOMBSTONES)?;
         found.retain(|t| {
@@ -302,7 +302,7 @@ impl Store {
         Ok(found.pop())
     }
 
-    /// A choice made once.
+    /// A named text: a choice made once.
     pub fn text(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.with(|database| {
             let transaction = database.begin_read()?;

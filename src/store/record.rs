@@ -1,4 +1,4 @@
-//! What the engine remembers of one container.
+//! The record of one container.
 
 use crate::model::container::{ContainerSpec, Status};
 pub use crate::model::container::{HealthLog, Probe, Resolved};
@@ -6,51 +6,51 @@ use crate::model::id::ContainerId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Whether people want it to run. Changed by people only.
+/// Wish of people whether a container runs. Changed by people only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Desired {
-    /// It was created and not started, or it was stopped or killed by a person.
+    /// Created and not started, or stopped or killed by a person.
     #[default]
     Stopped,
-    /// It was started.
+    /// Started by a person.
     Running,
 }
 
-/// A container's record: what the user asked for, and what became of it.
+/// A container's record: the user's wishes, and what became of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Stable.
     pub id: ContainerId,
-    /// Unique, without a slash.
+    /// Unique name, without a slash.
     pub name: String,
-    /// As it was asked for.
+    /// Specification that was asked for.
     pub spec: ContainerSpec,
-    /// When the record was made.
+    /// Time of the record's creation.
     pub created: Timestamp,
-    /// What was worked out when it was created.
+    /// Settings that were worked out from the specification and the image at the creation.
     pub resolved: Resolved,
-    /// What people want.
+    /// Wish of people.
     pub desired: Desired,
-    /// A person stopped it since it was last started.
+    /// True when a person stopped the container since its last start.
     pub stopped_by_user: bool,
-    /// What is known of it.
+    /// State, as far as it is known.
     pub status: Status,
-    /// What realises it at the moment.
+    /// Pod and container that realise the record at the moment.
     pub attempt: Attempt,
-    /// Of the last attempt.
+    /// Exit of the last attempt.
     pub exit: Exit,
-    /// Restarts by policy.
+    /// Number of restarts by policy.
     pub restart_count: u32,
     /// Next pause before a restart by policy, in milliseconds.
     pub backoff_ms: u64,
-    /// What the checks of this attempt said.
+    /// Results of this attempt's health checks.
     #[serde(default)]
     pub health: HealthLog,
     /// A stop that is under way.
     #[serde(default)]
     pub stopping: Option<Stopping>,
-    /// A person wants it removed; what came between is made up for.
+    /// A removal that a person asked for, and that is done as soon as it can be.
     #[serde(default)]
     pub removing: Option<Removal>,
 }
@@ -59,17 +59,17 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Attempt {
-    /// 0 is the one that `create` makes; each later start that needs a fresh one counts up.
+    /// Number: 0 is the attempt that `create` makes; each later start that needs a fresh one counts up.
     pub number: u32,
     /// CRI's ID of the pod; empty: none.
     pub pod: String,
     /// CRI's ID of the container; empty: none.
     pub container: String,
-    /// Where the pod is reached, one for each network.
+    /// Addresses of the pod, one for each network.
     pub endpoints: Vec<Endpoint>,
     /// First process, as the engine's host numbers it; 0: none.
     pub pid: u32,
-    /// It was started, or could not be: the next start takes a fresh one.
+    /// True when it was started, or could not be: the next start takes a fresh attempt.
     pub used: bool,
 }
 
@@ -90,36 +90,36 @@ pub struct Endpoint {
     pub address: String,
 }
 
-/// How a container is being stopped; an engine that is killed meanwhile leaves this to the next one.
+/// A stop that is under way; an engine that is killed meanwhile leaves it to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
     /// Number of the signal that asks it to end.
     pub signal: i32,
-    /// When it is killed; `None`: never.
+    /// Time of the kill; `None`: never.
     pub until: Option<Timestamp>,
-    /// It is started afterwards: a restart.
+    /// True for a restart: the container is started afterwards.
     pub then_start: bool,
 }
 
-/// How a container is to be removed.
+/// A removal that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
-    /// With its anonymous volumes.
+    /// True when its anonymous volumes go, too.
     pub volumes: bool,
-    /// How often it was tried in vain.
+    /// Number of tries that failed.
     #[serde(default)]
     pub failed: u32,
 }
 
-/// How an attempt went.
+/// Start and end of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Exit {
-    /// 0-255.
+    /// Exit code, 0-255.
     pub code: i32,
-    /// Why it could not be started.
+    /// Reason why the start, or the container's removal, failed; empty: neither did.
     pub error: String,
-    /// Killed by the kernel for its memory.
+    /// True when the kernel killed a process of it for its memory.
     pub oom_killed: bool,
     /// `None`: never.
     pub started: Option<Timestamp>,
@@ -127,15 +127,15 @@ pub struct Exit {
     pub finished: Option<Timestamp>,
 }
 
-/// What is kept of a removed container for those who still wait for it.
+/// Remains of a removed container, kept for a while for calls that wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// Stable.
     pub id: ContainerId,
-    /// It had this name.
+    /// Name that the container had.
     pub name: String,
-    /// When it was removed.
+    /// Time of the removal.
     pub removed: Timestamp,
-    /// How it ended.
+    /// Exit of its last attempt.
     pub exit: Exit,
 }

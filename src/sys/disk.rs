@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes that an ordinary user may still write there.
+/// Space that an ordinary user may still write to, in bytes.
 pub fn free(path: &Path) -> io::Result<u64> {
     let found = statvfs(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
@@ -21,7 +21,7 @@ pub fn take(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file own `bytes` beyond its end, of which it shows nothing: it can grow by them on a full disk.
+/// Makes a file own `bytes` beyond its end, without growing: it can grow by them on a full disk.
 pub fn own_beyond(path: &Path, bytes: u64) -> io::Result<()> {
     let found = std::fs::metadata(path)?;
     if found.blocks() * 512 >= found.len() + bytes / 2 {
@@ -31,7 +31,7 @@ pub fn own_beyond(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(fallocate(&file, FallocateFlags::KEEP_SIZE, 0, found.len() + bytes)?)
 }
 
-/// An error in Docker's words where they are known by heart.
+/// An error in words: Docker's for a full disk, else the system's.
 pub fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "no space left on device".to_owned(),

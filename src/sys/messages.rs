@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Sender;
 pub struct Messages {
     send: Box<dyn FnMut(Bytes) -> io::Result<()> + Send>,
     buffer: Vec<u8>,
-    /// Bytes of a message.
+    /// Size of a message, in bytes.
     size: usize,
 }
 
@@ -18,7 +18,7 @@ impl Messages {
         Self { send: Box::new(send), buffer: Vec::with_capacity(size), size }
     }
 
-    /// Sends what is gathered: to be called at the end.
+    /// Sends the bytes that are gathered: to be called at the end.
     pub fn send(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());

@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, unshare};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// mount(2) takes one page of data.
+/// Longest data of mount(2), in bytes: one page.
 const PAGE: usize = 4095;
 
 /// containerd's options of a mount whose owners are to be mapped.
@@ -25,7 +25,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// A folder at another place.
+    /// A mount of a folder at another place.
     pub fn bind(source: &Path, read_only: bool) -> Self {
         let mut options = vec!["rbind".to_owned()];
         options.extend(read_only.then(|| "ro".to_owned()));
@@ -38,8 +38,8 @@ impl Layer {
         Some((map(USERS)?, map(GROUPS)?))
     }
 
-    /// The same files, without a way to change them, beside whoever has them mounted already: an overlay's upper folder
-    /// becomes its topmost lower one.
+    /// A read-only mount of the same files, which may be mounted elsewhere already: an overlay's upper folder becomes
+    /// its topmost lower one.
     #[must_use]
     pub fn read_only(&self) -> Self {
         let value = |key: &str| self.options.iter().find_map(|o| o.strip_prefix(key));
@@ -59,7 +59,7 @@ impl Layer {
     }
 }
 
-/// Mounts `layers` on `target`, in order. The error says what.
+/// Mounts `layers` on `target`, in order. The error names the layer.
 pub fn mount_all(layers: &[Layer], target: &Path) -> io::Result<()> {
     for layer in layers {
         mount_one(layer, target).map_err(|error| {

@@ -1,7 +1,7 @@
 //! Owners of files moved to where a user namespace maps them.
 //!
 //! The kernel does that in a mount (mount_setattr(2), `MOUNT_ATTR_IDMAP`), but for file systems of the caller's own user
-//! namespace only: never for a disk, seen from a rootless one. What is left is to give the files away, one by one.
+//! namespace only: never for a disk, seen from a rootless one. So the files are given away here, one by one.
 
 use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags, chmod, chownat, lgetxattr, lsetxattr};
 use std::io;
@@ -34,8 +34,8 @@ impl IdMap {
     }
 }
 
-/// Gives everything below `root`, itself not, to where its owner is mapped. Nobody else may be at work there. What has an
-/// owner that is not mapped keeps him.
+/// Gives everything below `root`, itself not, to the users and groups that its owners are mapped to; owners that are
+/// not mapped stay. Nobody else may be at work there.
 pub fn shift(root: &Path, users: &IdMap, groups: &IdMap) -> io::Result<()> {
     for entry in std::fs::read_dir(root)? {
         let entry = entry?;

@@ -195,7 +195,7 @@ impl From<Noun> for Info {
     }
 }
 
-/// What this host cannot limit, and what the engine warns of.
+/// Warnings about limits that this host cannot apply, and the engine's own.
 fn warnings(info: &Noun) -> Vec<String> {
     let lacks = |name: &str| !info.controllers.iter().any(|c| c == name);
     let texts = [

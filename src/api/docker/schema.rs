@@ -59,7 +59,7 @@ impl Struct {
 
 /// A type with a shape.
 pub trait Typed {
-    /// Its shape.
+    /// Shape of the type.
     const SHAPE: Shape;
 
     /// Go's zero value, which `omitempty` omits.

@@ -20,7 +20,7 @@ struct Entry {
 /// The contents of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contents {
-    /// Those of a file.
+    /// The contents of a file.
     File,
     /// Nothing, though it counts as a file.
     Empty,

@@ -31,7 +31,7 @@ pub(crate) async fn send(
     packets: Packets,
 ) {
     if let Err(error) = transfer(root, filter, requests, &packets).await {
-        // Whoever does not listen any more does not hear why, either.
+        // A receiver that is gone does not hear why, either.
         let text = error.to_string();
         let _ = packets.send(Ok(data(PacketType::PacketErr, 0, text.clone().into_bytes()))).await;
         let _ = packets.send(Err(Status::unknown(text))).await;

@@ -27,7 +27,7 @@ pub(super) struct Step {
     pub(super) name: String,
     pub(super) cached: bool,
     pub(super) error: String,
-    /// Its parts (transfers), in the order in which they began.
+    /// Parts of the step (transfers), in the order in which they began.
     pub(super) details: Vec<Detail>,
     pub(super) warnings: Vec<String>,
     /// Whole lines that were not shown yet, with their time.
@@ -176,12 +176,12 @@ impl Trace {
 }
 
 impl Step {
-    /// It has run, and nothing of it runs any more.
+    /// True when the step has run, and nothing of it runs any more.
     pub(super) fn is_completed(&self) -> bool {
         !self.runs.is_empty() && self.runs.values().all(Option::is_some)
     }
 
-    /// It was stopped because another step failed.
+    /// True when the step was stopped because another one failed.
     pub(super) fn is_canceled(&self) -> bool {
         self.error.ends_with("context canceled")
     }

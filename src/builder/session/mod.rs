@@ -68,7 +68,7 @@ pub(super) struct Offer {
 
 /// A session with BuildKit. It ends when dropped, and with it whatever BuildKit does on its behalf.
 pub(super) struct Session {
-    /// Its ID, by which a solve names it.
+    /// ID by which a solve names the session.
     pub(super) id: String,
     tunnel: AbortOnDropHandle<Result<(), Status>>,
     _server: AbortOnDropHandle<()>,

@@ -19,7 +19,7 @@ const OWN_NAMES: [&str; 4] = ["k3c", "containerd-shim-k3c-v1", "containerd-shim-
 /// Name of a file -> its size in bytes, its time of change in nanoseconds.
 type Stamp = BTreeMap<String, (u64, i64)>;
 
-/// What to unpack.
+/// Source of a bundle to unpack.
 pub(super) enum Source {
     Folder(PathBuf),
     Archive(&'static [u8]),

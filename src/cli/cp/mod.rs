@@ -78,7 +78,7 @@ const KIND: u32 = 0o170_000;
 async fn stat(client: &Client, container: &str, path: &str) -> Result<Option<PathStat>, ClientError> {
     match client.stat_path(container, path).await {
         Ok(stat) if stat.mode & KIND == LINK => {
-            // What it leads to counts.
+            // The target of the link counts.
             match client.stat_path(container, &stat.link_target).await {
                 Ok(target) => Ok(Some(target)),
                 Err(error) if error.reason == Reason::NotFound => Ok(Some(stat)),
@@ -227,7 +227,7 @@ async fn to_container(
         let counted = Arc::new(AtomicU64::new(0));
         let (archive, packed) = pack(PathBuf::from(source), landing.name.clone(), through, counted.clone());
         let answer = client.copy_to(container, &landing.folder, true, archive).await;
-        // What went wrong here is the cause of what the daemon says.
+        // An error in packing is the cause of the daemon's.
         let moved = match packed.lock().ok().and_then(|mut packed| packed.take()) {
             Some(Err(error)) => return Err(CommandError::failed(error)),
             Some(Ok(moved)) => moved,

@@ -49,7 +49,7 @@ pub(crate) fn rfc3339_nano(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
 }
 
-/// The same in a zone, with its offset (`Z` for none).
+/// RFC 3339 with nanoseconds, in a zone, with its offset (`Z` for none).
 pub(crate) fn rfc3339_nano_in(moment: Timestamp, zone: &TimeZone) -> String {
     let zoned = moment.to_zoned(zone.clone());
     let offset = match zoned.offset().is_zero() {

@@ -1,5 +1,5 @@
-//! What became of each flag of Docker's `run` and `create` (v29). `FLAGS.md` beside the command line is made from this
-//! table, and the tests compare it with what is parsed.
+//! Fate of each flag of Docker's `run` and `create` (v29). `FLAGS.md` beside the command line is made from this table,
+//! and the tests compare it with the parser.
 
 use Fate::{Done, Ignored, Refused, Warned};
 
@@ -154,7 +154,7 @@ pub(crate) fn refusal(name: &str) -> Option<(&'static str, &'static str)> {
     FLAGS.iter().find(|(flag, ..)| *flag == name).and_then(why)
 }
 
-/// The same, by its letter.
+/// Refusal of a flag, found by its letter.
 pub(crate) fn refusal_of_letter(letter: char) -> Option<(&'static str, &'static str)> {
     FLAGS.iter().find(|(_, short, _)| *short == Some(letter)).and_then(why)
 }

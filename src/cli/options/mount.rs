@@ -182,7 +182,7 @@ fn apply(options: &str, parsed: &mut Parsed) -> Result<(), String> {
             {
                 option.clone_into(&mut parsed.mount.propagation);
             }
-            // Of meaning only to file sharing with a virtual machine.
+            // Consistency matters only to file sharing with a virtual machine.
             "consistent" | "cached" | "delegated" if bind => {}
             "nocopy" => match &mut parsed.mount.kind {
                 MountKind::Volume { no_copy, .. } => *no_copy = true,

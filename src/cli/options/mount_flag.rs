@@ -168,7 +168,7 @@ impl Fields {
                 self.tmpfs.push(format!("mode={mode:o}"));
             }
             "volume-driver" if value()? == "local" => {}
-            // Of meaning only to file sharing with a virtual machine.
+            // Consistency matters only to file sharing with a virtual machine.
             "consistency" => {
                 value()?;
             }

@@ -21,7 +21,7 @@ impl Termination {
     }
 }
 
-/// The same, by the names that containers know.
+/// Signals that end us, by the names that containers know.
 pub(crate) struct Forwarded(Termination);
 
 impl Forwarded {

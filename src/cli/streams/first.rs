@@ -17,11 +17,11 @@ use serde_json::Value;
 pub(crate) struct Facts {
     /// The whole ID.
     pub(crate) id: String,
-    /// It has a terminal.
+    /// True when it has a terminal.
     pub(crate) tty: bool,
-    /// It reads a standard input.
+    /// True when it reads a standard input.
     pub(crate) open_stdin: bool,
-    /// It was made with `--rm`.
+    /// True when it was made with `--rm`.
     pub(crate) auto_remove: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct ContainerDetail {
     pub spec: ContainerSpec,
     /// Program and settings, worked out from the spec and the image.
     pub resolved: Resolved,
-    /// Its state.
+    /// State of the container.
     pub state: ContainerState,
     /// Results of this attempt's checks.
     pub health: HealthLog,
@@ -34,7 +34,7 @@ pub struct ContainerDetail {
     pub execs: Vec<String>,
     /// Files of the engine's host.
     pub files: ContainerFiles,
-    /// Its part in the default network.
+    /// Part of the container in the default network.
     pub endpoint: Endpoint,
     /// Paths that are hidden from it.
     pub masked_paths: Vec<String>,

@@ -16,7 +16,7 @@ pub struct Stats {
     pub id: String,
     /// Without a leading slash.
     pub name: String,
-    /// It runs, and the host counts.
+    /// True when the container runs and there are figures.
     pub known: bool,
     /// Nanoseconds used since the start.
     pub cpu_nanos: u64,

@@ -20,7 +20,7 @@ pub struct CommitOptions {
 /// A path in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathStat {
-    /// Its last component.
+    /// Last component of the path.
     pub name: String,
     /// Bytes.
     pub size: i64,

@@ -58,7 +58,7 @@ pub enum MountKind {
     Volume {
         /// Name, or empty.
         name: String,
-        /// It is not filled from the image.
+        /// True when the volume is not filled from the image.
         #[serde(default)]
         no_copy: bool,
     },

@@ -39,6 +39,6 @@ pub struct Resolved {
     pub health: Option<Healthcheck>,
     /// Limits that this host cannot apply, in words.
     pub warnings: Vec<String>,
-    /// Their names, as in Docker's `HostConfig`.
+    /// Names of these limits, as in Docker's `HostConfig`.
     pub dropped_limits: Vec<String>,
 }

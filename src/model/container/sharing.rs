@@ -10,11 +10,11 @@ pub enum Sharing {
     /// The usual owner for this kind of namespace.
     #[default]
     Default,
-    /// Its own.
+    /// A namespace of its own.
     Private,
-    /// Its own, which others may join.
+    /// A namespace of its own, which others may join.
     Shareable,
-    /// Its own, without /dev/shm.
+    /// A namespace of its own, without /dev/shm.
     None,
     /// The host's.
     Host,

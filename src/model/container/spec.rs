@@ -49,13 +49,13 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// Seconds; negative: for ever; `None`: 10.
     pub stop_timeout: Option<i64>,
-    /// Its first process has a terminal.
+    /// True when the first process has a terminal.
     pub tty: bool,
     /// The terminal's first size: columns, rows.
     pub terminal_size: Option<(u16, u16)>,
-    /// It has a standard input.
+    /// True when the first process has a standard input.
     pub open_stdin: bool,
-    /// Its standard input ends with the first client's.
+    /// True when the standard input ends with the first client's.
     pub stdin_once: bool,
     /// NIS domain.
     pub domainname: String,

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub enum Status {
     /// Never started.
     Created,
-    /// Its process runs.
+    /// The first process runs.
     Running,
     /// Frozen.
     Paused,
-    /// Between two attempts, by policy.
+    /// Waiting for a restart by policy, after an attempt.
     Restarting,
     /// On its way out.
     Removing,

@@ -22,7 +22,7 @@ pub struct ContainerSummary {
     pub command: String,
     /// When the record was made.
     pub created: Timestamp,
-    /// Its state.
+    /// State of the container.
     pub state: ContainerState,
     /// Labels of the user.
     pub labels: BTreeMap<String, String>,

@@ -4,7 +4,7 @@ use super::{InvalidFilter, LabelFilter, NameFilter, RawFilters, any};
 use crate::model::container::{ContainerSummary, Health, Mount, MountKind, Status};
 use crate::model::reference::Reference;
 
-/// Which containers are listed.
+/// Filter of the containers in a list.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerFilter {
     ids: NameFilter,

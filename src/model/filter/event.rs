@@ -4,7 +4,7 @@ use super::{LabelFilter, RawFilters, any};
 use crate::model::event::Event;
 use crate::model::reference;
 
-/// Which events are told of.
+/// Filter of the events in a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventMatch {
     kinds: Vec<String>,

@@ -4,7 +4,7 @@ use super::{InvalidFilter, LabelFilter, RawFilters, switch};
 use crate::model::image::ImageSummary;
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Which images are listed.
+/// Filter of the images in a list.
 #[derive(Clone, Debug, Default)]
 pub struct ImageFilter {
     references: Vec<GlobMatcher>,

@@ -4,7 +4,7 @@ use super::{InvalidFilter, LabelFilter, RawFilters, switch};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What may be removed of what nobody uses.
+/// Filter of the unused things that a prune may remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneFilter {
     until: Option<Timestamp>,
@@ -16,7 +16,7 @@ pub struct PruneFilter {
 }
 
 impl PruneFilter {
-    /// Of containers: `until`, `label`, `label!`.
+    /// Filter of containers: `until`, `label`, `label!`.
     ///
     /// # Errors
     /// A key that there is not, or a value that it cannot have.
@@ -24,7 +24,7 @@ impl PruneFilter {
         Self::parse(filters, &["until"])
     }
 
-    /// Of images: `dangling` besides.
+    /// Filter of images: as of containers, and `dangling`.
     ///
     /// # Errors
     /// As [`PruneFilter::containers`].
@@ -32,7 +32,7 @@ impl PruneFilter {
         Self::parse(filters, &["until", "dangling"])
     }
 
-    /// Of volumes: `all`, `label`, `label!`.
+    /// Filter of volumes: `all`, `label`, `label!`.
     ///
     /// # Errors
     /// As [`PruneFilter::containers`].

@@ -3,7 +3,7 @@
 use super::{InvalidFilter, LabelFilter, NameFilter, RawFilters, any, switch};
 use crate::model::volume::VolumeSummary;
 
-/// Which volumes are listed.
+/// Filter of the volumes in a list.
 #[derive(Clone, Debug, Default)]
 pub struct VolumeFilter {
     names: NameFilter,

@@ -98,7 +98,7 @@ impl Images for Service {
     }
 }
 
-/// The answers alone. They end with the client's half of the stream, or with a message that is none.
+/// Logins of a pull's requests. They end with the client's half of the stream, or with a message that is none.
 fn logins(parts: Streaming<wire::PullImageRequest>) -> impl Stream<Item = Login> + Send + 'static {
     let login = |part| match part {
         Ok(wire::PullImageRequest { part: Some(Said::Login(login)) }) => Some(login.into()),
@@ -107,7 +107,8 @@ fn logins(parts: Streaming<wire::PullImageRequest>) -> impl Stream<Item = Login>
     parts.map(login).take_while(|login| std::future::ready(login.is_some())).filter_map(std::future::ready)
 }
 
-/// The bytes alone. A client that goes away in the middle, or says something else, is an error and not an end.
+/// Bytes of a load's requests. A client that goes away in the middle, or says something else, is an error and not an
+/// end.
 fn archive(
     parts: Streaming<wire::LoadImageRequest>,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {

@@ -20,7 +20,7 @@ use wire::images_server::ImagesServer;
 use wire::system_server::SystemServer;
 use wire::volumes_server::VolumesServer;
 
-/// A request of ours is never longer.
+/// Limit of a request, in bytes.
 const MAX_REQUEST: usize = 64 << 20;
 
 /// The engine, as each service sees it.
@@ -30,7 +30,7 @@ struct Service(Engine);
 /// An answer that goes on.
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
-/// All of them.
+/// All of our services.
 pub(super) fn routes(engine: &Engine) -> Routes {
     let service = || Service(engine.clone());
     let mut routes = RoutesBuilder::default();
@@ -44,7 +44,7 @@ pub(super) fn routes(engine: &Engine) -> Routes {
     routes.routes()
 }
 
-/// The one place where an engine's error becomes a status. Its text is whole; causes are for our log.
+/// The status of an engine's error, made in this one place. Its text is whole; causes are for our log.
 fn refused(error: EngineError) -> Status {
     tracing::debug!(?error, "refused");
     reason::status(error.reason(), error.to_string())

@@ -14,7 +14,8 @@ pub use imp::Moved;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Writes a path, with all that is below, into an archive as `name` (`.`: what is in the folder, without a name of its own).
+/// Writes a path, with all that is below, into an archive as `name` (`.`: the folder's entries, without a name of its
+/// own).
 /// `through`: a link at its end is followed.
 pub fn pack<W: Write>(
     source: &Path,

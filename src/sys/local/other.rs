@@ -2,10 +2,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// What is to be said of files that went from one place to another.
+/// The outcome of files that went from one place to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// What was left out, in words.
+    /// Files that were left out, in words.
     pub left_out: Vec<String>,
     /// Bytes of the archive that are extended headers.
     pub extended: u64,

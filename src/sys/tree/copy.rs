@@ -1,4 +1,4 @@
-//! A tree into another one.
+//! Copying of a tree into another one.
 
 use super::Tree;
 use super::place::{Owner, Place, Unpack};
@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 impl Tree {
-    /// Copies all that is in this folder into `target`, which becomes as this one is: owner, mode, times, attributes. Answers
-    /// what was left out, in words.
+    /// Copies all entries of this folder into `target`, which gets this one's owner, mode, times and attributes.
+    /// Answers the files that were left out, in words.
     pub fn copy_into(&self, target: &Self) -> io::Result<Vec<String>> {
         let how = Unpack { owner: Owner::Kept, ..Unpack::default() };
         let mut place = Place::new(target.folder(Path::new("."))?, how);

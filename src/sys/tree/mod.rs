@@ -29,7 +29,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// How many symbolic links one path may have (path_resolution(7)).
+/// Largest number of symbolic links in one path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// The root of a tree, or a folder in it.
@@ -162,7 +162,7 @@ impl Tree {
         Ok(std::fs::read_dir(self.at(OsStr::new(".")))?.next().is_none())
     }
 
-    /// Bytes of all that is below, each file once.
+    /// Size of all files below, each once, in bytes.
     pub fn size(&self) -> io::Result<u64> {
         let mut seen = HashSet::new();
         self.add_up(&mut seen)

@@ -66,7 +66,8 @@ impl Node {
     }
 }
 
-/// Capabilities of programs, and what users noted: the rest belongs to the file system that a file is on.
+/// True for attributes that go with a file: capabilities of programs, and users' notes. Any other belongs to the file
+/// system that the file is on.
 pub(super) fn is_kept(name: &str) -> bool {
     name == "security.capability" || name.starts_with("user.")
 }

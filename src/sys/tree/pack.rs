@@ -14,8 +14,8 @@ pub(super) const RAW: &str = "SCHILY.xattr.";
 pub(super) const ENCODED: &str = "LIBARCHIVE.xattr.";
 
 impl Tree {
-    /// Writes what is at `path`, with all that is below, into an archive as `name` (empty: what is in the folder, without
-    /// a name of its own).
+    /// Writes the file or folder at `path`, with all that is below, into an archive as `name` (empty: the folder's
+    /// entries, without a name of its own).
     pub fn pack<W: Write>(
         &self,
         path: &Path,
@@ -69,7 +69,7 @@ pub(super) fn extended<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -
     }
 }
 
-/// Records of what the header cannot hold: parts of a second, times before 1970, attributes.
+/// Records of properties that the header cannot hold: parts of a second, times before 1970, attributes.
 fn records(node: &Node) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     if node.modified.tv_nsec != 0 || node.modified.tv_sec < 0 {

@@ -14,15 +14,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Bytes of content that are copied at once.
+/// Size of one read of content, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// How an archive is unpacked.
+/// Choices for unpacking an archive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpack {
-    /// The owner of what is made.
+    /// The owner of the files that are made.
     pub owner: Owner,
-    /// A folder is not replaced by something else, nor the other way round.
+    /// True when a folder is not replaced by something else, nor the other way round.
     pub no_overwrite_dir_non_dir: bool,
 }
 
@@ -38,7 +38,7 @@ pub enum Owner {
     Caller,
 }
 
-/// Makes what it is given below a folder.
+/// A sink that makes nodes below a folder.
 pub(super) struct Place {
     base: Tree,
     how: Unpack,
@@ -53,10 +53,10 @@ impl Place {
         Self { base, how, folders: Vec::new(), left_out: Vec::new(), buffer: vec![0; BUFFER] }
     }
 
-    /// Completes the folders. Answers what was left out, in words.
+    /// Completes the folders. Answers the files that were left out, in words.
     pub(super) fn finish(mut self) -> io::Result<Vec<String>> {
         for (path, node) in std::mem::take(&mut self.folders).into_iter().rev() {
-            // Somebody else may have taken it away meanwhile.
+            // Somebody else may have removed the folder meanwhile.
             if let Ok(folder) = self.base.folder(&path) {
                 self.dress(&folder.0, &path, &node)?;
             }
@@ -64,7 +64,7 @@ impl Place {
         Ok(self.left_out)
     }
 
-    /// Takes away what is in the way of a node. True: a folder is there already.
+    /// Removes a file or folder that is in the way of a node. True: the node is a folder, and one is there already.
     fn make_room(&self, folder: &Tree, last: &OsStr, path: &Path, node: &Node) -> io::Result<bool> {
         let before = match std::fs::symlink_metadata(folder.at(last)) {
             Ok(meta) => meta,

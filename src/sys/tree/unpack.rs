@@ -1,4 +1,4 @@
-//! An archive into a tree.
+//! Unpacking of an archive into a tree.
 
 use super::node::{Kind, Node, Sink, is_kept};
 use super::pack::{ENCODED, RAW, extended};
@@ -24,7 +24,7 @@ impl Tree {
                 return Err(invalid(format!("the archive has the path {}, which leads out", name.display())));
             }
             let name: PathBuf = name.components().filter(|c| matches!(c, Component::Normal(_))).collect();
-            // The folder that is unpacked into keeps what it is.
+            // The folder that is unpacked into keeps its properties.
             if !name.as_os_str().is_empty()
                 && let Some(node) = node(&mut entry)?
             {
@@ -35,7 +35,7 @@ impl Tree {
     }
 }
 
-/// `None`: nothing that a file is made from.
+/// The node of an archive's entry; `None`: the entry is no file.
 fn node<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Node>> {
     let target = |entry: &tar::Entry<'_, R>| -> io::Result<PathBuf> {
         Ok(entry.link_name()?.ok_or_else(|| invalid("a link without a target".to_owned()))?.into_owned())

@@ -19,8 +19,8 @@ struct Walk<'a> {
 }
 
 impl Tree {
-    /// Gives what is at `path`, with all that is below, to `sink` as `name` (empty: as the root). Answers what was left out,
-    /// in words.
+    /// Gives the file or folder at `path`, with all that is below, to `sink` as `name` (empty: as the root). Answers
+    /// the files that were left out, in words.
     pub(super) fn walk(&self, path: &Path, name: &Path, sink: &mut dyn Sink) -> io::Result<Vec<String>> {
         let mut walk = Walk { sink, known: HashMap::new(), left_out: Vec::new() };
         match self.parent(path)? {
@@ -82,7 +82,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// False: it is no file any more.
+    /// Gives a regular file to the sink; false: it is no file any more.
     fn file(&mut self, above: &Tree, child: &OsStr, name: &Path) -> io::Result<bool> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match openat2(&above.0, child, flags, Mode::empty(), ResolveFlags::BENEATH) {
