@@ -153,7 +153,7 @@ pub fn list_to(filter: ListFilter) -> wire::ListContainersRequest {
     }
 }
 
-/// From the wire. A limit below one is none, as in Docker.
+/// The filter of a list, from the wire. A limit below one is none, as in Docker.
 pub fn list_from(request: wire::ListContainersRequest) -> Result<ListFilter<ContainerFilter>, InvalidFilter> {
     Ok(ListFilter {
         all: request.all,
@@ -187,7 +187,7 @@ fn position_from(position: wire::LogPosition) -> LogPosition {
     LogPosition { file: position.file, offset: position.offset }
 }
 
-/// From the wire: of which container, and what.
+/// The container and the options of a call for logs, from the wire.
 pub fn logs_from(request: wire::LogsRequest) -> Result<(String, LogsOptions), Invalid> {
     let tail = request.tail.map(u64::try_from).transpose();
     let options = LogsOptions {
@@ -325,7 +325,7 @@ pub fn commit_to(container: &str, options: CommitOptions) -> wire::CommitContain
     }
 }
 
-/// From the wire: of which container, and how.
+/// The container and the options of a commit, from the wire.
 pub fn commit_from(request: wire::CommitContainerRequest) -> (String, CommitOptions) {
     let options = CommitOptions {
         reference: request.reference,

@@ -34,7 +34,7 @@ pub const API_VERSION: &str = "1.0";
 pub struct Invalid {
     /// As it is called in the definition.
     pub field: &'static str,
-    /// In words.
+    /// Explanation, in words.
     pub why: String,
 }
 

@@ -1,4 +1,4 @@
-//! Why there is no image.
+//! Failures of a build.
 
 use crate::model::reference::InvalidReference;
 use std::io;
@@ -38,7 +38,7 @@ pub enum BuildError {
     Prepare {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// There is no place for a Dockerfile from standard input.

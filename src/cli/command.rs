@@ -153,7 +153,7 @@ pub(crate) enum System {
 }
 
 impl Verb {
-    /// Does it.
+    /// Runs the command.
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         match self {
             Self::Run(args) | Self::Container(Container::Run(args)) => run::run(*args, cx).await,

@@ -22,7 +22,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Nothing is connected yet.
+    /// A context without a connection, which is made when it is first needed.
     pub(crate) fn new(ui: Ui, address: Option<String>) -> Self {
         Self { ui, signals: Signals::default(), address, client: OnceCell::new() }
     }

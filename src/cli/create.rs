@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     Ok(())
 }
 
-/// When the image is fetched.
+/// Cases in which the image is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pull {
     Always,

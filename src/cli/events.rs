@@ -30,7 +30,7 @@ pub(crate) struct Args {
     until: Option<String>,
 }
 
-/// Until `--until`, or for ever.
+/// Shows events until `--until`, or for ever.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let zone = TimeZone::system();
     let now = Timestamp::now();

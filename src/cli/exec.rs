@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     match joined.follow(None, client, cx).await {
         Ok(ended) => ended.outcome(Err(CommandError::failed(detach::READ))),
         Err(StreamError::Own(error)) => Err(error),
-        // Nobody can say how it ended.
+        // The process's end is not known.
         Err(StreamError::Session(error)) => Err(CommandError::new(Kind::Code(255), daemon_text(&error))),
     }
 }

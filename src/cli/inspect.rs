@@ -56,7 +56,7 @@ pub(crate) struct ImageArgs {
     names: Vec<String>,
 }
 
-/// Where a name is looked up.
+/// Kind of the things among which a name is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Search {
     Anything,

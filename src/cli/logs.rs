@@ -82,7 +82,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// At the start of a line on both streams.
+    /// A writer that is at the start of a line on both streams.
     pub(crate) fn new(timestamps: bool, details: bool) -> Self {
         Self { timestamps, details, inside: [false; 2] }
     }

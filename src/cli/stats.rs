@@ -81,7 +81,7 @@ fn show(args: &Args, round: Vec<Stats>, cx: &Context) -> Outcome {
     )
     .map_err(CommandError::failed)?;
     if !args.no_stream && cx.ui.terminals().stdout {
-        // To the upper left, and nothing of what was there stays.
+        // The cursor goes to the upper left, and the screen and its history are cleared.
         cx.ui.data(b"\x1b[H\x1b[2J\x1b[3J")?;
     }
     cx.ui.data(text.as_bytes())?;

@@ -172,7 +172,7 @@ pub(crate) struct RemoveArgs {
     names: Vec<String>,
 }
 
-/// All of them.
+/// Removes all named volumes.
 pub(crate) async fn remove(args: RemoveArgs, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     parallel::each(&cx.ui, &args.names, |name| async move {

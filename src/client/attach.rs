@@ -133,7 +133,7 @@ struct Session {
     size: Option<(u16, u16)>,
 }
 
-/// Why a connection is not used any more.
+/// Cause of leaving a connection.
 enum Left {
     /// The engine went away.
     Lost,

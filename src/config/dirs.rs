@@ -55,12 +55,12 @@ impl Dirs {
         self.runtime.join("k3c.sock")
     }
 
-    /// Held while a daemon of this runtime directory lives; says who holds it.
+    /// Lock that is held while a daemon of this runtime directory lives; its text names the daemon.
     pub fn lock(&self) -> PathBuf {
         self.runtime.join("daemon.lock")
     }
 
-    /// Held by the holder while it uses the data directory (one home may be on two hosts).
+    /// Lock that the holder holds while it uses the data directory (one home may be on two hosts).
     pub fn data_lock(&self) -> PathBuf {
         self.data.join("data.lock")
     }

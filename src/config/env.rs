@@ -1,6 +1,6 @@
 //! Every environment variable that k3c reads or sets.
 
-/// Where the API is: a path of a unix socket, with or without `unix://`. Also the flag `--address`.
+/// Address of the API: a path of a unix socket, with or without `unix://`. Also the flag `--address`.
 pub const ADDRESS: &str = "K3C_ADDRESS";
 /// The daemon's configuration file. Also the flag `--config` of `k3c daemon`.
 pub const CONFIG: &str = "K3C_CONFIG";

@@ -1,4 +1,4 @@
-//! Where things are and how they are set: every path, every environment variable, every setting of the daemon,
+//! Places and settings: every path, every environment variable, every setting of the daemon,
 //! declared once. Defaults < file < environment < flags.
 
 mod commit;
@@ -30,7 +30,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

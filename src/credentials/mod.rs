@@ -42,7 +42,7 @@ pub enum CredentialsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The file is not JSON of the right form.
@@ -50,7 +50,7 @@ pub enum CredentialsError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
     /// An `auth` entry that is not base64 of a name and a password.
@@ -66,7 +66,7 @@ pub enum CredentialsError {
     Start {
         /// The helper's name.
         helper: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A helper that says no.
@@ -84,7 +84,7 @@ pub enum CredentialsError {
     Answer {
         /// The helper's name.
         helper: String,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
 }

@@ -21,7 +21,7 @@ pub enum EngineError {
     /// Unknown name.
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
-    /// More than one ID begins so.
+    /// Prefix of more than one ID.
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousPrefix(String),
     /// The name is another container's.
@@ -39,7 +39,7 @@ pub enum EngineError {
     Start {
         /// Exit code, as a shell's: 126, 127 or 128.
         code: i32,
-        /// In the runtime's words.
+        /// Explanation, in the runtime's words.
         text: String,
     },
     /// A refusal in words.
@@ -47,13 +47,13 @@ pub enum EngineError {
     Refused {
         /// Stable.
         reason: Reason,
-        /// In Docker's words.
+        /// Explanation, in Docker's words.
         text: String,
     },
     /// A call to containerd or its CRI failed.
     #[error("{what}: {}", status.message())]
     Containerd {
-        /// What we were doing.
+        /// The step that failed.
         what: &'static str,
         /// containerd's answer.
         #[source]
@@ -65,7 +65,7 @@ pub enum EngineError {
     /// A call on a file failed.
     #[error("{what} {}: {}", path.display(), disk::words(source))]
     File {
-        /// What we were doing.
+        /// The step that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Why, in one stable word.
+    /// Reason, in one stable word.
     pub fn reason(&self) -> Reason {
         match self {
             Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchVolume(_) => Reason::NotFound,

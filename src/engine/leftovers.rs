@@ -11,13 +11,13 @@ use containerd_client::services::v1 as api;
 use jiff::Timestamp;
 use std::path::Path;
 
-/// In a volume's folder: it is being made, or filled from an image.
+/// Mark in a volume's folder: it is being made, or filled from an image.
 pub(super) const NEW: &str = "new";
-/// In a volume's folder: it is being removed.
+/// Mark in a volume's folder: it is being removed.
 pub(super) const GONE: &str = "gone";
 /// Prefix of the name of a folder that is no volume's yet, or no more.
 pub(super) const PASSING: &str = ".";
-/// On a lease: when it ends by itself.
+/// Label of a lease: the time when it ends by itself.
 const EXPIRES: &str = "containerd.io/gc.expire";
 
 /// Removes the files of operations that were under way. The records are all that there is to know, as nothing runs yet.

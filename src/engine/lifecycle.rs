@@ -175,7 +175,7 @@ pub(super) fn start_failed(record: &mut Record, starter: Starter, error: &Engine
     again
 }
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
     /// Exit code, 0-255.

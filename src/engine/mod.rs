@@ -49,19 +49,19 @@ use tokio::sync::watch;
 /// Surroundings of the engine: its places, its host's abilities, and the images that come with it.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
-    /// Unix socket; may come and go.
+    /// containerd's unix socket; may come and go.
     pub containerd_socket: PathBuf,
-    /// Records, logs and volumes.
+    /// Folder of records, logs and volumes.
     pub data: PathBuf,
     /// Runtime directory of this instance.
     pub run: PathBuf,
-    /// `overlayfs` or `native`.
+    /// containerd's snapshotter: `overlayfs` or `native`.
     pub snapshotter: String,
     /// CRI's runtime handler; empty is the default.
     pub runtime_handler: String,
     /// cgroup controllers that can be applied; without its controller a limit is dropped with a warning.
     pub controllers: Vec<String>,
-    /// Inside a user namespace.
+    /// True inside a user namespace.
     pub rootless: bool,
     /// Name servers for containers; empty: the host's.
     pub dns: Vec<String>,
@@ -78,11 +78,11 @@ pub struct EngineConfig {
 /// An image that the binary brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedImage {
-    /// Complete.
+    /// Complete reference.
     pub reference: String,
-    /// An OCI archive.
+    /// Path of an OCI archive.
     pub archive: PathBuf,
-    /// Belongs to k3c itself: always there, never shown, never removed.
+    /// True for an image that belongs to k3c itself: always there, never shown, never removed.
     pub pinned: bool,
 }
 
@@ -109,13 +109,13 @@ struct Inner {
 /// Progress of this engine, from its start to its drain.
 #[derive(Debug)]
 struct Course {
-    /// When it began.
+    /// Time at which it began.
     started: Timestamp,
     /// True once the records were compared with CRI.
     synced: watch::Sender<bool>,
-    /// The runtime can make mounts read-only with all that is below them.
+    /// True when the runtime can make mounts read-only with all that is below them.
     recursive_read_only: AtomicBool,
-    /// Everything is being stopped: nothing is started any more.
+    /// True when all containers are being stopped: nothing is started any more.
     draining: AtomicBool,
 }
 

@@ -147,7 +147,7 @@ impl Holder {
         }
     }
 
-    /// Without its socket an engine is of no use. Its end is reported by SIGCHLD.
+    /// Kills an engine whose socket is closed or broken, which is of no use. Its end is reported by SIGCHLD.
     fn engine_is_silent(&mut self) {
         let _ = self.children.signal(KEY, Signal::KILL);
         self.engine.connection = None;

@@ -127,7 +127,7 @@ impl Holder {
         }
     }
 
-    /// After `Drained`, or when grace is over.
+    /// True when the engine is gone after its drain, or when grace is over.
     fn is_over(&self) -> bool {
         let grace = self.instance.config.stop_timeout() + DRAIN_LIMIT;
         let limit = if self.hurried { HURRIED_LIMIT } else { grace };
@@ -225,7 +225,7 @@ enum Source {
     Listener,
 }
 
-/// From here on these signals arrive by descriptor.
+/// Blocks the signals that arrive by descriptor from here on.
 fn block_signals() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM] {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// The annotation; its value is an [`Amendment`] as JSON.
 pub const ANNOTATION: &str = "io.k3c.spec";
-/// Where the init of `--init` is in a container.
+/// Path of `--init`'s program in a container.
 pub const INIT: &str = "/sbin/docker-init";
 
 /// Changes to an OCI specification.
@@ -33,7 +33,7 @@ pub struct Amendment {
     pub tmpfs: Vec<(String, Vec<String>)>,
     /// Targets of bind mounts that leave out what is mounted below.
     pub non_recursive: Vec<String>,
-    /// In the place of those of the same name.
+    /// Limits that replace those of the same name.
     pub ulimits: Vec<Ulimit>,
     /// More annotations, for the OCI runtime.
     pub annotations: BTreeMap<String, String>,

@@ -37,7 +37,7 @@ pub fn parse(line: &[u8]) -> Option<LogEntry> {
     Some(LogEntry { stream, time, data, partial, position, attributes })
 }
 
-/// Does the line end an entry of the container's (rather than going on)?
+/// True when the line ends an entry of the container's, rather than going on.
 pub fn is_full(line: &[u8]) -> bool {
     line.splitn(4, |b| *b == b' ').nth(2).is_some_and(|tag| tag != b"P")
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub struct Event {
     /// Rises by one with each event; never reused.
     pub sequence: u64,
-    /// When it happened, which may be before it was noticed.
+    /// Time at which it happened, which may be before it was noticed.
     pub time: Timestamp,
     /// `container`, `image`, `volume`, `network`, `daemon`.
     pub kind: String,

@@ -113,17 +113,17 @@ pub enum HolderToDaemon {
     EngineReady,
     /// The engine ended before its API answered.
     EngineFailed {
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// The holder cannot go on with this daemon, or not at all.
     Failed {
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// A warning for the user.
     Warning {
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// Everything has ended; the holder is about to.
@@ -165,12 +165,12 @@ pub enum EngineToHolder {
     Ready,
     /// The engine cannot go on; it exits next.
     Failed {
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// A warning for the user.
     Warning {
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// All containers and children have ended.
@@ -199,7 +199,7 @@ pub enum HolderToEngine {
     SpawnFailed {
         /// The process's key.
         key: String,
-        /// In words.
+        /// Explanation, in words.
         message: String,
     },
     /// A child ended.
@@ -211,7 +211,7 @@ pub enum HolderToEngine {
     },
     /// Stop containers and children with their grace, then say `Drained`.
     Drain,
-    /// Stop containers and children at once, then say `Drained`.
+    /// Cut the grace of a drain short: stop everything at once.
     Hurry,
 }
 

@@ -105,12 +105,12 @@ pub enum Removed {
     Deleted(String),
 }
 
-/// How far a long operation is.
+/// Progress of a long operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Layer or file that it is about.
     pub id: String,
-    /// In words.
+    /// State, in words.
     pub status: String,
     /// Bytes so far.
     pub current: i64,

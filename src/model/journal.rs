@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The driver's name.
 pub const DRIVER: &str = "journald";
-/// Where systemd-journald listens.
+/// Socket at which systemd-journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// The longest message, in bytes, as Docker has it; longer lines are sent in parts.
 pub const LONGEST_MESSAGE: usize = 16 << 10;

@@ -14,7 +14,7 @@ pub const SHARED: [&str; 5] = ["labels", "labels-regex", "env", "env-regex", "ta
 pub struct Writer<'a> {
     /// 64 digits.
     pub id: &'a str,
-    /// Without a slash.
+    /// Name, without a slash.
     pub name: &'a str,
     /// Image that was asked for.
     pub image: &'a str,

@@ -6,7 +6,7 @@
 pub struct InvalidName {
     /// `container`, `volume`.
     pub what: &'static str,
-    /// As given.
+    /// Name as given.
     pub name: String,
 }
 

@@ -1,4 +1,4 @@
-//! Why something was refused or failed: stable words that programs may rely on.
+//! Reasons of refusals and failures: stable words that programs may rely on.
 
 use std::fmt;
 
@@ -25,9 +25,9 @@ pub enum Reason {
     Timeout,
     /// A registry wants other credentials.
     Unauthorized,
-    /// Not for this user.
+    /// The user may not do that.
     PermissionDenied,
-    /// Not built yet, or not possible on this host.
+    /// The thing is not built yet, or not possible on this host.
     Unsupported,
     /// The container's command does not exist: exit code 127.
     CommandNotFound,
@@ -38,7 +38,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every one of them.
+    /// All reasons.
     pub const ALL: [Self; 15] = [
         Self::NotFound,
         Self::AlreadyExists,

@@ -1,4 +1,4 @@
-//! From an ordinary user to root in a user namespace, and out again without a trace.
+//! The way from an ordinary user to root in a user namespace, and out again without a trace.
 //!
 //! ```text
 //!  daemon (the user)                          holder (k3c __holder, one thread)
@@ -36,9 +36,9 @@ pub enum RootlessError {
     /// A system call or a file.
     #[error("cannot {what}")]
     Step {
-        /// In words.
+        /// The step that failed, in words.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

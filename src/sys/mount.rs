@@ -20,7 +20,7 @@ pub struct Layer {
     pub kind: String,
     /// A device or folder.
     pub source: String,
-    /// As in mount(8).
+    /// Options, as in mount(8).
     pub options: Vec<String>,
 }
 

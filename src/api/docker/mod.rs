@@ -31,7 +31,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 document! {
-    /// Where files are kept; there is nothing to say of it but its name.
+    /// The storage driver; there is nothing to say of it but its name.
     GraphDriver is "storage.DriverData" {
         data: BTreeMap<String, String> = "Data", null;
         name: String = "Name";

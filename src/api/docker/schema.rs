@@ -66,7 +66,7 @@ pub trait Typed {
     fn is_zero(&self) -> bool;
 }
 
-/// When a field is not written as it is.
+/// Exceptions to writing a field as it is.
 #[derive(Clone, Copy)]
 pub(super) enum Rule {
     /// Always written as it is.

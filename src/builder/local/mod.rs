@@ -26,7 +26,7 @@ pub(super) use send::send;
 
 use std::path::{Path, PathBuf};
 
-/// Why a directory cannot be sent.
+/// Failure to send a directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LocalError {
     /// A file or directory that cannot be read.

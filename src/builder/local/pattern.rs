@@ -79,12 +79,13 @@ impl Patterns {
         (matched, Matched(info))
     }
 
-    /// May an ordinary pattern match something below `directory`, which is itself not matched? `true` when in doubt.
+    /// True when an ordinary pattern may match something below `directory`, which is itself not matched; also when in
+    /// doubt.
     pub(super) fn may_match_below(&self, directory: &str) -> bool {
         Self::reaches_below(directory, self.all.iter().filter(|p| !p.exception))
     }
 
-    /// May an exception take back something below `directory`, which is matched? `true` when in doubt.
+    /// True when an exception may take back something below `directory`, which is matched; also when in doubt.
     pub(super) fn may_except_below(&self, directory: &str) -> bool {
         Self::reaches_below(directory, self.all.iter().filter(|p| p.exception))
     }
@@ -107,7 +108,7 @@ impl Pattern {
         }
     }
 
-    /// Without `/**` and `/*` at the end.
+    /// The pattern without `/**` and `/*` at the end.
     fn stem(&self) -> &str {
         let text = self.text.strip_suffix("/**").unwrap_or(&self.text);
         text.strip_suffix("/*").unwrap_or(text)

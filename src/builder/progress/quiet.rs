@@ -1,4 +1,4 @@
-//! Nothing, unless it fails.
+//! The quiet display: shows nothing, unless the build fails.
 
 use super::Display;
 use super::trace::Trace;

@@ -26,7 +26,7 @@ pub struct Bundle {
     pub versions: BTreeMap<String, String>,
 }
 
-/// Why the bundle cannot be used.
+/// Failure of the bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The binary was built without a bundle.
@@ -38,11 +38,11 @@ pub enum BundleError {
     /// A file cannot be made, read or written.
     #[error("cannot {what} {}", path.display())]
     Io {
-        /// In words.
+        /// The step that failed, in words.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -27,7 +27,7 @@ pub(super) fn pack(
         let failed = sender.clone();
         let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
         let outcome = local::pack(&source, Path::new(&name), through, &mut archive);
-        // Before the end of the archive is sent: whoever has read that finds it.
+        // Stored before the end of the archive is sent, so that a reader of the end finds it.
         let failure = match outcome {
             Ok(moved) => {
                 if let Ok(mut slot) = kept.lock() {

@@ -1,4 +1,4 @@
-//! How values are written: durations, sizes, quotes, tables, templates. Pure.
+//! Formats of values: durations, sizes, quotes, tables, templates. Pure.
 
 pub(crate) mod duration;
 pub(crate) mod json;

@@ -26,7 +26,7 @@ pub(crate) fn go(text: &str) -> String {
     out
 }
 
-/// At most `columns` wide; what is cut off is marked by `…`.
+/// A text cut to `columns`, with `…` in the place of the rest.
 pub(crate) fn ellipsis(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();

@@ -18,7 +18,7 @@ pub(crate) fn binary(bytes: u64) -> String {
     format!("{}{}", significant(value, 4), UNITS[unit])
 }
 
-/// As [`human`], with four significant digits: what was reclaimed.
+/// Reclaimed space as [`human`] writes it, but with four significant digits.
 pub(crate) fn reclaimed(bytes: i64) -> String {
     scaled(bytes, 4)
 }

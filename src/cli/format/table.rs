@@ -8,7 +8,7 @@ pub(crate) fn align(text: &str) -> String {
     align_with(text, 10, 3)
 }
 
-/// With a minimum width and padding of one's own.
+/// Aligns a table with a minimum width of the columns and a padding between them.
 pub(crate) fn align_with(text: &str, minimum: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);

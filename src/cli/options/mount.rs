@@ -21,7 +21,7 @@ pub(crate) enum Error {
     Anonymous {
         /// As the user typed it.
         spec: String,
-        /// In Docker's words.
+        /// Explanation, in Docker's words.
         why: String,
     },
     /// Anything else.
@@ -29,7 +29,7 @@ pub(crate) enum Error {
     Invalid {
         /// As the user typed it.
         spec: String,
-        /// In Docker's words.
+        /// Explanation, in Docker's words.
         why: String,
     },
     /// A volume's name.

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) detach_keys: Vec<u8>,
 }
 
-/// How following a process ended.
+/// Outcome of following a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The process ended.
@@ -193,7 +193,7 @@ impl Joined {
                 },
                 detached = done(&mut self.typist) => if detached {
                     let _ = self.attachment.input.send(Outgoing::Leave).await;
-                    // Before anything else is written.
+                    // The terminal is restored before anything else is written.
                     drop(self.raw.take());
                     return Ok(Ended::Detached);
                 },
@@ -222,7 +222,7 @@ impl Joined {
     }
 }
 
-/// Why the streams were lost.
+/// Cause of the loss of the streams.
 #[derive(Debug)]
 pub(crate) enum StreamError {
     /// Our own streams failed.

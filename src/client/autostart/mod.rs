@@ -1,7 +1,7 @@
 //! The start of a daemon for a client that finds none, and the wait until it answers.
 //!
-//! In order: our unit of the service manager, a transient unit with delegation, a detached process. The first that is
-//! there is taken; what it says when it fails is shown as it is.
+//! Ways to start the daemon, in order: our unit of the service manager, a transient unit with delegation, a detached
+//! process. The first that is there is taken; its words when it fails are shown as they are.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -16,7 +16,7 @@ pub(in crate::client) fn channel(endpoint: Endpoint, address: &Address) -> Resul
     })))
 }
 
-/// Does somebody listen?
+/// Checks that somebody listens at the address.
 pub(in crate::client) async fn probe(address: &Address) -> io::Result<()> {
     UnixStream::connect(address.path()).await.map(drop)
 }

@@ -6,7 +6,7 @@ use crate::supervise::{ConnectError, NotReady};
 use std::io;
 use std::path::PathBuf;
 
-/// Why the stage ends before it was told to.
+/// Failure that ends the stage before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StageError {
     /// The holder's end of the socket.
@@ -55,9 +55,9 @@ pub(super) enum StageError {
     /// A system call or a file.
     #[error("cannot {what}")]
     Step {
-        /// In words.
+        /// The step that failed, in words.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -9,7 +9,7 @@ use crate::supervise::greeting::GreetingError;
 use std::io;
 use std::path::PathBuf;
 
-/// Why `k3c daemon` ends, or `k3c daemon reload` does nothing.
+/// Failure of `k3c daemon` or of `k3c daemon reload`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DaemonError {
     /// Settings or places.
@@ -44,7 +44,7 @@ pub(super) enum DaemonError {
     TakeOver {
         /// The holder.
         pid: i32,
-        /// Why.
+        /// The cause.
         #[source]
         source: GreetingError,
     },
@@ -56,7 +56,7 @@ pub(super) enum DaemonError {
     Reload {
         /// The holder.
         pid: i32,
-        /// Why.
+        /// The cause.
         #[source]
         source: GreetingError,
     },
@@ -65,7 +65,7 @@ pub(super) enum DaemonError {
     Greeting {
         /// The holder's output.
         log: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: GreetingError,
     },
@@ -81,9 +81,9 @@ pub(super) enum DaemonError {
     /// A system call or a file.
     #[error("cannot {what}")]
     Step {
-        /// In words.
+        /// The step that failed, in words.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

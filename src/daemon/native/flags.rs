@@ -25,7 +25,7 @@ pub(super) struct Flags {
     pub(super) help: bool,
 }
 
-/// Why a command line makes no sense.
+/// Fault of a command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FlagError {
     #[error("flag needs an argument: {0}")]

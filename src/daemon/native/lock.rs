@@ -12,17 +12,17 @@ use std::time::Duration;
 /// Time that a new daemon waits for the lock: `k3c daemon reload` takes it for a moment to see whether it is free.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Why the lock cannot be had, or does not lead to a daemon.
+/// Failure to get the lock, or to find a daemon by it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
     /// The file cannot be used.
     #[error("cannot {what} the lock {}", path.display())]
     Io {
-        /// In words.
+        /// The step that failed, in words.
         what: &'static str,
         /// The lock.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

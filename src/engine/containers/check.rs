@@ -186,7 +186,7 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
         }
         journal::DRIVER => {
             journal::fields(&spec.log.options, &Writer::of(spec)).map_err(EngineError::invalid)?;
-            // Anybody may write there; where it is not, there is no systemd-journald.
+            // The socket is open to everybody; a host without it has no systemd-journald.
             return match std::path::Path::new(journal::SOCKET).exists() {
                 true => Ok(()),
                 false => Err(EngineError::invalid(format!(

@@ -301,7 +301,7 @@ fn refuse_read_only(tree: &Tree, record: &Record, path: &Path, live: bool) -> Op
     }
 }
 
-/// Whether a path was made only to have something mounted on it.
+/// True for a path that was made only to have something mounted on it.
 fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
     let path = change.path.as_path();
     change.kind != 'D'

@@ -18,7 +18,7 @@ pub struct ContainerDetail {
     pub name: String,
     /// When the record was made.
     pub created: Timestamp,
-    /// As it was asked for; for a foreign container only the image.
+    /// Specification that was asked for; for a foreign container only the image.
     pub spec: ContainerSpec,
     /// Program and settings, worked out from the spec and the image.
     pub resolved: Resolved,
@@ -55,7 +55,7 @@ pub struct ContainerDetail {
 /// A mount, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPoint {
-    /// As it was asked for, a volume with its name filled in.
+    /// Mount that was asked for, a volume with its name filled in.
     pub mount: Mount,
     /// Path on the engine's host; empty: none.
     pub source: String,
@@ -98,7 +98,7 @@ pub struct Endpoint {
 pub struct CriDetail {
     /// CRI's.
     pub id: String,
-    /// In its pod.
+    /// Name in its pod.
     pub name: String,
     /// CRI's own count.
     pub attempt: u32,
@@ -112,13 +112,13 @@ pub struct CriDetail {
     pub finished: Option<Timestamp>,
     /// 0-255.
     pub exit_code: i32,
-    /// As it was asked for.
+    /// Image that was asked for.
     pub image: String,
     /// Digest of the configuration.
     pub image_id: String,
     /// One word.
     pub reason: String,
-    /// In words.
+    /// Explanation, in words.
     pub message: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,

@@ -14,13 +14,13 @@ pub struct Processes {
 pub struct Stats {
     /// Stable identifier.
     pub id: String,
-    /// Without a leading slash.
+    /// Name, without a leading slash.
     pub name: String,
     /// True when the container runs and there are figures.
     pub known: bool,
     /// Nanoseconds used since the start.
     pub cpu_nanos: u64,
-    /// Over the last second; 100 is one CPU.
+    /// Use of CPUs over the last second; 100 is one CPU.
     pub cpu_percent: f64,
     /// Bytes, without inactive file cache.
     pub memory_usage: u64,

@@ -28,6 +28,6 @@ pub struct PathStat {
     pub mode: u32,
     /// Last change of its content.
     pub modified: Option<Timestamp>,
-    /// Where a symbolic link leads, resolved in the container; else empty.
+    /// Target of a symbolic link, resolved in the container; else empty.
     pub link_target: String,
 }

@@ -22,16 +22,16 @@ pub struct LogsOptions {
     pub current_attempt: bool,
     /// Goes on behind an entry that was seen, instead of `tail`.
     pub after: Option<LogPosition>,
-    /// With the attributes of its entries.
+    /// True when entries come with their attributes.
     pub details: bool,
 }
 
-/// Where an entry of a log ends.
+/// Position at which an entry of a log ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogPosition {
     /// Names a file of the log.
     pub file: u64,
-    /// In bytes.
+    /// Offset in the file, in bytes.
     pub offset: u64,
 }
 
@@ -51,11 +51,11 @@ pub struct LogEntry {
     pub stream: Stream,
     /// When it was written.
     pub time: Timestamp,
-    /// With its line end, unless `partial`.
+    /// Bytes of the line, with its end unless `partial`.
     pub data: Vec<u8>,
     /// The line goes on in the next entry of this stream.
     pub partial: bool,
-    /// Where it ends.
+    /// Position at which it ends.
     pub position: LogPosition,
     /// Labels, variables and tag that go along by the container's log options; empty unless they were asked for.
     pub attributes: BTreeMap<String, String>,

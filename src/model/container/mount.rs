@@ -70,7 +70,7 @@ pub enum MountKind {
     },
     /// An image's files, read-only.
     Image {
-        /// As typed.
+        /// Image as typed.
         reference: String,
     },
 }

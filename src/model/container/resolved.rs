@@ -29,13 +29,13 @@ pub struct Resolved {
     pub hostname: String,
     /// The image's and the user's.
     pub labels: BTreeMap<String, String>,
-    /// With volumes' names filled in, and the volumes that the image declares.
+    /// Mounts, with volumes' names filled in, and the volumes that the image declares.
     pub mounts: Vec<Mount>,
     /// Ports that the image exposes (`80/tcp`).
     pub exposed: Vec<String>,
     /// Never empty.
     pub stop_signal: String,
-    /// How it is found out whether it is well; `None`: not at all.
+    /// Health check; `None`: there is none.
     pub health: Option<Healthcheck>,
     /// Limits that this host cannot apply, in words.
     pub warnings: Vec<String>,

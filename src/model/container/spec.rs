@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerSpec {
-    /// As the user typed it.
+    /// Image as the user typed it.
     pub image: String,
     /// `None`: the image's; `Some([])`: none.
     pub entrypoint: Option<Vec<String>>,
@@ -29,13 +29,13 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// Docker's labels.
     pub labels: BTreeMap<String, String>,
-    /// In the order given.
+    /// Mounts, in the order given.
     pub mounts: Vec<Mount>,
     /// The root filesystem is mounted read-only.
     pub read_only: bool,
-    /// Without `CAP_`, upper case, or `ALL`.
+    /// Added capabilities: in upper case without `CAP_`, or `ALL`.
     pub cap_add: Vec<String>,
-    /// Without `CAP_`, upper case, or `ALL`.
+    /// Dropped capabilities: in upper case without `CAP_`, or `ALL`.
     pub cap_drop: Vec<String>,
     /// All capabilities and devices, no seccomp.
     pub privileged: bool,
@@ -73,7 +73,7 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of /dev/shm; 0 = 64 MiB.
     pub shm_size: i64,
-    /// As typed; of `seccomp=FILE` the file's content.
+    /// Security options as typed; of `seccomp=FILE` the file's content.
     pub security_opt: Vec<String>,
     /// Devices of the host.
     pub devices: Vec<Device>,
@@ -89,9 +89,9 @@ pub struct ContainerSpec {
     pub init: bool,
     /// `None`: the image's.
     pub health: Option<Healthcheck>,
-    /// Where its output is kept.
+    /// Log of the container's output.
     pub log: LogConfig,
-    /// For the OCI runtime.
+    /// Annotations for the OCI runtime.
     pub annotations: BTreeMap<String, String>,
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
@@ -99,7 +99,7 @@ pub struct ContainerSpec {
     pub platform: String,
     /// Empty: our own.
     pub runtime: String,
-    /// Below the delegated cgroup.
+    /// Parent cgroup, below the delegated one.
     pub cgroup_parent: String,
     /// The kernel is not to kill it for its memory.
     pub oom_kill_disable: bool,
@@ -139,7 +139,7 @@ pub struct Device {
     pub permissions: String,
 }
 
-/// Where a container's output is kept.
+/// Log of a container's output: its driver and the driver's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogConfig {

@@ -16,7 +16,7 @@ pub enum Status {
     Paused,
     /// Waiting for a restart by policy, after an attempt.
     Restarting,
-    /// On its way out.
+    /// Being removed.
     Removing,
     /// Has run.
     Exited,

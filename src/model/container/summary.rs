@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 pub struct ContainerSummary {
     /// Stable identifier (for a foreign container, CRI's).
     pub id: ContainerId,
-    /// Without a leading slash; `pod/container` for a foreign one.
+    /// Names, without a leading slash; `pod/container` for a foreign container.
     pub names: Vec<String>,
-    /// As shown: familiar, or a short ID when the tag has moved away.
+    /// Image as it is shown: its familiar name, or a short ID when the tag has moved away.
     pub image: String,
     /// `sha256:...`
     pub image_id: String,
@@ -37,7 +37,7 @@ pub struct ContainerSummary {
 /// A request of `ps`; where it is answered, `F` is a [`ContainerFilter`](crate::model::filter::ContainerFilter).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListFilter<F = RawFilters> {
-    /// Also those that do not run.
+    /// True when containers that do not run are listed, too.
     pub all: bool,
     /// `--filter`
     pub filters: F,

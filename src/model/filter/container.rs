@@ -80,7 +80,7 @@ impl ContainerFilter {
         Ok(())
     }
 
-    /// Does it ask for containers that do not run, too?
+    /// True when it asks for containers that do not run, too.
     pub fn any_state(&self) -> bool {
         !self.statuses.is_empty() || !self.exited.is_empty() || self.before.is_some() || self.since.is_some()
     }

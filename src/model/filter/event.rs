@@ -19,7 +19,7 @@ pub struct EventMatch {
 }
 
 impl EventMatch {
-    /// As in Docker, a key that there is not filters nothing.
+    /// Parses a filter. A key that there is not filters nothing, as in Docker.
     pub fn parse(filters: RawFilters) -> Self {
         let mut wanted = Self::default();
         for (key, values) in filters {

@@ -52,7 +52,7 @@ impl ImageFilter {
             && self.labels.matches(&row.labels)
     }
 
-    /// With a reference filter only the names that match are shown.
+    /// Keeps only the names that match the filter's references, if it has any.
     pub fn narrow(&self, row: &mut ImageSummary) {
         if !self.references.is_empty() {
             row.repo_tags.retain(|tag| self.names(tag));

@@ -80,7 +80,7 @@ impl NameFilter {
         self.0.push((text, pattern));
     }
 
-    /// Does one of them match? Without any everything does.
+    /// True when one of the filter's names matches, or it has none.
     pub fn matches(&self, name: &str) -> bool {
         self.0.is_empty()
             || self.0.iter().any(|(text, pattern)| {
@@ -98,7 +98,7 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Without alternatives everything is let through.
+/// True when one of the alternatives matches, or there are none.
 fn any<T>(alternatives: &[T], matches: impl FnMut(&T) -> bool) -> bool {
     alternatives.is_empty() || alternatives.iter().any(matches)
 }

@@ -59,7 +59,7 @@ impl PruneFilter {
         Ok(wanted)
     }
 
-    /// May what has these labels, and was made then, be removed?
+    /// True when a thing with these labels, made at this time, may be removed.
     pub fn matches(&self, labels: &BTreeMap<String, String>, made: Option<Timestamp>) -> bool {
         self.labels.matches(labels) && self.until.is_none_or(|until| made.is_some_and(|made| made < until))
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// A path that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// From the root, with a leading slash.
+    /// Path from the root, with a leading slash.
     pub path: PathBuf,
     /// `A`dded, `C`hanged or `D`eleted.
     pub kind: char,

@@ -59,7 +59,7 @@ impl Node {
         }
     }
 
-    /// With the attributes of an open file or folder.
+    /// The node with the attributes of an open file or folder.
     pub(super) fn with_attributes(mut self, file: impl AsFd) -> io::Result<Self> {
         self.attributes = attributes(file)?;
         Ok(self)

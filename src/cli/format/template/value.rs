@@ -233,7 +233,7 @@ fn no_entry(key: &str) -> String {
     format!("map has no entry for key {key:?}")
 }
 
-/// Where a shared value is.
+/// Address of a shared value.
 fn address(value: &GoValue) -> Option<usize> {
     match value {
         GoValue::String(text) => Some(Arc::as_ptr(text).cast::<u8>().addr()),

@@ -36,7 +36,7 @@ impl Inner {
             init: spec.init,
             terminal_size: spec.terminal_size,
             log: (spec.log.driver != "none").then(|| {
-                // What is wrong with them was said when it was created.
+                // Faulty options were refused when the container was created.
                 let rotation = Rotation::parse(&spec.log.options).unwrap_or_default();
                 let path = self.log_dir(record, record.attempt.number).join(LOG);
                 Log { path, size: rotation.size, files: rotation.files }
@@ -51,6 +51,6 @@ fn journal_fields(record: &Record) -> BTreeMap<String, String> {
     if record.spec.log.driver != journal::DRIVER {
         return BTreeMap::new();
     }
-    // What is wrong with them was said when it was created.
+    // Faulty options were refused when the container was created.
     journal::fields(&record.spec.log.options, &crate::engine::logs::writer(record)).unwrap_or_default()
 }
