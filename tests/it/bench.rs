@@ -13,19 +13,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Something that is timed: `PROGRAM` and `IMAGE` stand for each side's.
+/// A command that is timed: `PROGRAM` and `IMAGE` stand for each side's own.
 struct Bench {
     title: &'static str,
-    /// Once, before.
+    /// A command before all rounds.
     first: &'static str,
-    /// Before each.
+    /// A command before each round.
     before: &'static str,
     timed: &'static str,
-    /// After each.
+    /// A command after each round.
     after: &'static str,
-    /// Once, at the end.
+    /// A command after all rounds.
     last: &'static str,
-    /// At most so many.
+    /// The limit of rounds.
     rounds: usize,
 }
 
@@ -94,7 +94,7 @@ fn per_pod(env: &TestEnv) -> Result<()> {
     Ok(())
 }
 
-/// Runs all of it.
+/// Runs every benchmark.
 pub(crate) fn all() -> Result<()> {
     let rounds: usize = std::env::var("K3C_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
     let mut env = TestEnv::started()?;
@@ -114,7 +114,7 @@ pub(crate) fn all() -> Result<()> {
         let rounds = bench.rounds.min(rounds);
         let line =
             |text: &str, program: &str, image: &str| text.replace("PROGRAM", program).replace("IMAGE", image);
-        // One after the other, ours first.
+        // Times of one command, one side after the other, ours first.
         let mut each = |text: &str, peers: &mut [(&str, Shell)]| -> Result<Vec<Duration>> {
             let mut times = vec![ours.time(&line(text, &k3c, DEMO))?];
             for (name, peer) in peers {
@@ -126,7 +126,7 @@ pub(crate) fn all() -> Result<()> {
             Ok(times)
         };
         each(bench.first, &mut peers)?;
-        // The first one or two warm up.
+        // The first rounds (one or two) only warm up.
         let warm = if bench.rounds > 10 { 2 } else { 1 };
         let mut all: Vec<Vec<Duration>> = vec![Vec::new(); peers.len() + 1];
         for round in 0..rounds + warm {
@@ -240,12 +240,11 @@ impl Drop for Shell {
     }
 }
 
-/// podman 5 in the peers' root, with our demonstration image loaded.
 /// The folder of the peers' scripts, when `program` is in their root; the root is made when it is not there.
 pub(crate) fn peers(program: &str) -> Result<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/peers");
     ensure!(peers.join("peer.sh").exists(), "the peers' root ({}) is not here", peers.display());
-    // Making it over again where it is already fails.
+    // The script that makes the root fails where there is one already.
     let root = std::env::var_os("TRIXIE").map_or_else(|| "/var/lib/k3c-peers/trixie".into(), PathBuf::from);
     if !root.join(program).exists() {
         run(Command::new("bash").arg(peers.join("trixie-root.sh")).arg(&root)).context("the peers' root")?;
@@ -253,6 +252,7 @@ pub(crate) fn peers(program: &str) -> Result<PathBuf> {
     Ok(peers)
 }
 
+/// podman 5 in the peers' root, with our demonstration image loaded.
 fn podman() -> Result<Shell> {
     let script = peers("usr/bin/podman")?.join("peer.sh");
     let mut command = Command::new("bash");
@@ -264,12 +264,12 @@ fn podman() -> Result<Shell> {
     shell.time("podman load -q -i /tmp/k3cpeer/demo.tar")?;
     fs::remove_file(copy)?;
     shell.time("podman tag $(podman images -q | head -n1) k3c.local/demo")?;
-    // What a run that was broken off left.
+    // Containers that a broken-off run left are removed.
     shell.time("podman rm -fa || podman rm -fa || true")?;
     Ok(shell)
 }
 
-/// Rootless Docker 26 there.
+/// Rootless Docker 26 in the peers' root, with our demonstration image imported.
 fn docker() -> Result<Shell> {
     let script = peers("usr/sbin/dockerd")?.join("peer.sh");
     let mut command = Command::new("bash");
@@ -286,7 +286,7 @@ fn docker() -> Result<Shell> {
     Ok(shell)
 }
 
-/// How long containerd waits for a pod's shim: from the call to its address, with somebody listening there.
+/// Times containerd's wait for a pod's shim: from the call until the shim has told its address and listens there.
 fn started(env: &TestEnv) -> Result<()> {
     const MARK: &str = "bench-of-shims";
     let find = ["-name", "containerd-shim-k3c-v1"];
@@ -336,7 +336,7 @@ fn executed(env: &TestEnv, name: &str, shell: &mut Shell, command: &str) -> Resu
     let mut strace = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
     std::thread::sleep(Duration::from_secs(2));
     shell.time(command)?;
-    // What is tidied up after the answer counts too.
+    // Programs that tidy up after the answer count too.
     std::thread::sleep(Duration::from_secs(2));
     kill(Pid::from_raw(i32::try_from(strace.id())?), Signal::SIGINT)?;
     strace.wait()?;

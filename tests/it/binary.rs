@@ -97,7 +97,7 @@ fn unknown_flags_are_errors() -> Result<()> {
 
 fn unit_file_is_valid() -> Result<()> {
     let unit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/k3c.service");
-    // The unit names the installed path; what is verified names a program that is there.
+    // The unit names the installed path; the copy that is verified names a program that is there.
     let dir = tempfile::tempdir()?;
     let text = std::fs::read_to_string(&unit).with_context(|| unit.display().to_string())?;
     let text: String = text

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
-/// Where both sides see files.
+/// A folder that both sides see.
 const SHARED: &str = "/tmp/k3cpeer/compare";
 
 /// Parts of lines that k3c answers otherwise on purpose, and why.
@@ -73,7 +73,7 @@ const WORDS: &[(&str, &str)] = &[
     ("Error response from daemon: No such container: nobody", "rm -f of what is not there says nothing"),
 ];
 
-/// Runs all of it.
+/// Compares the answers to every line of the tables.
 pub(crate) fn all() -> Result<()> {
     let peers = peers("usr/sbin/dockerd")?;
     let _ = fs::remove_dir_all(SHARED);
@@ -161,7 +161,7 @@ fn judge(table: &str, index: usize, (line, code, parts): &Line) -> Result<&'stat
 
 /// Starts Docker, and runs the lines one after the other.
 fn script() -> String {
-    // A program, not a function of the shell: lines start it in many ways.
+    // `k3c` is a program, not a function of the shell: lines start it in many ways.
     let mut text = format!(
         "export PATH=$PATH:/usr/share/docker.io/contrib; cd $(mktemp -d)\n\
          mkdir bin; printf '#!/bin/sh\\nexec docker \"$@\"\\n' > bin/k3c; chmod +x bin/k3c; PATH=$PWD/bin:$PATH\n\
@@ -174,7 +174,7 @@ fn script() -> String {
     for (table, lines) in TABLES {
         for (index, (line, ..)) in lines.iter().enumerate() {
             let stem = format!("{SHARED}/out/{table}.{index}");
-            // In a file of its own: lines have quotes of all kinds.
+            // Each line goes into a file, for it may have quotes of all kinds.
             let _ = write!(
                 text,
                 "cat > line.sh <<'END'\n{line}\nEND\n\

@@ -33,7 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Waits for something to become true.
+/// Waits until `check` is true; not within `limit` is an error that names `what`.
 pub(crate) fn within(limit: Duration, what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + limit;
     while !check()? {
@@ -51,7 +51,7 @@ fn output_and_exit_code() -> Result<()> {
     // PID 1 of a pid namespace cannot kill itself (pid_namespaces(7)); its child can.
     let ran = env.k3c(&["run", "--rm", DEMO, "sh", "-c", "sh -c 'kill -9 $$'; exit $?"])?;
     ensure!(ran.code == 137, "{ran}");
-    // Many lines, in order, none lost.
+    // Many lines arrive in order, and none is lost.
     let text = env.ok(&["run", "--rm", DEMO, "seq", "1", "20000"])?;
     ensure!(text.lines().map(str::parse).eq((1..=20_000_u32).map(Ok)), "{} lines", text.lines().count());
     env.k3c(&["run", "--rm", DEMO, "no-such-program"])?.fails(127, "no-such-program")?;
@@ -349,14 +349,14 @@ fn roots_daemon() -> Result<()> {
 fn two_daemons() -> Result<()> {
     let mut first = TestEnv::started()?;
     let mut second = TestEnv::started()?;
-    // Side by side under two users.
+    // Two daemons run side by side under two users.
     first.ok(&["run", "-d", "--name", "same", DEMO, "sleep", "60"])?;
     second.ok(&["run", "-d", "--name", "same", DEMO, "sleep", "60"])?;
-    // A second one of the same user says who holds the lock.
+    // A second daemon of the same user says which process holds the lock.
     let ran = first.k3c(&["daemon"])?;
     ensure!(ran.code != 0 && ran.stderr.contains(&first.daemon_pid()?.to_string()), "{ran}");
     second.stop()?;
-    // Another runtime directory, the same data: refused with the holder's name.
+    // A daemon with another runtime directory and the same data is refused; it says which process uses them.
     let mut third = TestEnv::of(first.user.clone())?;
     third.set("XDG_DATA_HOME", first.home.join(".local/share").display().to_string());
     let (code, text) = third.refused(&[])?;

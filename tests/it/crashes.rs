@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Two that make, start, rename and remove until they are told to stop.
+/// A script of two loops that create, start, rename and remove containers until there is a file `stop`.
 const CHURN: &str = r#"
 one() { n=0; while [ ! -e stop ]; do n=$((n+1))
     $K3C create --name a$1-$n -v /data -v kept$1:/x $DEMO sleep 1000; $K3C start a$1-$n; $K3C rename a$1-$n b$1-$n
@@ -47,13 +47,13 @@ fn again_and_again(part: &str, kills: u64, pause: u64) -> Result<()> {
     let script = format!("export K3C={} DEMO={DEMO}; {CHURN}", installed().display());
     std::thread::scope(|scope| -> Result<()> {
         let churn = scope.spawn(|| env.program(Path::new("/bin/bash"), &["-c", &script]));
-        // As often as was asked for, and until something was made between.
+        // It is killed as often as was asked for, and until some containers were made in between.
         for round in 0..kills * 3 {
             if round >= kills && made(&env)? > 2 {
                 break;
             }
             sleep(Duration::from_millis(pause + round * 67 % 400));
-            // It may not be back yet.
+            // The process may not be back yet.
             let _ = env.kill_process(part);
         }
         env.user.write(&env.home.join("stop"), "")?;
@@ -94,7 +94,7 @@ fn execs_outlive_the_engine() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "-d", "--name", "lives", DEMO, "sleep", "1000"])?;
     let execs = || env.ok(&["inspect", "-f", "{{len .ExecIDs}}", "lives"]);
-    // One that goes on while the engine is replaced, and one that ends meanwhile.
+    // An exec that goes on while the engine is replaced, and one that ends meanwhile.
     env.ok(&["exec", "-d", "lives", "sh", "-c", "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"])?;
     env.ok(&["exec", "-d", "lives", "sh", "-c", "sleep 0.3; exit 8"])?;
     env.kill_process(ENGINE)?;
@@ -109,19 +109,19 @@ fn execs_outlive_the_engine() -> Result<()> {
     env.stop()
 }
 
-/// What those two have said.
+/// Output of the two loops.
 fn churned(env: &TestEnv) -> Result<String> {
     let read = |file: &str| fs::read_to_string(env.home.join(file));
     Ok(read("churn1")? + &read("churn2")?)
 }
 
-/// How many containers they made.
+/// The number of containers that the two loops have made.
 fn made(env: &TestEnv) -> Result<usize> {
     let is_id = |line: &&str| line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit());
     Ok(churned(env)?.lines().filter(is_id).count())
 }
 
-/// What there is of containers that there are not, and the other way round.
+/// Differences between the records and what CRI, the folders and the volumes have; empty if they agree.
 fn disagreement(env: &TestEnv) -> Result<String> {
     let mut wrong = String::new();
     let rows = env.ok(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"])?;
@@ -190,7 +190,7 @@ fn told_once(both: bool) -> Result<()> {
     env.ok(&["run", "-d", "--name", "late", DEMO, "sh", "-c", "sleep 2; exit 7"])?;
     let pid = env.ok(&["inspect", "-f", "{{.State.Pid}}", "late"])?;
     let holder = Pid::from_raw(env.process(HOLDER)?);
-    // Who stands still brings nobody back.
+    // A stopped holder starts no new engine and no new containerd.
     kill(holder, Signal::SIGSTOP)?;
     env.kill_process(ENGINE)?;
     if both {
@@ -208,7 +208,7 @@ fn told_once(both: bool) -> Result<()> {
         Ok(ran.stdout.trim() == "exited 7")
     })
     .with_context(|| last.clone())?;
-    // Whoever looks again may not tell again.
+    // An engine that looks at the end again must not tell of it again.
     sleep(Duration::from_secs(4));
     let events = ["events", "--since", "1m", "--until", "0s", "-f", "container=late", "-f", "event=die"];
     let text = env.ok(&events)?;
@@ -259,7 +259,7 @@ fn shim_killed() -> Result<()> {
     let before = lines()?;
     within(BACK, "others go on", || Ok(lines()? > before + 3))?;
     ensure!(env.ok(&["exec", "back", "echo", "in"])? == "in");
-    // Of the pods that died with their shims nothing is in the way of the kernel any more.
+    // The pods that died with their shims have left no mount, no socket and no cgroup.
     let ids: Vec<String> =
         [env.ok(&["inspect", "-f", "{{.Id}}", "gone"])?, env.ok(&["inspect", "-f", "{{.Id}}", "back"])?]
             .into();
@@ -296,7 +296,7 @@ fn shim_killed() -> Result<()> {
     env.stop()
 }
 
-/// As after a power cut.
+/// A host that starts again after a power cut: containers with a policy come back, and no data or end is lost.
 fn host_restarted() -> Result<()> {
     let mut env = TestEnv::started()?;
     let script = "echo begun; echo mine >> /v/file; exec sleep 1000";
@@ -327,7 +327,7 @@ fn host_restarted() -> Result<()> {
     let events = ["events", "--since", "1m", "--until", "0s", "-f", "container=never", "-f", "event=die"];
     let text = env.ok(&events)?;
     ensure!(text.lines().count() == 1 && text.contains("exitCode=255"), "{text}");
-    // Logs, volumes, and what an ended attempt has written are there.
+    // Logs, volumes, and the files of an ended attempt are there.
     ensure!(env.ok(&["logs", "never"])? == "begun" && env.ok(&["logs", "ended"])? == "said");
     within(
         BACK,
@@ -337,7 +337,7 @@ fn host_restarted() -> Result<()> {
     env.ok(&["cp", "ended:/file", "file"])?;
     ensure!(fs::read_to_string(env.home.join("file"))? == "data\n");
     ensure!(env.ok(&["diff", "ended"])?.contains("A /file"));
-    // One that was never started starts.
+    // A container that was never started starts.
     ensure!(env.k3c(&["start", "-a", "made"])?.stdout == "made\n");
     env.ok(&["start", "never"])?;
     ensure!(env.ok(&["inspect", "-f", "{{.State.Running}}", "never"])? == "true");
@@ -350,7 +350,7 @@ fn a_million_lines() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
     let all = |text: &str| text.lines().map(str::parse).eq((1..=1_000_000_u32).map(Ok));
-    // It goes on writing while containerd is away, and beyond what the shim keeps for it.
+    // The container goes on writing while containerd is away, and beyond what the shim keeps for it.
     let script =
         "i=0; while [ $i -lt 10 ]; do seq $((i*100000+1)) $((i*100000+100000)); i=$((i+1)); sleep 0.6; done";
     let args = ["run", "--name", "many", "--log-opt", "max-size=200m", DEMO, "sh", "-c", script];

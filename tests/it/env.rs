@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Where the daemon runs so that it may start containers: a cgroup2 mount of its own with a delegated subtree, and
-/// after that the user. `$1` uid, `$2` gid, `$3` cgroup, `$4` a script that breaks the host first, the rest a command.
+/// A script that enters what a daemon needs to start containers, a cgroup2 mount of its own with a delegated subtree,
+/// and then becomes the user. `$1` uid, `$2` gid, `$3` cgroup, `$4` a script that breaks the host, the rest a command.
 const ENTER: &str = r#"
 U=$1 G=$2 C=$3 B=$4; shift 4
 umount -R -l /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup
@@ -30,10 +30,10 @@ eval "$B"
 exec setpriv --reuid $U --regid $G --init-groups "$@"
 "#;
 
-/// Where root's instance keeps its things.
+/// Directories of root's instance.
 const ROOTS: [&str; 3] = ["/run/k3c", "/var/lib/k3c", "/var/log/k3c"];
 
-/// What a command did.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) line: String,
@@ -83,10 +83,11 @@ pub(crate) fn binary() -> PathBuf {
 /// An instance. Dropping it ends the daemon by force, if it still runs.
 pub(crate) struct TestEnv {
     pub(crate) user: User,
-    /// `$XDG_RUNTIME_DIR`, `$HOME`.
+    /// `$XDG_RUNTIME_DIR`.
     pub(crate) runtime: PathBuf,
+    /// `$HOME`.
     pub(crate) home: PathBuf,
-    /// Added to, or replaced in, the environment of the daemon and of the commands.
+    /// Variables that are added to, or replaced in, the environment of the daemon and of the commands.
     pub(crate) vars: Vec<(String, String)>,
     /// A script that runs as root in the daemon's mount namespace before the daemon (to break the host for it).
     pub(crate) prelude: String,
@@ -104,7 +105,7 @@ impl TestEnv {
     /// Another instance of `user`, with directories of its own.
     pub(crate) fn of(user: User) -> Result<Self> {
         if user.uid == 0 {
-            // root's places are fixed, and removed at the end: what somebody has there is not ours to remove.
+            // root's directories are fixed, and removed at the end: those of somebody else must stay.
             for place in ROOTS {
                 ensure!(
                     !Path::new(place).exists(),
@@ -136,14 +137,14 @@ impl TestEnv {
         })
     }
 
-    /// With the daemon running.
+    /// A new instance with its daemon running.
     pub(crate) fn started() -> Result<Self> {
         let mut env = Self::new()?;
         env.start()?;
         Ok(env)
     }
 
-    /// Sets a variable for what is started from now on.
+    /// Sets a variable for every process that is started from now on.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.vars.retain(|(known, _)| known != name);
         self.vars.push((name.into(), value.into()));
@@ -213,12 +214,12 @@ impl TestEnv {
         self.command(&self.binary, args)
     }
 
-    /// The runtime directory of k3c and its socket.
+    /// The runtime directory of k3c.
     pub(crate) fn run_dir(&self) -> PathBuf {
         if self.user.uid == 0 { "/run/k3c".into() } else { self.runtime.join("k3c") }
     }
 
-    /// See `run_dir`.
+    /// The socket of k3c, in its runtime directory.
     pub(crate) fn socket(&self) -> PathBuf {
         self.run_dir().join("k3c.sock")
     }
@@ -228,12 +229,12 @@ impl TestEnv {
         if self.user.uid == 0 { "/var/lib/k3c".into() } else { self.home.join(".local/share/k3c") }
     }
 
-    /// What the daemon wrote.
+    /// The daemon's standard output and standard error.
     pub(crate) fn daemon_output(&self) -> String {
         fs::read_to_string(self.home.join("daemon.out")).unwrap_or_default()
     }
 
-    /// What the engine and its children wrote of what went wrong.
+    /// Warnings and errors in the logs of the engine and its children.
     pub(crate) fn complaints(&self) -> String {
         let mut text = String::new();
         for entry in fs::read_dir(self.home.join(".local/state/k3c")).into_iter().flatten().flatten() {
@@ -300,14 +301,14 @@ impl TestEnv {
         })
     }
 
-    /// Waits for a daemon that is to end by itself; its code and what it wrote.
+    /// Starts a daemon that is to end by itself; its exit code and its output.
     pub(crate) fn refused(&mut self, args: &[&str]) -> Result<(i32, String)> {
         self.spawn(args)?;
         let code = self.wait(Duration::from_secs(30))?;
         Ok((code, self.daemon_output()))
     }
 
-    /// Waits until the daemon ends.
+    /// Waits until the daemon ends; its exit code.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<i32> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
@@ -320,7 +321,7 @@ impl TestEnv {
         bail!("the daemon still runs after {limit:?}:\n{}", self.daemon_output())
     }
 
-    /// The daemon's process (what was spawned became it by exec).
+    /// The daemon's process ID (the spawned `unshare` became the daemon by exec).
     pub(crate) fn daemon_pid(&self) -> Result<i32> {
         let child = self.daemon.as_ref().context("no daemon was started")?;
         Ok(i32::try_from(child.id())?)
@@ -354,16 +355,16 @@ impl TestEnv {
         Ok(found[0])
     }
 
-    /// `kill -9` of that process.
+    /// Kills the process whose command line has `part` in it (SIGKILL); its process ID.
     pub(crate) fn kill_process(&self, part: &str) -> Result<i32> {
         let pid = self.process(part)?;
         kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| command_line(pid))?;
         Ok(pid)
     }
 
-    /// Ends all at once, and takes away what does not outlive a boot.
+    /// Kills all processes at once, and removes what does not outlive a boot.
     pub(crate) fn power_cut(&mut self) -> Result<()> {
-        // Nobody may tidy up behind somebody else.
+        // All are stopped before one is killed, so that none tidies up after another.
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
             for (pid, _) in self.processes() {
                 kill(Pid::from_raw(pid), signal).ok();
@@ -379,7 +380,7 @@ impl TestEnv {
         remove_cgroups(&self.cgroup)
     }
 
-    /// TERM, the end, and the proof that nothing is left.
+    /// Ends the daemon with SIGTERM, and checks that nothing is left.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
         let code = self.wait(Duration::from_secs(60))?;
@@ -387,7 +388,7 @@ impl TestEnv {
         self.assert_nothing_left()
     }
 
-    /// No process, mount, socket, or cgroup of this instance is there.
+    /// Checks that no process, mount, socket, or cgroup of this instance is left.
     pub(crate) fn assert_nothing_left(&self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
@@ -400,7 +401,7 @@ impl TestEnv {
         }
     }
 
-    /// Its cgroups, in one line.
+    /// The instance's cgroups, in one line.
     pub(crate) fn cgroups(&self) -> Result<String> {
         cgroups(&self.cgroup)
     }

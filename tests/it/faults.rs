@@ -1,4 +1,4 @@
-//! Crashes, for real: what is killed comes back, what ran goes on, nothing is left.
+//! Crashes, for real: a killed process comes back, containers go on, nothing is left.
 
 use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const BACK: Duration = Duration::from_secs(10);
 
-/// What the instance's processes are called on their command lines.
+/// Parts of the command lines of the instance's processes.
 const ENGINE: &str = "__engine";
 const HOLDER: &str = "__holder";
 const CONTAINERD: &str = "/containerd ";
@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A container that counts, so that its going on can be seen; its process on the host.
+/// Starts a container that counts, so that its going on can be seen; its process ID on the host.
 fn counter(env: &TestEnv, name: &str, extra: &[&str]) -> Result<i32> {
     let mut args = vec!["run", "-d", "--name", name];
     args.extend(extra);
@@ -50,7 +50,7 @@ fn counter(env: &TestEnv, name: &str, extra: &[&str]) -> Result<i32> {
     Ok(env.ok(&["inspect", "-f", "{{.State.Pid}}", name])?.parse()?)
 }
 
-/// How far it has counted, and that no number is missing.
+/// The number that a container has counted to; a missing one before it is an error.
 fn counted(env: &TestEnv, name: &str) -> Result<usize> {
     let text = env.ok(&["logs", name])?;
     let lines = text.lines().count();
@@ -69,7 +69,7 @@ fn child_killed(part: &str) -> Result<()> {
     let old = env.kill_process(part)?;
     let since = Instant::now();
     within(BACK, "it is back", || Ok(env.process(part).is_ok_and(|new| new != old)))?;
-    // `ps` is true while and after.
+    // `ps` is true meanwhile and afterwards.
     ensure!(env.ok(&["ps", "--format", "{{.Names}} {{.State}}"])? == "cc running");
     ensure!(since.elapsed() < BACK, "{:?}", since.elapsed());
     ensure!(env.ok(&["inspect", "-f", "{{.State.Pid}} {{.RestartCount}}", "cc"])? == format!("{pid} 0"));
@@ -80,7 +80,7 @@ fn child_killed(part: &str) -> Result<()> {
             env.ok(&["run", "--rm", DEMO, "sh", "-c", "ping -c 1 -W 5 10.0.2.2 >/dev/null && echo reached"])?;
         ensure!(text == "reached", "{text}");
     }
-    // What ended while nobody looked is seen: the container is killed together with the engine.
+    // An end that no engine watched is seen: the container is killed together with the engine.
     if part == ENGINE {
         env.kill_process(ENGINE)?;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
@@ -150,7 +150,7 @@ fn term_leaves_nothing() -> Result<()> {
     counter(&env, "cc", &[])?;
     env.stop()?;
     ensure!(std::fs::read_to_string(env.home.join("bye"))? == "bye\n", "the container had no grace");
-    // And it starts again from what is there.
+    // The daemon starts again from the data that is there.
     env.start()?;
     ensure!(env.ok(&["ps", "-aq"])?.lines().count() == 2);
     env.stop()

@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![Case::new("full::disk", DAEMON, disk)]
 }
 
-/// Room for the bundle of a binary with debug information, too.
+/// The size of the disk: room for the bundle of a binary with debug information, too.
 const SIZE: &str = "420m";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ fn inside(env: &TestEnv) -> Result<PathBuf> {
     Ok(Path::new("/proc").join(env.daemon_pid()?.to_string()).join("root").join(data.strip_prefix("/")?))
 }
 
-/// Takes all that is left.
+/// Fills the disk with one file, to the last byte.
 fn fill(path: &Path) -> Result<()> {
     let mut file = fs::File::create(path)?;
     for size in [1 << 20, 4096, 1] {
@@ -57,7 +57,7 @@ fn disk() -> Result<()> {
     }
     env.ok(&["run", "--name", "over", DEMO, "echo", "was here"])?;
     env.ok(&["create", "--name", "made", DEMO, "true"])?;
-    // What the commands below work with.
+    // Files that the commands below work with.
     env.user.dir(&env.home.join("ctx"), 0o755)?;
     env.user.write(&env.home.join("ctx/Dockerfile"), format!("FROM {DEMO}\nCOPY much /much\n"))?;
     for name in ["much", "ctx/much"] {
@@ -82,7 +82,7 @@ fn disk() -> Result<()> {
     refuses(&env.k3c(&["cp", "much", "idle:/much"])?, 1)?;
     let ran = env.k3c(&["exec", "idle", "sh", "-c", "head -c 2000000 /dev/zero > /much"])?;
     ensure!(ran.code == 1 && !ran.stderr.is_empty(), "{ran}");
-    // What needs no space, and nothing half-made.
+    // Commands that need no space work, and nothing half-made is left.
     ensure!(env.ok(&["exec", "idle", "echo", "in"])? == "in");
     ensure!(env.ok(&["logs", "over"])? == "was here");
     let rows = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
@@ -94,14 +94,14 @@ fn disk() -> Result<()> {
     ensure!(
         fs::read_dir(data.join("logs"))?.count() == 5 && fs::read_dir(data.join("containers"))?.count() == 5
     );
-    // Output goes on to who reads it.
+    // Output still reaches an attached client.
     let length = || Ok::<_, anyhow::Error>(fs::metadata(&seen)?.len());
     let now = length()?;
     within(PATIENCE, "output goes on", || Ok(length()? > now + 20))?;
-    // The records can be opened.
+    // A new engine can open the records.
     env.kill_process("__engine")?;
     ensure!(env.ok(&rows)? == before);
-    // Removing is how space is freed: one that ended, one that runs.
+    // Removing frees space, so it works: with an ended container, and with a running one.
     env.ok(&["rm", "over"])?;
     env.ok(&["rm", "-f", "also"])?;
     let after = "made created\nidle running\nticks running";

@@ -61,7 +61,7 @@ pub(crate) fn cases() -> Vec<Case> {
     })]
 }
 
-/// What is looked at, in a guest that others look at too: it leaves nothing.
+/// A part of the test, in a guest that the other parts use too: it leaves nothing.
 type Part = fn(&mut Guest) -> Result<()>;
 
 /// A running guest; dropping it ends it.
@@ -120,14 +120,14 @@ impl Guest {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
     }
 
-    /// Whether its kernel failed, or it is gone.
+    /// Has the guest's kernel failed, or is the guest gone?
     fn broken(&mut self) -> bool {
         let console = self.console();
         let words = ["Oops", "Kernel panic", "BUG:", "segfault", "soft lockup", "rcu_sched", "int3"];
         words.iter().any(|w| console.contains(w)) || !matches!(self.qemu.try_wait(), Ok(None))
     }
 
-    /// A line of shell, as root.
+    /// Runs a line of shell as root.
     fn sh(&mut self, line: &str) -> Result<Ran> {
         ensure!(!line.contains('\n'), "one line: {line}");
         let mut stream = self.agent.get_ref();
@@ -157,12 +157,12 @@ impl Guest {
         Ok(Ran { line: line.to_owned(), code, stdout: text(&parts[0])?, stderr: text(&parts[1])? })
     }
 
-    /// `k3c ARGS` in a shell's words, as the ordinary user; `$DEMO` is the image.
+    /// Runs `k3c ARGS`, in a shell's words, as the ordinary user; `$DEMO` is the image.
     fn k3c(&mut self, args: &str) -> Result<Ran> {
         self.sh(&format!("DEMO={DEMO}; as-user k3c {args}"))
     }
 
-    /// One that must succeed without a word on standard error; its output.
+    /// Runs `k3c ARGS`, which must succeed without a word on standard error; its output.
     fn quiet(&mut self, args: &str) -> Result<String> {
         let ran = self.k3c(args)?;
         ensure!(ran.stderr.is_empty(), "{ran}");
@@ -217,7 +217,7 @@ fn all(guest: &mut Guest) -> Result<()> {
 const FILES: &str = "cd /sys/fs/cgroup; for f in memory.max memory.low memory.swap.max cpu.max cpu.weight pids.max \
                      cpuset.cpus; do echo $f $(cat $f); done";
 
-/// What is asked for is what the kernel has, and nobody warns.
+/// Limits that are asked for are those that the kernel has, without a warning.
 fn applied(guest: &mut Guest) -> Result<()> {
     let info = guest.k3c("info")?;
     ensure!(!format!("{}{}", info.stdout, info.stderr).contains("WARNING"), "{info}");
@@ -253,7 +253,7 @@ fn out_of_range(guest: &mut Guest) -> Result<()> {
         .fails(125, "Requested CPUs are not available - requested 0,7, available: 0-1")
 }
 
-/// The first process is killed: 137, `OOMKilled`, the event.
+/// A first process beyond its memory is killed: 137, `OOMKilled`, the event.
 fn memory(guest: &mut Guest) -> Result<()> {
     let ran = guest.k3c("run --name oom -m 24m $DEMO tail /dev/zero")?;
     ensure!(ran.code == 137, "{ran}");
@@ -265,7 +265,7 @@ fn memory(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// Another process is killed: the event comes at once, and the container goes on.
+/// A child beyond its memory is killed: the event comes at once, and the container goes on.
 fn memory_of_a_child(guest: &mut Guest) -> Result<()> {
     guest.quiet("run -d --name lives -m 24m $DEMO sh -c 'tail /dev/zero; sleep 1000'")?;
     let events = "events --since 1h --until 0s --filter container=lives --format '{{.Action}}'";
@@ -285,7 +285,7 @@ fn processes(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// Changed while it runs, kept by a restart, counted by `stats`.
+/// Limits are changed while a container runs, kept by a restart, and shown by `stats`.
 fn update(guest: &mut Guest) -> Result<()> {
     guest.quiet("run -d --name busy -m 64m $DEMO sh -c 'while :; do :; done'")?;
     guest.quiet("update -m 48m --cpus 0.2 --pids-limit 30 busy")?;
@@ -306,7 +306,7 @@ fn update(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// Frozen by the kernel; a killed containerd does not thaw it, and its exit is heard afterwards.
+/// A paused container is frozen by the kernel; a killed containerd does not thaw it, and its exit is seen afterwards.
 fn pause(guest: &mut Guest) -> Result<()> {
     guest.quiet("run -d --name still $DEMO sh -c 'while :; do echo x; sleep 0.1; done'")?;
     guest.quiet("pause still")?;

@@ -22,7 +22,7 @@ const HOLDER: &str = "__holder";
 const CONTAINERD: &str = "/containerd ";
 /// Words about a peer that greets as [`stranger`] does.
 const REFUSED: &str = "k3c 7.1 (version 99 of the holder's protocol)";
-/// No answer takes as long.
+/// The limit of each wait; no answer takes as long.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -75,7 +75,7 @@ impl Bystander {
         ))
     }
 
-    /// It lives, and nobody has sent it anything.
+    /// Checks that it lives, and that nobody has sent it a signal.
     fn is_untouched(&self) -> Result<()> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let pending = |line: &str| line.starts_with("SigPnd:") || line.starts_with("ShdPnd:");
@@ -106,7 +106,7 @@ fn reload_replaces_the_engine() -> Result<()> {
     env.k3c(&["daemon", "reload"])?.fails(1, "no daemon runs")
 }
 
-/// Whatever is in the lock: a process that is not its daemon gets no signal.
+/// A process that is not the daemon gets no signal, whatever the lock file says.
 fn reload_signals_nobody_else() -> Result<()> {
     let mut env = TestEnv::new()?;
     let lock = env.run_dir().join("daemon.lock");
@@ -142,14 +142,14 @@ fn holder_socket(env: &TestEnv) -> PathBuf {
     env.run_dir().join("holder.sock")
 }
 
-/// A connection as a daemon makes it.
+/// A connection to the holder, as a daemon makes it.
 fn call_holder(env: &TestEnv) -> Result<OwnedFd> {
     let socket = packet::connect_to(&holder_socket(env))?;
     packet::set_patience(&socket, Some(LONGEST))?;
     Ok(socket)
 }
 
-/// Packets until one of them has `wanted` in it; all that came.
+/// Reads packets until one of them has `wanted` in it; the text of all.
 fn hear(socket: &OwnedFd, wanted: &str) -> Result<String> {
     let mut heard = String::new();
     for _ in 0..100 {
@@ -163,7 +163,7 @@ fn hear(socket: &OwnedFd, wanted: &str) -> Result<String> {
     bail!("{wanted:?} never came: {heard}")
 }
 
-/// What it asks for is not done, it is told why, and the daemon that is there stays.
+/// A daemon of another version is told why the holder does nothing for it, and the daemon that runs stays.
 fn a_daemon_of_another_version() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "-d", DEMO, "sleep", "1000"])?;
@@ -174,7 +174,7 @@ fn a_daemon_of_another_version() -> Result<()> {
     let heard = hear(&socket, REFUSED)?;
     ensure!(heard.contains(&format!("\"protocol\":{PROTOCOL}")), "the holder did not greet: {heard}");
     ensure!(heard.contains("failed"), "{heard}");
-    // Somebody who does not greet at all, and somebody who leaves at once.
+    // A caller that does not greet at all, and a caller that leaves at once.
     let silent = call_holder(&env)?;
     packet::write(&silent, &DaemonToHolder::Hurry)?;
     hear(&silent, "that does not say which")?;
@@ -187,7 +187,7 @@ fn a_daemon_of_another_version() -> Result<()> {
     env.stop()
 }
 
-/// A holder of another version, at a socket: it greets whoever comes, and takes what is said to it.
+/// Starts a holder of another version at the socket: it greets each caller, and answers nothing else.
 fn strange_holder(env: &TestEnv) -> Result<()> {
     let path = holder_socket(env);
     let listener = packet::listen_at(&path)?;
@@ -202,7 +202,7 @@ fn strange_holder(env: &TestEnv) -> Result<()> {
     Ok(())
 }
 
-/// A daemon neither takes it over nor does it any harm, and an engine is not put under it.
+/// A daemon neither takes over a holder of another version nor harms it, and puts no engine under it.
 fn a_holder_of_another_version() -> Result<()> {
     let mut env = TestEnv::new()?;
     env.user.dir(&env.run_dir(), 0o700)?;
@@ -224,7 +224,7 @@ fn a_holder_of_another_version() -> Result<()> {
     env.stop()
 }
 
-/// The engine before it goes on, and so do the containers.
+/// An engine of another version does not replace the one before it, which goes on, and so do the containers.
 fn an_engine_of_another_version() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "-d", DEMO, "sleep", "1000"])?;
@@ -233,7 +233,7 @@ fn an_engine_of_another_version() -> Result<()> {
         format!("#!/bin/bash\nprintf '%s' '{}' >&\"$K3C_CONTROL_FD\"\nexec sleep 1000\n", stranger());
     env.user.write(&engine, script)?;
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755))?;
-    // In place of the daemon, which is the only one that may ask for that.
+    // The test takes the daemon's place, for only the daemon may ask the holder for a reload.
     env.signal(Signal::SIGKILL)?;
     env.wait(LONGEST)?;
     let socket = call_holder(&env)?;
@@ -251,7 +251,7 @@ fn an_engine_of_another_version() -> Result<()> {
     env.stop()
 }
 
-/// A child ends while its engine cannot look, and the engine never looks again.
+/// A child that ends while its engine is stopped, and that engine is killed: the next engine is told of the end.
 fn an_exit_is_told_to_the_next_engine() -> Result<()> {
     let mut env = TestEnv::started()?;
     let engine = Pid::from_raw(env.process(ENGINE)?);
@@ -270,7 +270,8 @@ fn an_exit_is_told_to_the_next_engine() -> Result<()> {
     env.stop()
 }
 
-/// The kernel gives the number of a namespace that is gone to the next one that anybody makes.
+/// A namespace of somebody else is left alone, even if it has the number in the holder's file: the kernel gives the
+/// number of one that is gone to the next one that anybody makes.
 fn a_foreign_namespace_is_left_alone() -> Result<()> {
     let mut env = TestEnv::new()?;
     let bystander = Bystander::by(&env, "unshare", &["--user", "--map-root-user", "sleep", "1000"])?;

@@ -1,12 +1,12 @@
-//! What a test needs of the host; what is not there skips it with a reason, or fails it under `K3C_TEST_REQUIRE`.
+//! Needs of a test on the host: one that is not met skips the test with a reason, or fails it under `K3C_TEST_REQUIRE`.
 
 use nix::unistd::geteuid;
 use std::path::{Path, PathBuf};
 
-/// A need.
+/// A thing that the host must have for a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// To make users and mounts.
+    /// root's rights, to make users and mounts.
     Root,
     /// A daemon in the binary under test, with its bundle.
     Bundle,
@@ -20,7 +20,7 @@ pub(crate) enum Need {
     Daemon,
 }
 
-/// See [`Need::Daemon`].
+/// Needs that [`Need::Daemon`] stands for.
 const OF_A_DAEMON: [Need; 5] = [
     Need::Root,
     Need::Bundle,
@@ -30,7 +30,7 @@ const OF_A_DAEMON: [Need; 5] = [
 ];
 
 impl Need {
-    /// Why it is not met.
+    /// The reason why it is not met; none if it is.
     pub(crate) fn unmet(self) -> Option<String> {
         match self {
             Self::Root => (!geteuid().is_root()).then(|| "needs root: it makes users and mounts".into()),
@@ -51,7 +51,7 @@ impl Need {
     }
 }
 
-/// Whether skips are failures.
+/// Does a need that is not met fail the test?
 pub(crate) fn required() -> bool {
     std::env::var_os("K3C_TEST_REQUIRE").is_some_and(|value| !value.is_empty() && value != "0")
 }
@@ -69,7 +69,7 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Devices that are everyone's on a desktop and root's alone on some test hosts.
+/// Opens to every user the devices that are everyone's on a desktop and root's alone on some test hosts.
 pub(crate) fn open_devices() {
     use std::os::unix::fs::PermissionsExt;
     for device in ["/dev/net/tun", "/dev/fuse"] {

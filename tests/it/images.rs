@@ -26,7 +26,7 @@ const LIST: [&str; 4] = ["images", "-a", "--format", "{{.Repository}}:{{.Tag}}"]
 /// The one row of a new instance.
 const LISTED: &str = "k3c.local/demo:latest";
 
-/// How often one instance is listed from its first answer on, by each of those who do.
+/// The number of lists that each poller makes of one instance, from its first answer on.
 const LISTS: usize = 15;
 
 /// Fresh instances under load, listed all the time: each list has the demonstration image, and nothing else.
@@ -62,7 +62,7 @@ fn fresh_instances() -> Result<()> {
     Ok(())
 }
 
-/// Lists until the daemon answers, and then some more.
+/// Lists images until the daemon answers, and goes on until there are [`LISTS`] answers.
 fn polled(env: &TestEnv) -> Result<()> {
     let mut lists = 0;
     within(Duration::from_secs(120), "many lists", || {
@@ -91,7 +91,7 @@ fn a_removed_name_stays_away() -> Result<()> {
         let rows: Vec<_> = ["a", "b", "c", "d"].map(|n| scope.spawn(move || row(n))).into();
         rows.into_iter().try_for_each(|row| row.join().expect("no panic"))
     })?;
-    // What CRI brings back it does within moments.
+    // A name that CRI brings back comes within moments.
     for _ in 0..10 {
         ensure!(env.ok(&LIST)? == LISTED, "{}", env.ok(&LIST)?);
         std::thread::sleep(Duration::from_millis(100));
@@ -164,7 +164,7 @@ fn a_broken_one_inside_is_said() -> Result<()> {
     let whole = env.k3c(&["__unpack"])?.ok()?;
     let broken = env.home.join("bundle");
     run(Command::new("cp").args(["-a", &whole]).arg(&broken))?;
-    // k3c puts itself there.
+    // These files k3c puts there itself.
     for own in ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni"] {
         std::fs::remove_file(broken.join("bin").join(own))?;
     }

@@ -19,7 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Somebody who follows sees each line and each event once, whatever happens to the engine.
+/// A client that follows sees each line and each event once, whatever happens to the engine.
 fn go_on_over_engines() -> Result<()> {
     let mut env = TestEnv::started()?;
     let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.1; done; exit 3";
@@ -55,7 +55,7 @@ fn go_on_over_engines() -> Result<()> {
     env.stop()
 }
 
-/// The real one, in the instance's mount namespace, with its files in memory.
+/// A script that starts the real journal in the instance's mount namespace, with its files in memory.
 const JOURNALD: &str = "for d in /run/systemd /run/log /var/log; do mkdir -p $d; mount -t tmpfs none $d; done
     mkdir -p /run/systemd/journal; [ -s /etc/machine-id ] || {
         echo 0123456789abcdef0123456789abcdef > /run/systemd/id; touch /etc/machine-id 2>/dev/null
@@ -64,7 +64,7 @@ const JOURNALD: &str = "for d in /run/systemd /run/log /var/log; do mkdir -p $d;
 const START: &str = "start_journal() { /lib/systemd/systemd-journald > /dev/null 2>&1 < /dev/null &
     i=0; while [ ! -S /run/systemd/journal/socket ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; }";
 
-/// In the daemon's mount namespace, as root.
+/// Runs a script in the daemon's mount namespace, as root.
 fn inside(env: &TestEnv, script: &str) -> Result<Ran> {
     let pid = env.daemon_pid()?.to_string();
     let mut command = Command::new("nsenter");
@@ -72,7 +72,7 @@ fn inside(env: &TestEnv, script: &str) -> Result<Ran> {
     Ok(Ran::new(script.to_owned(), &command.stdin(Stdio::null()).output()?))
 }
 
-/// What the journal has of a container, oldest first.
+/// Entries that the journal has of a container, the oldest first.
 fn journal(env: &TestEnv, name: &str) -> Result<Vec<Value>> {
     let text = inside(env, &format!("journalctl --no-pager -q --all -o json CONTAINER_NAME={name}"))?.ok()?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
@@ -111,7 +111,7 @@ fn journald() -> Result<()> {
     };
     let of = |name: &str| -> Result<Vec<String>> {
         let mut all: Vec<String> = journal(&env, name)?.iter().map(shown).collect();
-        // The two streams come by two ways.
+        // The two streams come by two ways, in any order.
         all.sort_by_key(|text| text.ends_with(":3"));
         Ok(all)
     };
@@ -127,7 +127,7 @@ fn journald() -> Result<()> {
     ] {
         ensure!(first[key] == value, "{key} is not {value}: {first}");
     }
-    // It is read like any other, and inspected.
+    // A log in the journal is read like any other, and `inspect` names the driver.
     ensure!(env.k3c(&["logs", "says"])?.stdout.starts_with("out\n\nxxx"));
     ensure!(env.ok(&["inspect", "-f", "{{.HostConfig.LogConfig.Type}}", "says"])? == "journald");
     env.k3c(&["run", "--log-driver", "journald", "--log-opt", "tag={{.What}}", DEMO, "true"])?
@@ -135,7 +135,7 @@ fn journald() -> Result<()> {
     env.k3c(&["run", "--log-driver", "journald", "--log-opt", "max-size=1m", DEMO, "true"])?
         .fails(125, "unknown log opt 'max-size' for journald log driver")?;
 
-    // While the journal is away, what is written waits for it.
+    // Lines that are written while the journal is away wait for it.
     let script = "for i in $(seq 30); do echo $i; sleep 0.1; done";
     env.ok(&["run", "-d", "--name", "waits", "--log-driver", "journald", DEMO, "sh", "-c", script])?;
     env.kill_process("systemd-journald")?;
@@ -147,7 +147,7 @@ fn journald() -> Result<()> {
     ensure!(env.ok(&["wait", "waits"])? == "0");
     let wanted: Vec<String> = (1..=30).map(|n| format!("{n}:6")).collect();
     within(Duration::from_secs(10), "the journal has all", || Ok(of("waits")? == wanted))?;
-    // Both were started in the daemon's mount namespace; no other journal is ours to end.
+    // Both journals were started in the daemon's mount namespace; no other journal is ours to end.
     for (pid, line) in crate::user::processes(|_| true) {
         if line.starts_with("/lib/systemd/systemd-journald") {
             let root = std::fs::read_link(format!("/proc/{pid}/ns/mnt"))?;

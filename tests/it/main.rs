@@ -1,7 +1,8 @@
 //! The tests of the whole: the real binary, its real containerd, buildkitd and runc, under users of the tests' own.
 //!
-//! `make test` runs them against the release binary (`K3C_TEST_BIN`). What a host lacks skips a test with a reason;
-//! with `K3C_TEST_REQUIRE` set it fails. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH` measures instead.
+//! `make test` runs them against the release binary (`K3C_TEST_BIN`). A need that the host does not meet skips a test
+//! with a reason, or fails it if `K3C_TEST_REQUIRE` is set. `K3C_TEST_KEEP` keeps directories for a look. `K3C_BENCH`
+//! measures instead.
 
 #![expect(clippy::disallowed_methods, reason = "tests start programs and wait")]
 
@@ -43,7 +44,7 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-/// No test takes as long.
+/// The limit of each test; none takes as long.
 const LONGEST: Duration = Duration::from_secs(1200);
 
 /// A test with its needs.
@@ -53,11 +54,11 @@ pub(crate) struct Case {
     run: fn() -> Result<()>,
 }
 
-/// What most tests need.
+/// Needs of most tests.
 pub(crate) const DAEMON: &[Need] = &[Need::Daemon];
 
 impl Case {
-    /// Names a test.
+    /// A test by its name, with its needs.
     pub(crate) const fn new(name: &'static str, needs: &'static [Need], run: fn() -> Result<()>) -> Self {
         Self { name, needs, run }
     }

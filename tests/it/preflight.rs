@@ -72,7 +72,7 @@ fn no_subordinate_ids() -> Result<()> {
     refuses(&mut env, &["/etc/subuid", "usermod --add-subuids", &name])
 }
 
-/// The kernel's setting by a stand-in for `/proc/sys`.
+/// A setting of the kernel that is in the way, in a stand-in for `/proc/sys`.
 fn kernel_says(file: &str, value: &str, sysctl: &str) -> Result<()> {
     let mut env = TestEnv::new()?;
     let dir = env.home.join("sys");
@@ -150,7 +150,7 @@ fn home_without_exec() -> Result<()> {
     env.user.dir(&env.home.join(".local"), 0o755)?;
     env.user.dir(&data, 0o755)?;
     let disk = env.home.join("disk.img");
-    // A file system of its own, for a tmpfs would be no home.
+    // The data directory has a file system of its own, for a tmpfs would be no home.
     env.prelude = format!(
         "truncate -s 2G {i} && mkfs.ext4 -q {i} && mount -o loop,noexec {i} {d} && chown {u} {d}",
         i = disk.display(),

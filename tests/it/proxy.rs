@@ -185,10 +185,10 @@ fn cris_client() -> Result<()> {
     env.ok(&["rm", "-f", "for-cri"]).map(drop)
 }
 
-/// What a kubelet would do: a pod with one container, which our verbs then see.
+/// A pod with one container, made as a kubelet makes it, is seen by our verbs.
 fn containers_of_others() -> Result<()> {
     let env = shared::env()?;
-    // Ours bring the demonstration image along; others pull.
+    // A container of ours brings the demonstration image along; a kubelet pulls.
     env.ok(&["run", "--rm", DEMO, "true"])?;
     let words = "echo to out; echo to err >&2; trap 'exit 7' TERM; while :; do sleep 0.1; done";
     let pod = Pod::run(&env, "theirs", cri::NamespaceOption::default())?;
@@ -286,7 +286,7 @@ impl<'a> Pod<'a> {
         Ok(Self { env, sandbox, id })
     }
 
-    /// Makes and starts a container of it; `change` has the last word.
+    /// Makes and starts a container of the pod; `change` has the last word on its configuration.
     fn container(
         &self,
         name: &str,
@@ -365,7 +365,7 @@ pub(crate) fn cri_pods(env: &TestEnv) -> Result<Vec<(String, String)>> {
     })
 }
 
-/// `exec`, `logs` and `ps` are ours, whoever made the container.
+/// Checks that our `exec`, `logs` and `ps` work on a container, whoever made it.
 fn works(env: &TestEnv, name: &str, id: &str) -> Result<()> {
     within(Duration::from_secs(10), "its log", || {
         Ok(env.k3c(&["logs", name])?.stdout.starts_with("begins\n"))
@@ -408,7 +408,7 @@ fn pods_with_namespaces_of_others() -> Result<()> {
             let host = of(&pid, kind)? == of(&holder.to_string(), kind)?;
             ensure!(host == (mode == i32::from(Node)), "{name}: the host's {kind} namespace: {host}");
         }
-        // The file systems that belong to them are there.
+        // The file systems that belong to the namespaces are there.
         let ran = env.k3c(&[
             "exec",
             &full,
@@ -420,7 +420,7 @@ fn pods_with_namespaces_of_others() -> Result<()> {
         ensure!(loopback && (ran.code == 0 || name == "host-ipc" || name == "host-all"), "{name}: {ran}");
         pod.remove()?;
     }
-    // Two that see each other, and one that looks at another's processes (`kubectl debug`).
+    // Two containers that see each other's processes, and one that looks at another's (`kubectl debug`).
     let pod = Pod::run(&env, "one-pid", modes(Shared, Shared, Shared))?;
     let first = pod.container("first", "echo begins; sleep 4321", &|_| {})?;
     let second = pod.container("second", BEGINS, &|_| {})?;
@@ -450,7 +450,7 @@ fn pods_with_namespaces_of_others() -> Result<()> {
 
 /// User namespaces in the daemon's own: owners are moved, as the kernel maps none on a disk for an ordinary user.
 fn pods_with_users_of_their_own() -> Result<()> {
-    // Its containerd is killed, which is nobody else's affair.
+    // An instance of its own, for its containerd is killed.
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
     let map = |host_id, length| vec![cri::IdMapping { host_id, container_id: 0, length }];
@@ -470,7 +470,7 @@ fn pods_with_users_of_their_own() -> Result<()> {
     let ran = env.k3c(&["exec", "apart/web", "sh", "-c", script])?;
     let words: Vec<&str> = ran.stdout.split_whitespace().collect();
     ensure!(words == ["0", "20000", "3000", "0", "0:0", "0:0", "0", "reached"] && ran.code != 0, "{ran}");
-    // It goes on when containerd is another one, and comes again.
+    // The container goes on when containerd is another one, and the pod takes a second one.
     env.kill_process("/containerd ")?;
     within(Duration::from_secs(10), "it goes on", || Ok(env.k3c(&["exec", "apart/web", "true"])?.code == 0))?;
     let again = pod.container("again", BEGINS, &|_| {})?;
@@ -489,7 +489,7 @@ fn pods_with_users_of_their_own() -> Result<()> {
     let why = refused.err().map(|e| format!("{e:#}")).unwrap_or_default();
     ensure!(why.contains("the kernel maps owners only on file systems"), "{why}");
     pod.remove()?;
-    // More than the user has.
+    // A range beyond the user's own is refused.
     let why =
         Pod::run(&env, "beyond", users(60_000, 65_536)).err().map(|e| format!("{e:#}")).unwrap_or_default();
     ensure!(why.contains("ot permitted") || why.contains("nvalid argument"), "{why}");
@@ -524,7 +524,7 @@ fn http1_is_answered_in_words() -> Result<()> {
     Ok(())
 }
 
-/// What RootlessKit's own client reads: the files of the state directory, and `GET /v1/info`.
+/// Files of the state directory, and `GET /v1/info`, as RootlessKit's own client reads them.
 fn rootlesskit() -> Result<()> {
     use std::io::{Read, Write};
     let env = shared::env()?;

@@ -20,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 const USER: &str = "joe";
 const PASSWORD: &str = "geheim-4711";
-/// Both, as htpasswd(1) has them with bcrypt.
+/// A line of htpasswd(1) with the user and the password, in bcrypt.
 const HTPASSWD: &str = "joe:$2b$05$abcdefghijklmnopqrstuuI9Ve74svfU50aEQdy91gepBOB8Ceywa\n";
 
 /// A registry that runs until this is dropped.
@@ -31,7 +31,7 @@ struct Registry {
 }
 
 impl Registry {
-    /// Starts one that keeps its things in `dir` and knows one user.
+    /// Starts a registry that keeps its files in `dir` and knows one user.
     fn start(env: &TestEnv, dir: &Path) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         env.user.dir(dir, 0o700)?;
@@ -64,7 +64,7 @@ impl Drop for Registry {
     }
 }
 
-/// Where credentials are, and nothing else: what is outside must not have them.
+/// The only folder with credentials: no file outside of it may have them.
 fn secrets(env: &TestEnv) -> PathBuf {
     env.home.join("secrets")
 }
@@ -73,7 +73,7 @@ fn encoded() -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"))
 }
 
-/// A folder of Docker's settings with this file in it.
+/// Makes a folder of Docker's settings with this `config.json`, which k3c uses from now on.
 fn docker_config(env: &mut TestEnv, name: &str, config: &serde_json::Value) -> Result<()> {
     let dir = secrets(env).join(name);
     env.user.dir(&dir, 0o700)?;
@@ -87,7 +87,7 @@ fn credentials() -> Result<()> {
     env.user.dir(&secrets(&env), 0o700)?;
     let registry = Registry::start(&env, &secrets(&env).join("registry"))?;
     let host = registry.host.clone();
-    // Another name of the same place, as the user's configuration says.
+    // A second name of the registry, by the user's configuration.
     let mirror = format!(
         "server = \"http://{host}\"\n[host.\"http://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
     );
@@ -119,7 +119,7 @@ fn credentials() -> Result<()> {
     pulled(&env, "registry.test/team/demo:1")?;
     run(&env, &format!("{host}/team/none:1"))?.fails(125, "manifest unknown")?;
 
-    // A helper of the user's.
+    // Credentials from a helper of the user's.
     let bin = secrets(&env).join("bin");
     env.user.dir(&bin, 0o755)?;
     let helper = bin.join("docker-credential-tests");
@@ -138,7 +138,7 @@ fn credentials() -> Result<()> {
     );
     ran.fails(125, &denied)?;
 
-    // podman's file, for a part of the registry.
+    // Credentials from podman's file, for a part of the registry.
     docker_config(&mut env, "none", &serde_json::json!({}))?;
     let file = secrets(&env).join("auth.json");
     let entry = serde_json::json!({ "auths": { format!("{host}/team"): { "auth": encoded() } } });

@@ -18,7 +18,7 @@ const TOP: &str = "main";
 #[derive(Debug, PartialEq, Eq)]
 struct Room {
     level: u8,
-    /// On the machine's side of the drawing.
+    /// Is the room on the machine's side of the drawing?
     machine: bool,
     /// Rooms that it never imports although they are on a lower level.
     bans: BTreeSet<String>,
@@ -81,7 +81,7 @@ fn drawing(lines: &[&str]) -> Result<Rooms> {
     Ok(rooms)
 }
 
-/// The rooms in the last cell of a row. What else is there (a crate, a habit) is several words long.
+/// The rooms in the last cell of a row. Its other entries (a crate, a habit) are several words long.
 fn bans(cell: &str, name: &str, all: &[String]) -> Result<BTreeSet<String>> {
     if cell == "anything of ours" {
         return Ok(all.iter().filter(|room| *room != name).cloned().collect());
@@ -99,7 +99,7 @@ fn bare(name: &str) -> &str {
     name.trim().trim_matches(['[', ']', '`'])
 }
 
-/// Whether `from` may import `to`, and why not.
+/// Checks that `from` may import `to`; the error says why not.
 fn verdict(rooms: &Rooms, from: &str, to: &str) -> Result<(), String> {
     if from == to {
         return Ok(());
@@ -142,7 +142,7 @@ fn named(text: &str, krate: &str) -> BTreeSet<String> {
 
 fn word(text: &str) -> Option<String> {
     let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    // Macros and types at the top of the crate are nobody's room.
+    // Macros and types at the top of the crate are no rooms.
     (!name.is_empty() && name.chars().all(|c| c.is_lowercase() || c == '_')).then_some(name)
 }
 

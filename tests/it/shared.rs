@@ -14,7 +14,7 @@ pub(crate) fn env() -> Result<Arc<TestEnv>> {
         .map_err(|why| anyhow!("the shared instance does not start: {why}"))
 }
 
-/// Stops it: nothing may be left.
+/// Stops the shared instance: nothing may be left.
 pub(crate) fn end() -> Result<()> {
     match ENV.lock().expect("shared instance").take() {
         Some(Ok(env)) => {

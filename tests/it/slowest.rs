@@ -1,4 +1,4 @@
-//! How long the tests take: the slowest are told before the runner's own summary, with what `.ci/run` measured before.
+//! Times of the tests: the slowest are reported before the runner's own summary, with what `.ci/run` measured before.
 
 use crate::report;
 use anyhow::{Result, ensure};
@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How many are told of.
+/// The number of tests that are reported.
 const TOLD: usize = 10;
 
-/// A variable with lines about what came before the tests.
+/// The environment variable with lines about the time before the tests.
 const BEFORE: &str = "K3C_TEST_BEFORE";
 
 /// Durations by test. Each test that is to run holds it; it reports when the last one lets go of it.

@@ -77,7 +77,7 @@ impl Piped {
     }
 }
 
-/// The command's whole life with `input`: standard output and exit code.
+/// Runs a command with `input` to its end: its standard output and exit code.
 fn fed(env: &TestEnv, args: &[&str], input: Vec<u8>) -> Result<(Vec<u8>, i32)> {
     let mut command = env.k3c_command(args);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
@@ -94,11 +94,11 @@ fn stdin_and_its_end() -> Result<()> {
     let env = shared::env()?;
     let (out, code) = fed(&env, &["run", "--rm", "-i", DEMO, "cat"], b"hello\n".to_vec())?;
     ensure!(out == b"hello\n" && code == 0, "{code} {out:?}");
-    // Its end reaches the process, and what comes after it is still heard.
+    // The end of standard input reaches the process, and output after it still arrives.
     let script = "cat >/dev/null; echo after; exit 3";
     let (out, code) = fed(&env, &["run", "--rm", "-i", DEMO, "sh", "-c", script], vec![b'x'; 100_000])?;
     ensure!(out == b"after\n" && code == 3, "{code} {out:?}");
-    // Without -i there is none.
+    // Without -i there is no standard input.
     let (out, code) = fed(&env, &["run", "--rm", DEMO, "cat"], b"unheard".to_vec())?;
     ensure!(out.is_empty() && code == 0, "{code} {out:?}");
     // A process that does not read does not keep the command from its end.
@@ -165,7 +165,7 @@ fn exec_is_dockers() -> Result<()> {
     env.k3c(&["exec", name, "/etc/passwd"])?.fails(126, "permission denied")?;
     env.k3c(&["exec", "-u", "nobody-here", name, "true"])?.fails(126, "unable to find user nobody-here")?;
     env.k3c(&["exec", "-w", "relative", name, "true"])?.fails(126, "Cwd must be an absolute path")?;
-    // In the background it leaves nothing but what it did.
+    // An exec in the background says nothing, and leaves only what it did.
     ensure!(env.ok(&["exec", "-d", name, "touch", "/tmp/done"])?.is_empty());
     within(Duration::from_secs(5), "the background exec", || {
         Ok(env.k3c(&["exec", name, "test", "-e", "/tmp/done"])?.code == 0)
@@ -213,7 +213,7 @@ fn attach_to_what_runs() -> Result<()> {
     let name = "attach-to-what-runs";
     let script = "while read line; do echo got $line; [ $line = end ] && exit 5; done; exit 6";
     env.ok(&["run", "-d", "-i", "--name", name, DEMO, "sh", "-c", script])?;
-    // Two at once hear the same, and either may speak.
+    // Two clients at once get the same output.
     let mut one = Piped::start(&env, &["attach", name])?;
     let mut two = Piped::start(&env, &["attach", "--no-stdin", name])?;
     std::thread::sleep(Duration::from_millis(500));
@@ -248,7 +248,7 @@ fn start_attached() -> Result<()> {
         "echo fresh $(ls /made 2>&1); touch /made; exit 4",
     ])?;
     ensure!(ran.code == 4 && ran.stdout.starts_with("fresh"), "{ran}");
-    // Every byte from the first, and a fresh root filesystem.
+    // Each start gives every byte from the first, and has a fresh root filesystem.
     for _ in 0..2 {
         let again = env.k3c(&["start", "-a", name])?;
         ensure!(again.code == 4 && again.stdout == ran.stdout, "{again}");
@@ -292,7 +292,7 @@ fn terminal() -> Result<()> {
         code == 7 && text.contains("/dev/pts/0") && text.contains("33 77") && text.contains("TERM=xterm"),
         "{code} {text}"
     );
-    // The keys leave it running.
+    // The detach keys leave the container running.
     let name = "terminal";
     let (text, code) =
         in_terminal(&env, &format!("run -it --name {name} {DEMO} sh"), "echo in\n\u{10}\u{11}\n")?;
@@ -309,7 +309,7 @@ fn terminal() -> Result<()> {
     let events = env.ok(&[&events[..], &["container=terminal", "--filter", "event=resize"]].concat())?;
     ensure!(events.contains("height=33") && events.contains("width=77"), "no event of its size: {events}");
     env.ok(&["rm", name])?;
-    // One stream with -t alone.
+    // A terminal alone, without -i, has one stream.
     let ran = env.k3c(&["run", "--rm", "-t", DEMO, "sh", "-c", "echo out; echo err >&2"])?;
     ensure!(ran.code == 0 && ran.stdout == "out\r\nerr\r\n" && ran.stderr.is_empty(), "{ran}");
     env.k3c(&["run", "--rm", "-it", DEMO, "sh"])?.fails(1, "the input device is not a TTY")
@@ -327,7 +327,7 @@ fn a_session_goes_on() -> Result<()> {
         session.say(&format!("{word}\n"))?;
         session.hear(&format!("got {word}\n"))?;
     }
-    // containerd is not needed either.
+    // A session does not need containerd either.
     env.kill_process("bin/containerd")?;
     session.say("four\n")?;
     session.hear("got four\n")?;
@@ -362,14 +362,14 @@ fn changed_in_place() -> Result<()> {
     ensure!(env.ok(&["unpause", name])? == name);
     env.k3c(&["unpause", name])?.fails(1, "is not paused")?;
     env.ok(&["exec", name, "touch", "/made"])?;
-    // A fresh container with the same ID.
+    // A restart makes a fresh container with the same ID.
     let id = env.ok(&["inspect", "-f", "{{.Id}}", name])?;
     ensure!(env.ok(&["restart", "-t", "0", name])? == name);
     ensure!(env.k3c(&["exec", name, "test", "-e", "/made"])?.code == 1);
     ensure!(
         env.ok(&["inspect", "-f", "{{.Id}} {{.RestartCount}} {{.Attempt}}", name])? == format!("{id} 0 1")
     );
-    // Who is paused can be stopped.
+    // A paused container can be stopped.
     env.ok(&["pause", name])?;
     ensure!(env.ok(&["rename", name, "changed-name"])?.is_empty());
     env.k3c(&["rename", name, "other"])?.fails(1, &format!("No such container: {name}"))?;

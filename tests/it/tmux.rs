@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long anything may take to be seen.
+/// The limit of each wait for something on the screen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Numbered, so that a new one is told from the one before.
+/// The shell's prompt, numbered, so that a new one is told from the one before.
 const PROMPT: &str = "host$((n=n+1))$ ";
 
-/// What busybox's shell shows in a container.
+/// The prompt of busybox's shell in a container.
 const INSIDE: &str = "/ #";
 
 const NEEDS: &[Need] = &[Need::Daemon, Need::Program("tmux")];
@@ -103,12 +103,12 @@ impl<'a> Screen<'a> {
         self.tmux(&["resize-window", "-x", columns, "-y", rows])?.ok().map(drop)
     }
 
-    /// What was typed and shown since the last prompt, also what has left the screen at its top.
+    /// Text that was typed and shown since the last prompt, also if it has left the screen at its top.
     fn text(&self) -> Result<String> {
         let text = self.tmux(&["capture-pane", "-p", "-J", "-S", "-"])?.ok()?;
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         let all = lines.join("\n");
-        // A program may have cleared all.
+        // A program may have cleared the screen, the prompt too.
         let since =
             all.rsplit_once(&format!("host{}$", self.prompt)).map_or(all.as_str(), |(_, since)| since);
         Ok(since.trim_end().to_owned())
@@ -127,7 +127,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Waits until `part` was shown since the last prompt. What is typed is shown too: `$((6*7))` helps.
+    /// Waits until `part` was shown since the last prompt. Typed text is shown too, so type `$((6*7))` and wait for 42.
     fn sees(&self, part: &str) -> Result<()> {
         self.until(&format!("{part:?}"), |text| format!("{text}\n").contains(part)).map(drop)
     }
@@ -137,7 +137,7 @@ impl<'a> Screen<'a> {
         self.until(&format!("a last line that ends with {end:?}"), |text| text.ends_with(end)).map(drop)
     }
 
-    /// Types a line again and again until `part` is shown: what it tells of comes in its own time.
+    /// Types a line again and again until `part` is shown, for a state that comes in its own time.
     fn tells(&self, line: &str, part: &str) -> Result<()> {
         let again = || {
             let _ = self.enter(line);
@@ -156,7 +156,7 @@ impl<'a> Screen<'a> {
         Ok(text)
     }
 
-    /// A line for the shell at its prompt; what it wrote.
+    /// Types a line at the shell's prompt; the output of its command.
     fn line(&mut self, line: &str) -> Result<String> {
         self.enter(line)?;
         let text = self.at_prompt()?;
@@ -165,7 +165,7 @@ impl<'a> Screen<'a> {
         Ok(output[..end].trim_end().to_owned())
     }
 
-    /// Waits until the command is over: it ended with `code`, and the terminal is as it was. What was shown.
+    /// Waits until the command is over: it ended with `code`, and the terminal is as it was. The text that was shown.
     fn over(&mut self, code: u8) -> Result<String> {
         let text = self.at_prompt()?;
         let got = self.line("echo $?")?;
@@ -176,7 +176,7 @@ impl<'a> Screen<'a> {
     }
 }
 
-/// The number of the prompt that the last line is.
+/// The number in the prompt, if the last line is one.
 fn prompt_of(text: &str) -> Option<u32> {
     let last = text.strip_suffix('$')?;
     last[last.rfind("host")? + 4..].parse().ok()
@@ -186,7 +186,7 @@ fn running(env: &TestEnv, name: &str) -> Result<bool> {
     Ok(env.ok(&["inspect", "-f", "{{.State.Running}}", name])? == "true")
 }
 
-/// The process of a command that was typed, by how its line begins.
+/// The process ID of a typed command, by the beginning of its command line.
 fn client(env: &TestEnv, begin: &str) -> Result<i32> {
     let all = env.user.processes();
     let found = all.iter().find(|(_, line)| line.starts_with(begin));
@@ -196,7 +196,7 @@ fn client(env: &TestEnv, begin: &str) -> Result<i32> {
 fn a_shell() -> Result<()> {
     let env = shared::env()?;
     let mut screen = Screen::open(&env)?;
-    // The size is right from the start, and what is typed is shown once.
+    // The size is right from the start, and typed text is shown once.
     screen.enter("k3c run -it --rm $DEMO stty size")?;
     let shown = screen.over(0)?;
     ensure!(shown.contains("\n24 80\n"), "{shown}");
@@ -206,7 +206,7 @@ fn a_shell() -> Result<()> {
     screen.asks("\n/ # echo shown=$((6*7))")?;
     screen.keys(&["Enter"])?;
     screen.sees("\nshown=42\n")?;
-    // Ctrl-C and Ctrl-Z are for what runs in the shell.
+    // Ctrl-C and Ctrl-Z go to the program that runs in the shell.
     screen.enter("sh -c 'echo begun=$((1+1)); exec sleep 100'")?;
     screen.sees("begun=2")?;
     screen.keys(&["C-c"])?;
@@ -267,7 +267,7 @@ fn detach_keys() -> Result<()> {
     screen.asks(INSIDE)?;
     screen.enter("stty -echo; echo begun=$((1+1)); cat -v")?;
     screen.sees("begun=2")?;
-    // The first key alone is the program's, as soon as another follows.
+    // The first detach key alone goes to the program, as soon as another key follows.
     screen.keys(&["C-p", "x", "Enter"])?;
     screen.sees("\n^Px\n")?;
     screen.keys(&["C-p", "C-q"])?;
@@ -278,7 +278,7 @@ fn detach_keys() -> Result<()> {
     screen.keys(&["C-p", "C-q"])?;
     let shown = screen.over(1)?;
     ensure!(shown.contains("read escape sequence\n"), "{shown}");
-    // Other keys, and then the usual ones are nothing special.
+    // With other detach keys the usual ones are nothing special.
     screen.enter(&format!("k3c attach --detach-keys ctrl-x,x {name}"))?;
     screen.tells("third", "\nthird\n")?;
     screen.keys(&["C-p", "C-t", "1", "C-x", "2", "Enter"])?;
@@ -290,7 +290,7 @@ fn detach_keys() -> Result<()> {
     screen.tells("fourth", "\nfourth\n")?;
     screen.keys(&["C-e", "e"])?;
     screen.over(1)?;
-    // A shell shows itself again to who comes back.
+    // A shell draws its prompt again for a client that comes back.
     screen.enter(&format!("k3c attach {name}"))?;
     screen.tells("fifth", "\nfifth\n")?;
     screen.keys(&["C-c"])?;
@@ -324,7 +324,7 @@ fn sizes_follow() -> Result<()> {
     screen.asks(INSIDE)?;
     screen.resize("100", "30")?;
     screen.tells(size, "size=30 100")?;
-    // Who asked to be told is told.
+    // A program that traps WINCH gets it.
     let told =
         r#"sh -c 'trap "echo told=\$(stty size)" WINCH; echo begun=$((1+1)); while :; do sleep 0.1; done'"#;
     screen.enter(told)?;
@@ -341,10 +341,10 @@ fn sizes_follow() -> Result<()> {
     other.tells(size, "size=40 90")?;
     other.enter("exit")?;
     other.over(0)?;
-    // The other terminal's size is its own.
+    // The exec's terminal has a size of its own; the container's has not changed.
     screen.enter("echo still=$(stty size)")?;
     screen.sees("still=20 70")?;
-    // Who comes back from a terminal of another size brings that.
+    // A client that comes back from a terminal of another size brings that size.
     screen.keys(&["C-p", "C-q"])?;
     screen.over(0)?;
     screen.resize("66", "22")?;
@@ -373,7 +373,7 @@ fn exec() -> Result<()> {
     screen.asks(INSIDE)?;
     screen.keys(&["C-d"])?;
     screen.over(6)?;
-    // What has no shell around it gets the key too.
+    // A program without a shell around it gets the key too.
     screen.enter(&format!("k3c exec -it {name} sh -c 'echo begun=$((1+2)); exec sleep 100'"))?;
     screen.sees("begun=3")?;
     screen.keys(&["C-c"])?;
@@ -402,7 +402,7 @@ fn two_at_one_terminal() -> Result<()> {
             screen.sees(&format!("\nsaid={}\n", 10 + number))?;
         }
     }
-    // One leaves, the other stays.
+    // One client leaves, the other stays.
     one.keys(&["C-p", "C-q"])?;
     one.over(0)?;
     one.enter(&format!("k3c attach {name}"))?;
@@ -425,7 +425,7 @@ fn signals_are_the_containers() -> Result<()> {
         let shown = screen.over(3).with_context(|| format!("run {flags}"))?;
         ensure!(shown.contains("got\n"), "{shown}");
     }
-    // Unless they are not to be.
+    // With --sig-proxy=false the signal ends the client alone.
     let name = "tmux-signals";
     screen.enter(&format!("k3c run --sig-proxy=false --name {name} $DEMO {trap}"))?;
     screen.sees("begun=2")?;
@@ -459,7 +459,7 @@ fn interrupted_looking() -> Result<()> {
     screen.sees("\nImporting")?;
     screen.keys(&["C-c"])?;
     screen.over(130)?;
-    // Without that flag the key is the container's.
+    // Without --sig-proxy=false the key's signal goes to the container.
     screen.enter(&format!("k3c attach {name}"))?;
     screen.sees("number=")?;
     screen.keys(&["C-c"])?;
@@ -470,7 +470,7 @@ fn interrupted_looking() -> Result<()> {
 fn in_the_background() -> Result<()> {
     let env = shared::env()?;
     let mut screen = Screen::open(&env)?;
-    // As any program: who wants the terminal out of turn is stopped until it is its turn.
+    // A client in the background that wants the terminal is stopped until it is in the foreground, as any program is.
     for flags in ["-it", "-i"] {
         screen.line(&format!("k3c run {flags} --rm $DEMO sh &"))?;
         within(PATIENCE, "it is stopped", || Ok(screen.line("jobs")?.contains("Stopped")))?;
@@ -504,7 +504,7 @@ fn prompts() -> Result<()> {
             let told = shown.contains("Total reclaimed space: ");
             let there = env.k3c(&look)?.code == 0;
             ensure!(there == stays && told != stays, "{line} {answer:?}: there: {there}; {shown}");
-            // The shell has a line of its own again.
+            // The shell's prompt is on a line of its own again.
             ensure!(answer == ["C-d"] || shown.contains("\nhost"), "{shown}");
         }
     }
@@ -517,7 +517,7 @@ fn figures() -> Result<()> {
     let name = "tmux-figures";
     env.ok(&["run", "-d", "--name", name, DEMO, "sleep", "1000"])?;
     screen.enter(&format!("k3c stats {name}"))?;
-    // One table, in the same place, with new figures: how many processes there are comes last.
+    // One table, in the same place, with new figures; the last column is the number of processes.
     let shows = |screen: &Screen, processes: &str| {
         screen.until(&format!("one table with {processes} processes"), |text| {
             let lines: Vec<&str> = text.lines().collect();
@@ -548,7 +548,7 @@ fn over_the_engines_death() -> Result<()> {
             screen.sees(&format!("\nhere={}\n", 10 + number))?;
             within(PATIENCE, "a new engine", || Ok(env.process("__engine").is_ok_and(|new| new != old)))?;
         }
-        // It knows the terminal's size too, and how it ends.
+        // The session follows the terminal's size too, and its exit code arrives.
         screen.resize("100", "30")?;
         screen.tells("echo size=$(stty size)", "size=30 100")?;
         screen.enter("exit 9")?;

@@ -19,7 +19,7 @@ pub(crate) struct User {
     pub(crate) home: PathBuf,
 }
 
-/// What was made and is to be removed.
+/// Users that were made and are to be removed.
 static MADE: Mutex<Vec<User>> = Mutex::new(Vec::new());
 
 impl User {
@@ -109,7 +109,7 @@ impl User {
     }
 }
 
-/// Whether a new user gets ranges in /etc/subuid and /etc/subgid.
+/// The ranges that a new user gets in /etc/subuid and /etc/subgid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubordinateIds {
     Given,

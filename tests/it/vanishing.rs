@@ -1,4 +1,4 @@
-//! A container that goes away under those who are at work with it, and images in which there is little to run.
+//! A container that is removed under the clients at work with it, and images in which there is little to run.
 
 use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
@@ -25,7 +25,7 @@ fn in_the_middle() -> Result<()> {
         || Ok(env.k3c(&["exec", "goner", "ls", "/made"])?.code == 0),
     )?;
     let until = (jiff::Timestamp::now().as_second() + 6).to_string();
-    // Arguments, exit codes, what is in the output.
+    // Arguments, the exit codes that are right, a part of the output.
     let clients: [(&[&str], &[i32], &str); 9] = [
         (&["attach", "--no-stdin", "goner"], &[137], "tick"),
         (&["exec", "goner", "sleep", "100"], &[137], ""),
@@ -34,7 +34,7 @@ fn in_the_middle() -> Result<()> {
         (&["wait", "goner"], &[0], "137"),
         (&["stats", "--format", "{{.Name}}", "goner"], &[0], "goner"),
         (&["events", "--until", &until, "-f", "container=goner"], &[0], "destroy"),
-        // All of it was sent before, or it says that it was not.
+        // The whole file was sent before, or `cp` says that it was not.
         (&["cp", "goner:/big", "-"], &[0, 1], ""),
         (&["stop", "-t", "30", "goner"], &[0, 1], ""),
     ];
@@ -72,10 +72,10 @@ fn in_the_middle() -> Result<()> {
     Ok(())
 }
 
-/// A `--rm` container whose pod cannot be removed: whoever waits for it is told, and it goes when it can.
+/// A `--rm` container whose pod cannot be removed: every waiting client is told, and it is removed when it can be.
 fn cannot_go() -> Result<()> {
     let mut env = TestEnv::started()?;
-    // CRI's folder of a pod that has a file of somebody who is not mapped: the instance's root cannot remove that.
+    // CRI's folder of a pod, in which a file of an unmapped owner cannot be removed by the instance's root.
     let pods = env.data_dir().join("containerd/io.containerd.grpc.v1.cri/sandboxes");
     let mut clients = Vec::new();
     for (name, verb) in
@@ -124,7 +124,7 @@ fn cannot_go() -> Result<()> {
     ensure!(env.ok(&["inspect", "-f", "{{.State.Error}}", "ran"])?.contains("cannot remove pod"));
     env.k3c(&["start", "ran"])?.fails(1, "is marked for removal and cannot be started")?;
     env.k3c(&["rm", "made"])?.fails(1, "cannot remove pod")?;
-    // An engine that comes new to it goes on trying, too.
+    // A new engine goes on trying, too.
     env.kill_process("__engine")?;
     within(Duration::from_secs(20), "it is back", || Ok(env.k3c(&["ps", "-aq"])?.code == 0))?;
     ensure!(!env.ok(&["ps", "-aq"])?.is_empty(), "it cannot be gone yet");

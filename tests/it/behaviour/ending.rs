@@ -28,7 +28,7 @@ pub(super) const SIGNALS: &[Line] = &[
         &["=Error response from daemon: cannot kill container: sig: container ID is not running"],
     ),
     ("k3c rm sig", 0, &["=sig"]),
-    // Whose signal it is: of the flag, of the container.
+    // The signal is the container's, or the one of the flag.
     (
         "k3c run -d --name sig --stop-signal USR2 --stop-timeout 60 $DEMO sh -c 'trap \"exit 4\" USR2; trap \"exit 5\" INT; echo ready; while :; do sleep 0.1; done' | wc -c; \
          until k3c logs sig | grep -q ready; do sleep 0.1; done; k3c stop sig; k3c wait sig",
@@ -40,7 +40,7 @@ pub(super) const SIGNALS: &[Line] = &[
         0,
         &["=sig\nsig\n5\nsig"],
     ),
-    // Who does not hear is killed: after its own time, or the one of the flag.
+    // A process that ignores the signal is killed: after the container's time, or the one of the flag.
     (
         "k3c run -d --name deaf-one --stop-timeout 1 $DEMO sleep 1000 | wc -c; timeout 8 k3c stop deaf-one; k3c wait deaf-one",
         0,
@@ -147,7 +147,7 @@ pub(super) const RESTARTS: &[Line] = &[
         &["Restarting (6) "],
     ),
     ("until [ $(k3c inspect -f '{{.RestartCount}}' again) -gt 3 ]; do sleep 0.2; done", 0, &["="]),
-    // Between two lives, which are long enough by now.
+    // A container between two attempts; by now the pauses are long enough to try it.
     (
         "until k3c ps -qf name=again -f status=restarting | grep -q . && k3c attach again 2>&1 | grep -q 'restarting container, wait until it is running'; do :; done",
         0,
@@ -190,9 +190,9 @@ pub(super) const RESTARTS: &[Line] = &[
     ),
 ];
 
-/// Who waits for an end, and when he may go on.
+/// Commands that wait for a container's end, and when they return.
 pub(super) const WAITING: &[Line] = &[
-    // As in Docker: the next end counts, also of one that comes back by itself.
+    // The next end counts, also of a container that comes back by itself, as in Docker.
     ("k3c run -d --name round --restart always $DEMO sh -c 'sleep 1; exit 6' | wc -c", 0, &["=65"]),
     ("timeout 60 k3c wait round; timeout 60 k3c wait round", 0, &["=6\n6"]),
     ("k3c inspect -f '{{.State.Running}}' round; k3c rm -f round", 0, &["=true\nround"]),
@@ -201,7 +201,7 @@ pub(super) const WAITING: &[Line] = &[
         0,
         &["=once\n5\nround"],
     ),
-    // `--rm`: the end is the removal, for all who are attached.
+    // The end of a `--rm` container is its removal, for every attached client.
     ("k3c create --rm --name brief $DEMO sh -c 'echo said; exit 3' | wc -c", 0, &["=65"]),
     ("k3c start -a brief; echo $?; k3c ps -aqf name=brief", 0, &["=said\n3"]),
     ("k3c run -d --rm --name brief $DEMO sh -c 'sleep 2; exit 4' | wc -c", 0, &["=65"]),
@@ -217,7 +217,7 @@ pub(super) const WAITING: &[Line] = &[
         0,
         &["="],
     ),
-    // A terminal is no other case.
+    // A terminal makes no difference to that.
     (
         "script -qec 'k3c run -it --rm --name brief $DEMO sh -c \"exit 9\"' /dev/null < /dev/null > /dev/null; echo $?; k3c ps -aqf name=brief",
         0,

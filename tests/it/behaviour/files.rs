@@ -23,7 +23,7 @@ pub(super) const FILES_IN_AND_OUT: &[Line] = &[
     ("k3c cp nobody:/x cp/out", 1, &["No such container: nobody"]),
     ("k3c cp box:/a box:/b", 1, &["copying between containers is not supported"]),
     ("k3c cp cp/d cp/e", 1, &["must specify at least one container source"]),
-    // Whatever a program compresses with.
+    // Archives with any compression that k3c knows; a program that is not here is left out.
     (
         "for z in gzip bzip2 xz zstd; do command -v $z > /dev/null || continue; \
          tar c -C cp/d f | $z | k3c cp - box:/usr && k3c exec box sh -c 'cat /usr/f && rm /usr/f'; done | uniq",
@@ -53,7 +53,7 @@ pub(super) const FILES_IN_AND_OUT: &[Line] = &[
     ("k3c cp cp/d/f ro:/k/w", 1, &["=Error response from daemon: mounted volume is marked read-only"]),
     ("k3c cp ro:/k cp/out3", 0, &["=WARNING: archive: skipping \"out3/s\" since it is a socket"]),
     ("k3c rm -f ro", 0, &[]),
-    // One that has never run has its volumes, too.
+    // A container that has never run has its volumes, too.
     ("k3c create --name still -v cpvol:/vol $DEMO true && k3c cp still:/vol/v cp/v && cat cp/v", 0, &["1"]),
     ("k3c rm still && k3c volume rm cpvol && rm -r cp", 0, &[]),
 ];

@@ -26,7 +26,7 @@ pub(super) const FLAGS_OF_RUN: &[Line] = &[
         &["dom.x", "\tbox.dom.x box"],
     ),
     ("k3c run --rm --sysctl kernel.msgmax=1234 $DEMO cat /proc/sys/kernel/msgmax", 0, &["1234"]),
-    // Low ports and ping are everybody's, unless somebody says otherwise.
+    // Low ports and ping are for every user in the container, unless a flag says otherwise.
     (
         "k3c run --rm -u nobody $DEMO sh -c 'echo hi | nc -l -p 80 & for i in 1 2 3 4 5; do nc 127.0.0.1 80 < /dev/null && break; sleep 1; done'",
         0,
@@ -130,7 +130,7 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
     ("k3c run --gpus all $DEMO", 125, &["--gpus is not supported", "Usage:  k3c run"]),
     ("k3c run --no-such $DEMO", 125, &["unknown flag: --no-such"]),
     ("k3c run -m 1m $DEMO", 125, &["Minimum memory limit allowed is 6MB"]),
-    // Docker's client reads the words, too.
+    // The exit code comes from the words "no such file", as in Docker's client.
     ("k3c run --device /dev/no-such $DEMO", 127, &["error gathering device information", "no such file"]),
     ("k3c run --device /etc/passwd $DEMO", 125, &["not a device node"]),
     ("k3c run --ulimit nofile=1:999999999999 $DEMO", 125, &["above the"]),

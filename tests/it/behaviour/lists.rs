@@ -1,4 +1,4 @@
-//! What exists and what happened: tables, formats, documents.
+//! Lists of what exists and of what happened: tables, formats, documents.
 
 use super::Line;
 
@@ -14,7 +14,7 @@ pub(super) const PS: &[Line] = &[
         0,
         &["=CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES     SIZE"],
     ),
-    // Newest first, running ones only.
+    // Running containers only, the newest first.
     ("k3c ps -f label=ps --format {{.Names}}", 0, &["=ps-c\nps-b"]),
     ("k3c ps -af label=ps --format {{.Names}}", 0, &["=ps-c\nps-b\nps-a"]),
     (
@@ -55,7 +55,7 @@ pub(super) const PS: &[Line] = &[
         0,
         &["=1"],
     ),
-    // Words with spaces are in quotes, twenty columns are shown.
+    // Commands: words with spaces are in quotes, twenty columns are shown.
     (
         "k3c create --name ps-long $DEMO sh -c 'echo \"é\" and more than fits' > /dev/null; k3c ps -l --format {{.Command}} -f name=ps-long",
         0,
@@ -77,7 +77,7 @@ pub(super) const PS: &[Line] = &[
     ("k3c rm -f ps-a ps-b ps-c && k3c volume rm ps-vol", 0, &["=ps-a\nps-b\nps-c\nps-vol"]),
 ];
 
-/// The last of all are asked for: nobody else makes any meanwhile but in `compare`.
+/// Formats. Some lines ask for the last container of all: nobody else makes any meanwhile but in `compare`.
 pub(super) const FORMATS: &[Line] = &[
     ("k3c create --name fmt -l fmt=1 $DEMO sleep 100 | wc -c", 0, &["=65"]),
     (
@@ -184,7 +184,7 @@ pub(super) const INSPECT: &[Line] = &[
     ),
     ("k3c inspect -f '{{.Nope.Nope}}' seen", 1, &["map has no entry for key \"Nope\""]),
     ("k3c container inspect nobody", 1, &["=[]\nError response from daemon: No such container: nobody"]),
-    // These look nowhere else.
+    // Verbs and flags for one kind of thing look at no other kind.
     ("k3c container inspect $DEMO", 1, &["No such container: k3c.local/demo"]),
     ("k3c image inspect seen", 1, &["No such image: seen:latest"]),
     ("k3c inspect --type volume seen", 1, &["get seen: no such volume"]),
@@ -298,7 +298,7 @@ pub(super) const FIELDS: &[Line] = &[
         0,
         &["="],
     ),
-    // What the JSON calls so.
+    // Fields by the names that the JSON has.
     (
         "for k in Id HostConfig.NanoCpus HostConfig.CpuShares HostConfig.CpuPeriod HostConfig.CpuQuota HostConfig.CpuCount HostConfig.Dns \
          HostConfig.DnsOptions HostConfig.DnsSearch; do k3c inspect -f \"{{.$k}}\" plain > /dev/null || echo $k; done",
@@ -433,7 +433,7 @@ pub(super) const EVENTS: &[Line] = &[
     ),
     ("k3c events --since foo", 1, &["failed to parse value as time or duration: \"foo\""]),
     ("k3c events --since 1m --until 0s --format '{{'", 64, &["template: :1: unclosed action"]),
-    // What else happens to a container.
+    // Events of a container's other verbs.
     (
         "k3c run -d --name ev2 $DEMO sleep 100 > /dev/null; k3c exec ev2 true; k3c pause ev2; k3c unpause ev2; k3c rename ev2 ev3; \
          k3c update --restart no ev3; k3c stop -t 0 ev3; k3c rm ev3; sleep 1",

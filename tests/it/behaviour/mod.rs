@@ -1,5 +1,5 @@
-//! How the command line behaves, in tables: a line for the shell, its exit code, and what is in its output. Lines of one
-//! table run in order on the shared instance, and each table removes what it made.
+//! Behaviour of the command line, in tables: a line for the shell, its exit code, and what is in its output. Lines of
+//! one table run in order on the shared instance, and each table removes what it made.
 
 mod ending;
 mod files;
@@ -69,7 +69,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// part: has not; `=`: is, but for blank ends. Pipes and files make a standard input, `script` makes a terminal.
 pub(crate) type Line = (&'static str, i32, &'static [&'static str]);
 
-/// One after the other, on an instance where nobody else is: they list and prune all that is there.
+/// Tables that list and prune all that is there: one after the other, on an instance where nobody else is.
 fn tables() -> Result<()> {
     let mut env = TestEnv::started()?;
     let mut failed = String::new();
@@ -172,7 +172,7 @@ fn health() -> Result<()> {
     ])
 }
 
-/// Many rotations while somebody follows: every line once, in order.
+/// A client that follows over many rotations gets every line once, in order.
 fn rotated_logs() -> Result<()> {
     let script = "i=0; while [ $i -lt 60000 ]; do echo line-$i; i=$((i+1)); [ $((i%6000)) = 0 ] && sleep 1; done; true";
     let (code, text) = shell(&format!(

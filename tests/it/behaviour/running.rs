@@ -28,7 +28,7 @@ pub(super) const RUN: &[Line] = &[
         &["=0\ntrue"],
     ),
     ("k3c rm -f bg", 0, &["=bg"]),
-    // An image that is not there.
+    // An image that is not there: when it is pulled.
     (
         "k3c run --pull x $DEMO",
         125,
@@ -49,7 +49,7 @@ pub(super) const RUN: &[Line] = &[
     ),
     ("k3c run -q 127.0.0.1:1/x/y true", 125, &["!Unable to find image"]),
     ("k3c run --pull always 127.0.0.1:1/x/y true", 125, &["!Unable to find image", "connection refused"]),
-    // The ID in a file.
+    // The container's ID in a file.
     ("k3c run --rm --cidfile run.cid $DEMO true; tr -d '0-9a-f' < run.cid; wc -c < run.cid", 0, &["=64"]),
     (
         "k3c run --cidfile run.cid $DEMO true",
@@ -58,13 +58,13 @@ pub(super) const RUN: &[Line] = &[
     ),
     ("k3c run --cidfile run2.cid --name 'no good' $DEMO true; ls run2.cid", 2, &["No such file"]),
     ("rm run.cid", 0, &[]),
-    // It is gone when the command is back, with its volumes.
+    // A `--rm` container is gone when the command returns, with its volumes.
     (
         "k3c volume ls -q | sort > before; k3c run --rm --name gone -v /anon $DEMO true; k3c ps -aqf name=gone; k3c volume ls -q | sort | comm -13 before - | grep -c anon; rm before",
         0,
         &["=0"],
     ),
-    // Who reads no more lets it go on.
+    // A reader that leaves early lets the container go on to its end.
     (
         "k3c run --rm --name gone $DEMO seq 1 1000000 | head -1; for i in $(seq 60); do test -n \"$(k3c ps -aqf name=gone)\" || break; sleep 1; done; k3c ps -aqf name=gone",
         0,
@@ -209,7 +209,7 @@ pub(super) const PLACES: &[Line] = &[
         125,
         &["invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair"],
     ),
-    // Filled by the first who uses it.
+    // A volume is filled by the first container that uses it.
     (
         "k3c run --rm -v filled:/etc $DEMO test -e /etc/passwd && k3c run --rm -v filled:/x $DEMO ls /x",
         0,
@@ -273,7 +273,7 @@ pub(super) const ENVIRONMENT: &[Line] = &[
     ("k3c rm -f grouped && k3c rmi my/grouped", 0, &["Untagged: my/grouped"]),
 ];
 
-/// `script` is the terminal.
+/// Lines with a terminal, which `script` makes.
 pub(super) const TERMINALS: &[Line] = &[
     ("k3c run --name no-tty -it $DEMO true; k3c ps -aqf name=no-tty", 0, &["=the input device is not a TTY"]),
     ("k3c run -it $DEMO true", 1, &[]),
@@ -300,7 +300,7 @@ pub(super) const TERMINALS: &[Line] = &[
         0,
         &["[31 79]\nsized"],
     ),
-    // The keys go to who reads a terminal, and leave it running.
+    // Detach keys work in a client with a terminal, and leave the container running.
     (
         "(sleep 2; printf '\\020\\021'; sleep 1) | script -qec 'k3c attach tty-box' /dev/null",
         1,
@@ -326,7 +326,7 @@ pub(super) const TERMINALS: &[Line] = &[
     ("k3c ps -aqf name=no-keys", 0, &["="]),
     ("k3c exec --detach-keys foo tty-box true", 1, &["(foo)"]),
     ("k3c rm -f tty-box tty-two", 0, &["=tty-box\ntty-two"]),
-    // What only people want to know.
+    // A message for people is shown on a terminal only.
     ("k3c create --name tty-cp $DEMO > /dev/null; echo x > tty.cp; k3c cp tty.cp tty-cp:/f", 0, &["="]),
     ("script -qec 'k3c cp tty.cp tty-cp:/f' /dev/null", 0, &["Successfully copied 2.05kB to tty-cp:/f"]),
     ("script -qec 'k3c cp tty.cp tty-cp:/f 2>/dev/null' /dev/null", 0, &["!Successfully"]),
@@ -366,7 +366,7 @@ pub(super) const EXEC: &[Line] = &[
     ("k3c exec -w rel ex true", 126, &["Cwd must be an absolute path"]),
     ("k3c exec -w /nosuch ex true", 126, &["chdir to cwd (\"/nosuch\")", "no such file or directory"]),
     ("k3c exec -w /etc/passwd ex true", 126, &["not a directory"]),
-    // What the container was given that CRI has no words for.
+    // Settings of a container that CRI has no words for are an exec's too.
     (
         "k3c run -d --name limited --ulimit nofile=100:200 -e TERM=vt100 --oom-score-adj 500 \
          --security-opt no-new-privileges --health-cmd 'test $(ulimit -n) = 100' --health-interval 200ms $DEMO sleep 1000 | wc -c",

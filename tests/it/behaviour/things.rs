@@ -14,7 +14,7 @@ pub(super) const CREATE_AND_START: &[Line] = &[
     ("echo brought > new; k3c cp new made:/new", 0, &[]),
     ("k3c start -a made", 3, &["brought"]),
     ("k3c logs made", 0, &["brought"]),
-    // Fresh: what was copied is gone, and that was said.
+    // A fresh start: a copied file is gone, as `cp` has said.
     ("k3c cp new made:/new", 0, &["its next start is fresh"]),
     ("k3c start -a made", 3, &["can't open '/new'"]),
     ("k3c update --restart on-failure:3 made", 0, &["made"]),

@@ -1,4 +1,4 @@
-//! What the command line says of wrong lines, and how things are called.
+//! Messages about wrong lines, and names of things.
 
 use super::Line;
 
@@ -66,7 +66,7 @@ pub(super) const USAGE: &[Line] = &[
     ("k3c run --rm $DEMO ls -d --color=never /", 0, &["=/"]),
     ("k3c run --rm $DEMO echo --rm -it --help", 0, &["=--rm -it --help"]),
     ("k3c run --rm=true --privileged=false $DEMO echo -- -x", 0, &["=-- -x"]),
-    // -h is the host's name there, and help elsewhere.
+    // -h is the host's name in `run`, and help elsewhere.
     ("k3c run --rm -h named $DEMO hostname", 0, &["=named"]),
     ("k3c run --help 2>/dev/null", 0, &["Usage:  k3c run [OPTIONS] IMAGE [COMMAND] [ARG...]"]),
     ("k3c ps -h 2>/dev/null", 0, &["Usage:  k3c ps [OPTIONS]"]),
@@ -140,20 +140,20 @@ pub(super) const NAMES: &[Line] = &[
         &["=Error response from daemon: multiple IDs found with provided prefix: P"],
     ),
     ("k3c ps -aqf label=twins | xargs k3c rm | wc -l", 0, &["=17"]),
-    // Without one, a name is made up.
+    // A container without a name gets one that is made up.
     (
         "k3c run -d -l unnamed $DEMO sleep 100 > /dev/null; k3c ps -f label=unnamed --format {{.Names}} | grep -xcE '[a-z]+_[a-z]+[0-9]?'",
         0,
         &["=1"],
     ),
     ("k3c ps -qf label=unnamed | xargs k3c rm -f | wc -l", 0, &["=1"]),
-    // Images.
+    // Names of images.
     ("k3c run Foo", 125, &["invalid reference format: repository name (library/Foo) must be lowercase"]),
     ("k3c run --pull never nope", 125, &["k3c: Error response from daemon: No such image: nope:latest"]),
     ("k3c run --pull never docker.io/library/nope:1", 125, &["No such image: nope:1"]),
 ];
 
-/// Many at once: answers in the order of the arguments, as they were typed; mistakes after them.
+/// Verbs with many names at once: answers in the order of the arguments, as they were typed; mistakes after them.
 pub(super) const MANY: &[Line] = &[
     ("for n in one two three; do k3c create --name many-$n $DEMO sleep 100; done | wc -l", 0, &["=3"]),
     (
