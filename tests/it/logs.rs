@@ -6,6 +6,7 @@ use crate::host::Need;
 use crate::{Case, DAEMON};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -23,25 +24,26 @@ pub(crate) fn cases() -> Vec<Case> {
 fn go_on_over_engines() -> Result<()> {
     let mut env = TestEnv::started()?;
     let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.1; done; exit 3";
-    let follow = |args: &[&str]| -> Result<_> {
-        Ok(env
-            .k3c_command(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?)
+    let follow = |args: &[&str], output: Stdio| -> Result<_> {
+        Ok(env.k3c_command(args).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).spawn()?)
     };
-    let events = follow(&["events", "--format", "{{.Action}}", "--filter", "event=die"])?;
+    let events = follow(&["events", "--format", "{{.Action}}", "--filter", "event=die"], Stdio::piped())?;
     env.ok(&["run", "-d", "--name", "counts", DEMO, "sh", "-c", script])?;
-    let logs = follow(&["logs", "-f", "counts"])?;
+    let followed = env.home.join("followed");
+    let logs = follow(&["logs", "-f", "counts"], File::create(&followed)?.into())?;
+    let lines = || Ok::<_, anyhow::Error>(std::fs::read_to_string(&followed)?.lines().count());
+    let (mut killed, mut wanted) = (0, 10);
     for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(1000));
-        env.kill_process("__engine")?;
+        within(Duration::from_secs(10), "an engine gives the client more lines", || {
+            Ok(env.process("__engine").is_ok_and(|new| new != killed) && lines()? >= wanted)
+        })?;
+        killed = env.kill_process("__engine")?;
+        wanted = (lines()? + 10).min(60);
     }
     env.answers(Duration::from_secs(10))?;
     env.signal(nix::sys::signal::Signal::SIGHUP)?;
     let output = logs.wait_with_output()?;
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (text, errors) = (std::fs::read_to_string(&followed)?, String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success() && errors.is_empty(), "{:?} {errors}", output.status);
     ensure!(text.lines().map(str::parse).eq((1..=60_u32).map(Ok)), "{text}");
     ensure!(env.ok(&["wait", "counts"])? == "3");

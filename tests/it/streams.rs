@@ -7,7 +7,14 @@ use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
+
+/// The limit of each wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The prompt of busybox's shell in a container.
+const PROMPT: &str = "/ #";
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
@@ -213,10 +220,14 @@ fn attach_to_what_runs() -> Result<()> {
     let name = "attach-to-what-runs";
     let script = "while read line; do echo got $line; [ $line = end ] && exit 5; done; exit 6";
     env.ok(&["run", "-d", "-i", "--name", name, DEMO, "sh", "-c", script])?;
+    let container = format!("container={name}");
+    let events = ["events", "--since", "5m", "--until", "0s", "-f", "event=attach", "-f", &container];
+    let attached =
+        |clients| within(PATIENCE, "an attach", || Ok(env.ok(&events)?.lines().count() >= clients));
     // Two clients at once get the same output.
     let mut one = Piped::start(&env, &["attach", name])?;
     let mut two = Piped::start(&env, &["attach", "--no-stdin", name])?;
-    std::thread::sleep(Duration::from_millis(500));
+    attached(2)?;
     one.say("first\n")?;
     one.hear("got first\n")?;
     two.hear("got first\n")?;
@@ -224,10 +235,10 @@ fn attach_to_what_runs() -> Result<()> {
     drop(one.stdin.take());
     std::thread::sleep(Duration::from_millis(200));
     let mut three = Piped::start(&env, &["attach", name])?;
-    std::thread::sleep(Duration::from_millis(300));
+    attached(3)?;
     three.say("end\n")?;
-    for attached in [one, two, three] {
-        let (text, code) = attached.end()?;
+    for client in [one, two, three] {
+        let (text, code) = client.end()?;
         ensure!(code == 5 && text.contains("got end"), "{code} {text}");
     }
     env.k3c(&["attach", name])?.fails(1, "cannot attach to a stopped container, start it first")?;
@@ -264,8 +275,9 @@ fn start_attached() -> Result<()> {
     Ok(())
 }
 
-/// With a terminal of `script`(1) around it.
-fn in_terminal(env: &TestEnv, line: &str, typed: &str) -> Result<(String, i32)> {
+/// Runs a line of k3c in a terminal that `script`(1) makes: its output and exit code. Each of `typed` is a text to wait
+/// for in the output, and keys to type then.
+fn in_terminal(env: &TestEnv, line: &str, typed: &[(&str, &str)]) -> Result<(String, i32)> {
     let script = format!(
         "stty rows 33 cols 77; {} {line}",
         env.k3c_command(&[]).get_args().last().map_or_else(|| "k3c".into(), |p| p.to_string_lossy())
@@ -273,37 +285,53 @@ fn in_terminal(env: &TestEnv, line: &str, typed: &str) -> Result<(String, i32)> 
     let mut command = env.command(Path::new("/usr/bin/script"), &["-qec", &script, "/dev/null"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
     let mut stdin = child.stdin.take().context("stdin")?;
-    for part in typed.split_inclusive('\n') {
-        std::thread::sleep(Duration::from_millis(900));
-        stdin.write_all(part.as_bytes())?;
+    let mut stdout = child.stdout.take().context("stdout")?;
+    let (sender, receiver) = mpsc::channel();
+    let reader = std::thread::spawn(move || -> std::io::Result<()> {
+        let mut block = [0; 4096];
+        loop {
+            let length = stdout.read(&mut block)?;
+            if length == 0 || sender.send(block[..length].to_vec()).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    let mut shown = Vec::new();
+    for (text, keys) in typed {
+        within(PATIENCE, &format!("{text:?} is shown"), || {
+            shown.extend(receiver.try_iter().flatten());
+            Ok(String::from_utf8_lossy(&shown).contains(text))
+        })
+        .with_context(|| format!("{line}: {:?}", String::from_utf8_lossy(&shown)))?;
+        stdin.write_all(keys.as_bytes())?;
         stdin.flush()?;
     }
-    let mut text = String::new();
-    child.stdout.take().context("stdout")?.read_to_string(&mut text)?;
+    shown.extend(receiver.iter().flatten());
+    reader.join().expect("reader")?;
     drop(stdin);
-    Ok((text, child.wait()?.code().unwrap_or(-1)))
+    Ok((String::from_utf8(shown)?, child.wait()?.code().unwrap_or(-1)))
 }
 
 fn terminal() -> Result<()> {
     let env = shared::env()?;
-    let (text, code) =
-        in_terminal(&env, &format!("run --rm -it {DEMO} sh"), "tty; stty size\necho TERM=$TERM; exit 7\n")?;
+    let typed = [(PROMPT, "tty; stty size\n"), ("\n33 77", "echo TERM=$TERM; exit 7\n")];
+    let (text, code) = in_terminal(&env, &format!("run --rm -it {DEMO} sh"), &typed)?;
     ensure!(
         code == 7 && text.contains("/dev/pts/0") && text.contains("33 77") && text.contains("TERM=xterm"),
         "{code} {text}"
     );
     // The detach keys leave the container running.
     let name = "terminal";
-    let (text, code) =
-        in_terminal(&env, &format!("run -it --name {name} {DEMO} sh"), "echo in\n\u{10}\u{11}\n")?;
+    let typed = [(PROMPT, "echo in\n"), ("\nin", "\u{10}\u{11}\n")];
+    let (text, code) = in_terminal(&env, &format!("run -it --name {name} {DEMO} sh"), &typed)?;
     ensure!(code == 0, "{code} {text}");
     ensure!(env.ok(&["inspect", "-f", "{{.State.Running}}", name])? == "true");
-    let (text, code) =
-        in_terminal(&env, &format!("attach --detach-keys ctrl-a,x {name}"), "echo back\n\u{1}x\n")?;
+    let typed = [(PROMPT, "echo back\n"), ("\nback", "\u{1}x\n")];
+    let (text, code) = in_terminal(&env, &format!("attach --detach-keys ctrl-a,x {name}"), &typed)?;
     ensure!(code == 1 && text.contains("back") && text.contains("read escape sequence"), "{code} {text}");
-    let (text, code) = in_terminal(&env, &format!("exec -it {name} sh"), "stty size; exit 8\n")?;
+    let (text, code) = in_terminal(&env, &format!("exec -it {name} sh"), &[(PROMPT, "stty size; exit 8\n")])?;
     ensure!(code == 8 && text.contains("33 77"), "{code} {text}");
-    let (text, code) = in_terminal(&env, &format!("attach {name}"), "exit 9\n")?;
+    let (text, code) = in_terminal(&env, &format!("attach {name}"), &[(PROMPT, "exit 9\n")])?;
     ensure!(code == 9, "{code} {text}");
     let events = ["events", "--since", "5m", "--until", "0s", "--filter"];
     let events = env.ok(&[&events[..], &["container=terminal", "--filter", "event=resize"]].concat())?;
