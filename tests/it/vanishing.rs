@@ -160,7 +160,7 @@ fn little_to_run() -> Result<()> {
         (&["little", "/bin"], 126, "is a directory"),
         (&["little", "/etc/passwd"], 126, "permission denied"),
         (&["little", "no-such"], 127, "executable file not found in $PATH"),
-        (&["-w", "/no/such", "little", "pwd"], 127, "no such file or directory"),
+        (&["-w", "/no/such", "little", "pwd"], 126, "no such file or directory"),
     ];
     for (args, code, text) in execs {
         env.k3c(&[&["exec"], args].concat())?.fails(code, text)?;

@@ -112,9 +112,8 @@ impl Inner {
         Ok(warnings)
     }
 
-    /// Lets a container go on if it is paused: a frozen process receives no signal but SIGKILL.
+    /// Lets a container go on if it is paused: a frozen process receives no signal but SIGKILL. The caller holds its lock.
     pub(super) async fn thaw_if_paused(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let _one = self.records.lock(id).await;
         let mut record = self.records.get(id)?;
         match record.status {
             Status::Paused => self.unfreeze(&mut record).await,

@@ -67,11 +67,8 @@ impl Engine {
         if number == SIGKILL || number == stop_signal(&record) {
             inner.give_up(&record.id).await?;
         }
-        match inner.containerd.kill(&record.attempt.container, number).await {
-            // A frozen process receives no signal but SIGKILL.
-            Ok(()) if number != SIGKILL && number == stop_signal(&record) => {
-                inner.thaw_if_paused(&record.id).await?;
-            }
+        let thaw = number != SIGKILL && number == stop_signal(&record);
+        match inner.send_signal(&record, number, thaw).await {
             Ok(()) => {}
             Err(error) if error.says(words::is_over) => {
                 return Err(EngineError::refused(
@@ -81,8 +78,6 @@ impl Engine {
             }
             Err(error) => return Err(error),
         }
-        let event = events::container(&record, "kill", Timestamp::now(), &[("signal", number.to_string())]);
-        inner.records.commit(Change::new().event(event)).await?;
         if number == SIGKILL {
             inner
                 .until_stopped(
@@ -184,6 +179,19 @@ impl Inner {
         self.records.commit(Change::new().event(event)).await
     }
 
+    /// Sends a signal to an attempt's first process and tells of it. `thaw`: lets the container go on if it is paused, as a
+    /// frozen process receives no signal but SIGKILL. The lock keeps the end that may follow at once behind the signal
+    /// in the events.
+    async fn send_signal(&self, record: &Record, signal: i32, thaw: bool) -> Result<(), EngineError> {
+        let _one = self.records.lock(&record.id).await;
+        self.containerd.kill(&record.attempt.container, signal).await?;
+        if thaw {
+            self.thaw_if_paused(&record.id).await?;
+        }
+        let event = events::container(record, "kill", Timestamp::now(), &[("signal", signal.to_string())]);
+        self.records.commit(Change::new().event(event)).await
+    }
+
     /// Ends an attempt: signal (unless it is SIGKILL itself), grace, kill; returns when the exit is recorded.
     pub(in crate::engine) async fn end(
         self: &Arc<Self>,
@@ -196,16 +204,8 @@ impl Inner {
         let first = (signal != SIGKILL).then_some((signal, grace));
         for (signal, patience) in first.into_iter().chain([(SIGKILL, Some(AFTER_KILL))]) {
             let last = signal == SIGKILL;
-            match self.containerd.kill(container, signal).await {
-                Ok(()) => {
-                    if !last {
-                        // A frozen process receives no signal but SIGKILL.
-                        self.thaw_if_paused(&record.id).await?;
-                    }
-                    let number = ("signal", signal.to_string());
-                    let event = events::container(record, "kill", Timestamp::now(), &[number]);
-                    self.records.commit(Change::new().event(event)).await?;
-                }
+            match self.send_signal(record, signal, !last).await {
+                Ok(()) => {}
                 Err(error) if error.says(words::is_over) => {}
                 Err(error) => return Err(error),
             }
@@ -237,10 +237,10 @@ impl Inner {
         hurry: &CancellationToken,
     ) -> bool {
         let mut changed = self.records.changes();
-        let over = changed.wait_for(|_| {
-            self.records
-                .get(id)
-                .map_or(true, |r| r.attempt.container != container || !lifecycle::lives(r.status))
+        // The book is locked meanwhile: it is not asked for again.
+        let over = changed.wait_for(|book| {
+            let record = book.records.get(id);
+            record.is_none_or(|r| r.attempt.container != container || !lifecycle::lives(r.status))
         });
         let time = async {
             match patience {
