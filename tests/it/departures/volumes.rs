@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Creations of one volume by two.
 const RACES: usize = 500;
 /// Removals of a volume while a container is made with it, which takes longer.
-const REMOVALS: usize = 100;
+const REMOVALS: usize = 500;
 
 async fn create(api: &Api, name: &str) -> Result<wire::Volume> {
     let request = wire::CreateVolumeRequest { name: name.into(), labels: HashMap::new() };
@@ -67,7 +67,8 @@ pub(super) fn one_volume_two_creators() -> Result<()> {
 }
 
 /// A container is made with a volume that somebody else removes and makes again meanwhile: whichever was first, the
-/// volume is there, and in use. Few containers are wholly made, which takes long; most fail when all but that is done.
+/// volume is there, and in use. Few containers are wholly made, which takes long; most
+/// are refused once the volume is claimed.
 pub(super) fn removed_under_a_container() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
@@ -79,7 +80,7 @@ pub(super) fn removed_under_a_container() -> Result<()> {
             let spec = request.spec.as_mut().context("a specification")?;
             spec.mounts[0].source = "raced".into();
             if !whole {
-                spec.user = "nobody-here".into();
+                spec.user = "0:nobody-here".into();
             }
             let number = u64::try_from(number)?;
             let pause = Duration::from_millis(if whole { number * 7 % 200 } else { number * 7 % 20 });
