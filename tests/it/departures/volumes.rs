@@ -1,7 +1,6 @@
 //! Two at once about one volume: one of them has made it, and nobody takes it from a container that is being made.
 
 use super::api::{Api, creation};
-use super::view::View;
 use crate::containers::DEMO;
 use crate::env::TestEnv;
 use anyhow::{Context, Result, ensure};
@@ -61,14 +60,13 @@ pub(super) fn one_volume_two_creators() -> Result<()> {
         ensure!(pruned.len() == RACES, "{} were pruned", pruned.len());
         Ok(())
     })?;
-    let wrong = View::take(&env)?.wrong();
-    ensure!(wrong.is_empty(), "{wrong:#?}");
+    super::settled(&env, |_| Vec::new())?;
     env.stop()
 }
 
 /// A container is made with a volume that somebody else removes and makes again meanwhile: whichever was first, the
-/// volume is there, and in use. Few containers are wholly made, which takes long; most
-/// are refused once the volume is claimed.
+/// volume is there, and in use. Few containers are wholly made, which takes long; most are refused once the volume is
+/// claimed.
 pub(super) fn removed_under_a_container() -> Result<()> {
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
@@ -104,8 +102,7 @@ pub(super) fn removed_under_a_container() -> Result<()> {
         }
         remove(&api, "raced").await.map_err(Into::into)
     })?;
-    let wrong = View::take(&env)?.wrong();
-    ensure!(wrong.is_empty(), "{wrong:#?}");
+    super::settled(&env, |_| Vec::new())?;
     env.stop()
 }
 
