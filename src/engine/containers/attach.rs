@@ -98,7 +98,7 @@ impl Inner {
             changed.borrow_and_update();
             let is_open = |record: &Record| {
                 record.attempt.container == attempt.container
-                    && (!record.attempt.used || matches!(record.status, Status::Running | Status::Paused))
+                    && (!record.attempt.used || lifecycle::lives(record.status))
             };
             if !self.records.get(&attempt.id).is_ok_and(|r| is_open(&r)) || changed.changed().await.is_err() {
                 return;

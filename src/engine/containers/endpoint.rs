@@ -1,7 +1,8 @@
 //! A container's part in the default network: what CNI answered when its pod was made, and what its kernel routes by.
 
 use crate::engine::Inner;
-use crate::model::container::{Endpoint, Status};
+use crate::engine::lifecycle;
+use crate::model::container::Endpoint;
 use crate::store::{Attempt, Record};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,7 +18,7 @@ impl Inner {
         let nothing = Endpoint { network_id, ..Endpoint::default() };
         let Attempt { pod, pid, .. } = &record.attempt;
         let address = record.attempt.address();
-        if !matches!(record.status, Status::Running | Status::Paused) || address.is_empty() {
+        if !lifecycle::lives(record.status) || address.is_empty() {
             return nothing;
         }
         let id = hash(&format!("{}/{pod}", nothing.network_id));

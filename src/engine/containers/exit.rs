@@ -69,8 +69,7 @@ impl Inner {
         let Ok(mut record) = self.records.get(&id) else { return };
         // CRI writes the exit down, too, and tries again only after a while when it could not.
         self.records.make_room();
-        if record.attempt.container != container || !matches!(record.status, Status::Running | Status::Paused)
-        {
+        if record.attempt.container != container || !lifecycle::lives(record.status) {
             return;
         }
         // A start is noted when CRI has answered, which for a quick one is after its end.

@@ -3,6 +3,7 @@
 use super::target::Target;
 use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle;
 use crate::engine::{Engine, Inner, blocking};
 use crate::model::container::{Processes, Stats, Status};
 use crate::model::id::ContainerId;
@@ -133,7 +134,7 @@ fn percent(nanos: u64, over: Duration) -> f64 {
 impl Inner {
     fn watched(&self, named: &[ContainerId], all: bool) -> Vec<Record> {
         let mut records = self.records.all();
-        let runs = |r: &Record| matches!(r.status, Status::Running | Status::Paused);
+        let runs = |r: &Record| lifecycle::lives(r.status);
         records.retain(|r| match named.is_empty() {
             true => all || runs(r),
             false => named.contains(&r.id),
@@ -150,7 +151,7 @@ impl Inner {
 
     async fn stats_of(self: &Arc<Self>, record: &Record) -> Stats {
         let mut stats = Stats { id: record.id.to_string(), name: record.name.clone(), ..Stats::default() };
-        if !matches!(record.status, Status::Running | Status::Paused) {
+        if !lifecycle::lives(record.status) {
             return stats;
         }
         let message = MetricsRequest { filters: vec![format!("id=={}", record.attempt.container)] };

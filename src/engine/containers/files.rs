@@ -4,6 +4,7 @@
 use super::target::Target;
 use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
+use crate::engine::lifecycle;
 use crate::engine::rootfs::layers;
 use crate::engine::{Engine, Inner, blocking, compression};
 use crate::model::amendment::INIT;
@@ -217,7 +218,7 @@ impl Inner {
 
     /// The container's files as it sees them while it runs, or would see them.
     async fn root(&self, record: &Record) -> Result<Root, EngineError> {
-        if matches!(record.status, Status::Running | Status::Paused) && record.attempt.pid > 0 {
+        if lifecycle::lives(record.status) && record.attempt.pid > 0 {
             return Ok(Root::Live(format!("/proc/{}/root", record.attempt.pid).into()));
         }
         let layers = self.snapshot(record, false).await?;

@@ -1,6 +1,7 @@
 //! Health checks: a command that is run in the container now and then. Three failures in a row (or as many as were asked
 //! for) make it unhealthy, one success makes it healthy.
 
+use crate::engine::lifecycle;
 use crate::engine::{Inner, events};
 use crate::model::container::{Health, Healthcheck, Status};
 use crate::model::id::ContainerId;
@@ -55,7 +56,7 @@ impl Inner {
     /// The record, while its attempt is this one and is not over.
     fn current(&self, id: &ContainerId, container: &str) -> Option<Record> {
         let record = self.records.get(id).ok()?;
-        let runs = matches!(record.status, Status::Running | Status::Paused);
+        let runs = lifecycle::lives(record.status);
         (record.attempt.container == container && runs).then_some(record)
     }
 
@@ -173,7 +174,7 @@ impl Inner {
     /// Checks all running containers, after the engine came up.
     pub(in crate::engine) fn watch_all_health(self: &Arc<Self>) {
         for record in self.records.all() {
-            if matches!(record.status, Status::Running | Status::Paused) {
+            if lifecycle::lives(record.status) {
                 self.watch_health(&record);
             }
         }

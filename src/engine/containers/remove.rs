@@ -58,7 +58,7 @@ impl Inner {
             self.records.commit(Change::new().put(&record)).await?;
             record
         };
-        if matches!(record.status, Status::Running | Status::Paused) && force {
+        if lifecycle::lives(record.status) && force {
             let hurry = CancellationToken::new();
             if let Err(error) = self.end(&record, SIGKILL, Some(Duration::ZERO), &hurry).await {
                 self.keep(id).await;

@@ -4,7 +4,7 @@
 use crate::engine::Inner;
 use crate::engine::containers::LOG;
 use crate::engine::error::EngineError;
-use crate::model::container::Status;
+use crate::engine::lifecycle;
 use crate::model::logopts::SHARED;
 use crate::sys::rotated;
 use std::collections::{BTreeMap, HashMap};
@@ -90,8 +90,7 @@ impl Inner {
     async fn reopen_rotated(self: &Arc<Self>, seen: &mut HashMap<String, u64>) {
         let mut still = HashMap::new();
         for record in self.records.all() {
-            if !matches!(record.status, Status::Running | Status::Paused) || record.spec.log.driver == "none"
-            {
+            if !lifecycle::lives(record.status) || record.spec.log.driver == "none" {
                 continue;
             }
             let log = self.log_dir(&record, record.attempt.number).join(LOG);
