@@ -92,7 +92,7 @@
 //! | room | is | never imports |
 //! |---|---|---|
 //! | [`model`] | plain nouns, parsed, checked and shown; neither IO nor async | anything of ours |
-//! | [`proto`] | generated code and our own definitions | anything of ours |
+//! | [`proto`] | generated code and our own definitions; a crate of its own, because it is slow to compile | anything of ours |
 //! | [`sys`] | every `unsafe`, every system call | anything of ours |
 //! | [`config`], [`credentials`], `telemetry` | each path, variable and setting, declared once; logins; logs | engine, server, cli |
 //! | `store` | the records, one transaction a change | engine |
@@ -122,7 +122,7 @@ pub mod client;
 pub mod config;
 pub mod credentials;
 pub mod model;
-pub mod proto;
+pub use k3c_proto as proto;
 pub mod sys;
 
 #[cfg(target_os = "linux")]

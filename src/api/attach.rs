@@ -1,7 +1,7 @@
 //! Attached streams: frames of `model::attach` as messages.
 
 use super::Invalid;
-use super::spec::terminal_size;
+use super::spec::{terminal_size, terminal_size_to};
 use crate::model::attach::{Frame, Hello, VERSION, Welcome};
 use crate::model::container::ExecSpec;
 use crate::proto::k3c::v1 as wire;
@@ -58,9 +58,7 @@ pub fn attach_request(frame: Frame) -> Option<wire::AttachRequest> {
         }),
         Frame::Typed { offset, data } => Request::Input(wire::AttachBytes { stream: 0, offset, data }),
         Frame::TypedEnd => Request::InputEnd(true),
-        Frame::Resize { columns, rows } => {
-            Request::Size(wire::TerminalSize { columns: columns.into(), rows: rows.into() })
-        }
+        Frame::Resize { columns, rows } => Request::Size(terminal_size_to((columns, rows))),
         Frame::Seen { stream, offset } => {
             Request::Seen(wire::AttachPosition { stream: stream.into(), offset })
         }
@@ -140,7 +138,7 @@ pub fn exec_request(container: &str, spec: ExecSpec) -> wire::CreateExecRequest 
         tty: spec.tty,
         stdin: spec.stdin,
         privileged: spec.privileged,
-        terminal_size: spec.terminal_size.map(Into::into),
+        terminal_size: spec.terminal_size.map(terminal_size_to),
     }
 }
 

@@ -70,7 +70,7 @@ impl From<ContainerSpec> for wire::ContainerSpec {
             runtime: spec.runtime,
             cgroup_parent: spec.cgroup_parent,
             oom_kill_disable: spec.oom_kill_disable,
-            terminal_size: spec.terminal_size.map(Into::into),
+            terminal_size: spec.terminal_size.map(terminal_size_to),
         }
     }
 }
@@ -155,10 +155,9 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
     }
 }
 
-impl From<(u16, u16)> for wire::TerminalSize {
-    fn from((columns, rows): (u16, u16)) -> Self {
-        Self { columns: columns.into(), rows: rows.into() }
-    }
+/// For the wire: columns and rows.
+pub(super) fn terminal_size_to((columns, rows): (u16, u16)) -> wire::TerminalSize {
+    wire::TerminalSize { columns: columns.into(), rows: rows.into() }
 }
 
 /// Columns and rows.

@@ -121,7 +121,8 @@ fn made(env: &TestEnv) -> Result<usize> {
     Ok(churned(env)?.lines().filter(is_id).count())
 }
 
-/// Differences between the records and what CRI, the folders and the volumes have; empty if they agree.
+/// Differences between the records and what CRI, the folders and the volumes have; empty if they agree and the removals
+/// that a killed engine left are done.
 fn disagreement(env: &TestEnv) -> Result<String> {
     let mut wrong = String::new();
     let rows = env.ok(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"])?;
@@ -141,6 +142,9 @@ fn disagreement(env: &TestEnv) -> Result<String> {
         }
     }
     for (id, state) in &records {
+        if *state == "removing" {
+            writeln!(wrong, "{id} is still being removed")?;
+        }
         if (*state == "running") != running.contains(*id) {
             writeln!(wrong, "{id} is {state}; CRI says running: {}", running.contains(*id))?;
         }
