@@ -100,7 +100,7 @@
 //! | `children` | containerd and buildkitd: their files and command lines; unpacks the bundle | engine, server |
 //! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
-//! | `network` | the containers' network: CNI, slirp4netns, RootlessKit's API | engine |
+//! | `network` | the containers' network: CNI, slirp4netns, names, RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, Docker's documents, stable reasons of errors | engine |
@@ -111,7 +111,8 @@
 //! | `daemon` | joins the machine's side together | cli, builder, client |
 //! | `main` | picks a role before any thread exists | what a role is about |
 //!
-//! A room that needs a sibling has a trait of its own for it, which `daemon` supplies.
+//! A room that needs a sibling has a trait of its own for it, which `daemon` supplies (`engine::Parts`,
+//! `server::Buildkit`, `supervise::Spawner`).
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "unit tests start programs and wait"))]
 

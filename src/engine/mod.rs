@@ -25,6 +25,7 @@ mod leftovers;
 mod lifecycle;
 mod locks;
 mod logs;
+mod parts;
 mod prune;
 mod reconcile;
 mod records;
@@ -34,6 +35,7 @@ mod volumes;
 pub use containerd::{Containerd, NAMESPACE, channel};
 pub use containers::{Archive, Frames};
 pub use error::EngineError;
+pub use parts::{Names, Parts};
 
 use containerd::Cri;
 use images::Images;
@@ -63,8 +65,6 @@ pub struct EngineConfig {
     pub controllers: Vec<String>,
     /// True inside a user namespace.
     pub rootless: bool,
-    /// Name servers for containers; empty: the host's.
-    pub dns: Vec<String>,
     /// A path as the user knows it, and where that tree of the host is bound aside.
     pub host_trees: Vec<(PathBuf, PathBuf)>,
     /// Folder of what is configured for each registry: `HOST/hosts.toml`, or certificates as Docker has them.
@@ -97,6 +97,7 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: EngineConfig,
+    parts: Parts,
     records: Records,
     cri: Cri,
     containerd: Containerd,
@@ -140,7 +141,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Internal`: a folder cannot be made; the records are in use by another engine, newer than we are, or unreadable.
-    pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
+    pub async fn start(config: EngineConfig, parts: Parts) -> Result<Self, EngineError> {
         for dir in ["logs", "volumes", "containers"] {
             let path = config.data.join(dir);
             tokio::fs::create_dir_all(&path).await.map_err(EngineError::file("cannot make", &path))?;
@@ -155,6 +156,7 @@ impl Engine {
         let channel = channel(&config.containerd_socket);
         let inner = Arc::new(Inner {
             config,
+            parts,
             records,
             cri: Cri::new(channel.clone()),
             containerd: Containerd::new(channel),

@@ -1,4 +1,4 @@
-//! The containers' network: what makes it, its way out, and how other programs find it.
+//! The containers' network: what makes it, its way out, the names in it, and how other programs find it.
 //!
 //! ```text
 //! containerd, buildkitd ─> k3c-cni (cni) ─> bridge plugin ─┐
@@ -10,5 +10,6 @@
 //! As root there is neither a detached namespace nor slirp4netns: the bridge is in the host's own namespace.
 
 pub mod cni;
+pub mod names;
 pub mod rootlesskit;
 pub mod slirp;

@@ -22,6 +22,7 @@ mod upstream;
 
 use crate::api::reason;
 use crate::engine::Engine;
+use crate::supervise::NotReady;
 use door::Door;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -70,8 +71,22 @@ pub struct Backends {
 /// The part of the daemon that runs buildkitd.
 pub trait Buildkit: Send + Sync {
     /// A buildkitd that runs until the lease is dropped. `start`: bring it up if it is down; otherwise its absence is
-    /// the error, in words.
-    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>>;
+    /// the error.
+    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, BuildkitError>>;
+}
+
+/// Why there is no buildkitd.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildkitError {
+    /// It is down, and the call does not start it.
+    #[error("buildkitd does not run; a build starts it")]
+    Down,
+    /// The disk of this folder is full: buildkitd would end at once, and say why in its log only.
+    #[error("cannot start buildkitd: no space left on device for {}", .0.display())]
+    DiskFull(PathBuf),
+    /// It was started, and does not answer.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
 }
 
 /// A use of buildkitd; when the last one is dropped, the idle clock runs.

@@ -7,13 +7,12 @@
 use super::guarded::Guarded;
 use super::outgoing::Outgoing;
 use super::route::{Backend, Needs};
-use super::upstream::{PATIENCE, Sender, Upstream};
-use super::{Backends, refusal};
+use super::upstream::{PATIENCE, Sender, Upstream, UpstreamError};
+use super::{Backends, BuildkitError, refusal};
 use crate::api::reason;
-use crate::model::reason::Reason;
+use crate::model::reason::{Reason, chain};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, header};
-use std::error::Error;
 use std::path::PathBuf;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -31,6 +30,19 @@ struct Target<'a> {
     upstream: &'a Upstream,
     socket: PathBuf,
     held: Option<Box<dyn Send + Sync>>,
+}
+
+/// A call could not be sent on.
+#[derive(Debug, thiserror::Error)]
+enum ProxyError {
+    #[error("buildkitd is not available")]
+    Buildkit(#[source] BuildkitError),
+    #[error("{name} is not available")]
+    Away { name: &'static str, source: UpstreamError },
+    #[error("the connection to {name} was lost")]
+    Lost { name: &'static str, source: hyper::Error },
+    #[error("malformed path")]
+    Path(#[source] http::uri::InvalidUriParts),
 }
 
 impl Proxy {
@@ -53,13 +65,14 @@ impl Proxy {
             Ok(target) => send(target, request).await,
             Err(why) => Err(why),
         };
-        outcome.unwrap_or_else(|why| {
+        outcome.unwrap_or_else(|error| {
+            let why = chain(&error);
             tracing::warn!(%why, "a call could not be sent on");
             refusal::grpc(reason::status(Reason::Unavailable, why))
         })
     }
 
-    async fn target(&self, backend: Backend) -> Result<Target<'_>, String> {
+    async fn target(&self, backend: Backend) -> Result<Target<'_>, ProxyError> {
         match backend {
             Backend::Containerd => Ok(Target {
                 name: "containerd",
@@ -69,7 +82,7 @@ impl Proxy {
             }),
             Backend::Buildkit { start } => {
                 let lease = self.backends.buildkit.acquire(start).await;
-                let lease = lease.map_err(|why| format!("buildkitd is not available: {why}"))?;
+                let lease = lease.map_err(ProxyError::Buildkit)?;
                 Ok(Target {
                     name: "buildkitd",
                     upstream: &self.buildkit,
@@ -81,14 +94,13 @@ impl Proxy {
     }
 }
 
-async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response<Body>, String> {
+async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response<Body>, ProxyError> {
     let Target { name, upstream, socket, held } = target;
     let deadline = Instant::now() + PATIENCE;
     let mut request = rewritten(request)?;
     loop {
         let sender = upstream.sender(&socket, deadline).await;
-        let mut sender: Sender =
-            sender.map_err(|error| format!("{name} is not available: {}", chain(&error)))?;
+        let mut sender: Sender = sender.map_err(|source| ProxyError::Away { name, source })?;
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(response.map(|body| Body::new(Guarded::new(body, held)))),
             Err(mut error) => {
@@ -97,7 +109,7 @@ async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response
                 upstream.forget().await;
                 match error.take_message() {
                     Some(unsent) if Instant::now() < deadline => request = unsent,
-                    _ => return Err(format!("the connection to {name} was lost: {}", chain(error.error()))),
+                    _ => return Err(ProxyError::Lost { name, source: error.into_error() }),
                 }
             }
         }
@@ -105,23 +117,13 @@ async fn send(target: Target<'_>, request: Request<Outgoing>) -> Result<Response
 }
 
 /// The request with an absolute URI, which HTTP/2 over a unix socket wants; the host means nothing there.
-fn rewritten(request: Request<Outgoing>) -> Result<Request<Outgoing>, String> {
+fn rewritten(request: Request<Outgoing>) -> Result<Request<Outgoing>, ProxyError> {
     let (mut parts, body) = request.into_parts();
     let mut uri = parts.uri.into_parts();
     uri.scheme = Some(Scheme::HTTP);
     uri.authority = Some(Authority::from_static("localhost"));
     uri.path_and_query = uri.path_and_query.or_else(|| Some(PathAndQuery::from_static("/")));
-    parts.uri = Uri::from_parts(uri).map_err(|error| format!("malformed path: {error}"))?;
+    parts.uri = Uri::from_parts(uri).map_err(ProxyError::Path)?;
     parts.headers.remove(header::HOST);
     Ok(Request::from_parts(parts, body))
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -150,10 +150,10 @@ impl Drop for Lease {
 }
 
 impl Buildkit for FakeBuildkit {
-    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>> {
+    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, BuildkitError>> {
         async move {
             if !start && !self.running {
-                return Err("it does not run".to_owned());
+                return Err(BuildkitError::Down);
             }
             self.leases.fetch_add(1, Ordering::SeqCst);
             Ok(BuildkitLease::new(self.socket.clone(), Box::new(Lease(Arc::clone(&self.leases)))))
@@ -373,7 +373,7 @@ async fn a_backend_that_stays_away_is_said_in_words() {
     let answer = once(&mut client, "/containerd.services.content.v1.Content/List").await;
     assert_eq!(
         header(answer.headers(), "grpc-message"),
-        "buildkitd%20is%20not%20available:%20it%20does%20not%20run"
+        "buildkitd%20is%20not%20available:%20buildkitd%20does%20not%20run;%20a%20build%20starts%20it"
     );
 }
 

@@ -1,5 +1,6 @@
 //! A daemon of systemd where there is one, else a process in a session of its own.
 
+use super::StartError;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -68,17 +69,17 @@ impl Scope {
 }
 
 impl Daemon {
-    /// Starts one in the first way that there is. An error is in words.
-    pub(super) async fn start(log: &Path) -> Result<Self, String> {
+    /// Starts one in the first way that there is.
+    pub(super) async fn start(log: &Path) -> Result<Self, StartError> {
         let scope = Scope::of_us();
         let since = format!("@{}", jiff::Timestamp::now().as_second());
         if answers(scope.command("systemctl").args(["cat", UNIT])).await {
             // A unit that is there but cannot be started is the user's wish: nothing else is tried.
             let started = run(scope.command("systemctl").args(["start", "--no-block", UNIT])).await;
-            started.map_err(|why| format!("cannot start {UNIT}: {why}"))?;
+            started.map_err(|why| StartError::Unit { unit: UNIT, why })?;
             return Ok(Self::Unit { name: UNIT, scope, since });
         }
-        let own = std::env::current_exe().map_err(|error| format!("cannot find our own program: {error}"))?;
+        let own = std::env::current_exe().map_err(StartError::Program)?;
         if answers(scope.command("systemctl").args(["show", "--property=Version"])).await
             && transient(scope, &own).await
         {
@@ -166,8 +167,8 @@ async fn transient(scope: Scope, own: &Path) -> bool {
 }
 
 /// A process in a session of its own, so that our terminal's end is not its end.
-fn detached(own: &Path, log: &Path) -> Result<Daemon, String> {
-    let failed = |error: std::io::Error| format!("cannot write {}: {error}", log.display());
+fn detached(own: &Path, log: &Path) -> Result<Daemon, StartError> {
+    let failed = |source| StartError::Log { path: log.to_owned(), source };
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }
@@ -178,7 +179,7 @@ fn detached(own: &Path, log: &Path) -> Result<Daemon, String> {
     command.arg("daemon").current_dir("/").stdin(Stdio::null());
     command.stdout(file.try_clone().map_err(failed)?).stderr(file);
     crate::sys::session::own(&mut command);
-    let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", own.display()))?;
+    let child = command.spawn().map_err(|source| StartError::Spawn { path: own.to_owned(), source })?;
     let how = format!("process {}, log {}", child.id(), log.display());
     Ok(Daemon::Detached { child, log: log.to_owned(), offset, how })
 }

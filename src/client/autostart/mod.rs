@@ -15,6 +15,7 @@ use other as imp;
 
 use super::{Client, ClientError, transport};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +29,28 @@ pub enum Autostart<'a> {
     Never,
     /// Yes; a person is told by this.
     Allowed(&'a (dyn Fn(&str) + Send + Sync)),
+}
+
+/// Why no daemon could be started.
+#[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "one variant is for these systems"))]
+enum StartError {
+    /// The unit is there, and the service manager says why it cannot be started.
+    #[error("cannot start {unit}: {why}")]
+    Unit { unit: &'static str, why: String },
+    /// The path of the running program is not known.
+    #[error("cannot find our own program: {0}")]
+    Program(io::Error),
+    /// The file for what the daemon writes.
+    #[error("cannot write {}: {source}", path.display())]
+    Log { path: PathBuf, source: io::Error },
+    /// The program does not start.
+    #[error("cannot start {}: {source}", path.display())]
+    Spawn { path: PathBuf, source: io::Error },
+    /// There is no daemon for this system.
+    #[error("there is no k3c daemon for this system yet; set K3C_ADDRESS")]
+    #[cfg(not(target_os = "linux"))]
+    NoDaemon,
 }
 
 /// Starts a daemon where the address is the user's own, and comes back when it answers.
@@ -47,7 +70,8 @@ pub(super) async fn start(
     let (Autostart::Allowed(announce), Some(log), false) = (autostart, address.log(), refused) else {
         return Err(absent());
     };
-    let mut daemon = imp::Daemon::start(log).await.map_err(ClientError::disconnected)?;
+    let started = imp::Daemon::start(log).await;
+    let mut daemon = started.map_err(|error| ClientError::disconnected(error.to_string()))?;
     announce(&format!("k3c: starting the daemon ({})", daemon.how()));
     let begun = Instant::now();
     // A queued unit is not active for a moment before it starts.

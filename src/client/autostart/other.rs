@@ -1,5 +1,6 @@
 //! Systems on which a daemon is not started yet.
 
+use super::StartError;
 use std::path::Path;
 
 /// A daemon that we have started: on these systems there is none.
@@ -8,8 +9,8 @@ pub(super) enum Daemon {}
 impl Daemon {
     /// Refuses.
     #[expect(clippy::unused_async, reason = "the same on every system")]
-    pub(super) async fn start(_: &Path) -> Result<Self, String> {
-        Err("there is no k3c daemon for this system yet; set K3C_ADDRESS".to_owned())
+    pub(super) async fn start(_: &Path) -> Result<Self, StartError> {
+        Err(StartError::NoDaemon)
     }
 
     /// The way in which it was started, for people.

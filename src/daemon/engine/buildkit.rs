@@ -1,7 +1,7 @@
 //! buildkitd on demand: started by the first call that needs it, stopped after it was idle for a while.
 
 use crate::engine::Engine;
-use crate::server::{Buildkit, BuildkitLease};
+use crate::server::{Buildkit, BuildkitError, BuildkitLease};
 use crate::supervise::{Service, Spawner, Spec, State};
 use crate::sys::disk;
 use futures::future::BoxFuture;
@@ -83,20 +83,16 @@ async fn stop_when_idle(shared: Arc<Shared>, idle: Duration) {
 }
 
 impl Buildkit for OnDemand {
-    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, String>> {
+    fn acquire(&self, start: bool) -> BoxFuture<'_, Result<BuildkitLease, BuildkitError>> {
         Box::pin(async move {
             let mut service = self.shared.service.lock().await;
             if service.is_none() {
                 if !start {
-                    return Err("buildkitd does not run; a build starts it".into());
+                    return Err(BuildkitError::Down);
                 }
-                // buildkitd would end at once, and say why in its log only.
                 let data = &self.engine.config().data;
                 if disk::free(data).is_ok_and(|free| free < ROOM) {
-                    return Err(format!(
-                        "cannot start buildkitd: no space left on device for {}",
-                        data.display()
-                    ));
+                    return Err(BuildkitError::DiskFull(data.clone()));
                 }
                 *service = Some(Service::start(self.spec.clone(), self.spawner.clone()));
             }
@@ -109,7 +105,7 @@ impl Buildkit for OnDemand {
             if let Some(service) = service.as_ref()
                 && service.state() != State::Ready
             {
-                service.ready(NAME, Duration::from_secs(15)).await.map_err(|e| e.to_string())?;
+                service.ready(NAME, Duration::from_secs(15)).await?;
             }
             Ok(BuildkitLease::new(self.socket.clone(), Box::new(guard)))
         })

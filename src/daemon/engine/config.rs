@@ -3,7 +3,6 @@
 use crate::children::bundle::Bundle;
 use crate::config::Instance;
 use crate::engine::{EmbeddedImage, EngineConfig};
-use crate::network::slirp;
 use crate::rootless::{cgroup, mounts};
 use std::path::{Path, PathBuf};
 
@@ -13,11 +12,6 @@ pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
         reference: reference.into(),
         archive: bundle.image(name),
         pinned,
-    };
-    let dns = match (instance.config.dns.is_empty(), instance.rootless) {
-        (false, _) => instance.config.dns.clone(),
-        (true, true) => vec![slirp::DNS.to_owned()],
-        (true, false) => Vec::new(),
     };
     let trees = if instance.rootless { &mounts::COPIED_UP[..] } else { &[] };
     EngineConfig {
@@ -32,7 +26,6 @@ pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
             Vec::new()
         },
         rootless: instance.rootless,
-        dns,
         host_trees: trees
             .iter()
             .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))

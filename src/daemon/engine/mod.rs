@@ -5,6 +5,7 @@ mod children;
 mod config;
 mod error;
 mod files;
+mod parts;
 mod serve;
 mod snapshotter;
 

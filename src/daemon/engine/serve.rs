@@ -3,7 +3,7 @@
 use super::buildkit::OnDemand;
 use super::children::{Children, buildkitd_spec};
 use super::error::StageError;
-use super::{config, files, snapshotter};
+use super::{config, files, parts, snapshotter};
 use crate::children::bundle::Bundle;
 use crate::config::Instance;
 use crate::engine::Engine;
@@ -34,7 +34,7 @@ pub(super) async fn serve(
     let rendered =
         files::render(&instance, &snapshotter).map_err(StageError::step("write configurations"))?;
     let children = Children::start(&instance, &bundle, &rendered, holder).await?;
-    let engine = Engine::start(config::of(&instance, &bundle, &snapshotter)).await?;
+    let engine = Engine::start(config::of(&instance, &bundle, &snapshotter), parts::of(&instance)).await?;
     let buildkit = Arc::new(OnDemand::new(
         buildkitd_spec(&instance, &bundle, &rendered),
         Arc::new(holder.clone()),

@@ -26,6 +26,6 @@ pub use resolved::Resolved;
 pub use resources::{DeviceRate, Resources};
 pub use restart::RestartPolicy;
 pub use sharing::Sharing;
-pub use spec::{ContainerSpec, DEFAULT_STOP_TIMEOUT, Device, Dns, LogConfig, Ulimit};
+pub use spec::{ContainerSpec, DEFAULT_STOP_TIMEOUT, Device, Dns, Identity, LogConfig, Ulimit};
 pub use state::{ContainerState, ExitStatus, Status, WaitCondition};
 pub use summary::{ContainerSummary, ListFilter, Pruned};

@@ -117,6 +117,19 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
+/// The names of a container and its address, as its own hosts(5) has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Its name for itself.
+    pub hostname: &'a str,
+    /// Behind the host name; may be empty.
+    pub domainname: &'a str,
+    /// Empty: it has none of its own.
+    pub address: &'a str,
+    /// `name:address`, more names that it knows.
+    pub extra_hosts: &'a [String],
+}
+
 /// A limit of setrlimit(2); -1 is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ulimit {
