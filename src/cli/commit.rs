@@ -2,10 +2,13 @@
 
 use super::context::Context;
 use super::error::Outcome;
+use super::options::value;
 use crate::model::container::CommitOptions;
+use clap::ArgAction;
 
 /// Create a new image from a container's changes
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("pause", value::switch))]
 pub(crate) struct Args {
     /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
     #[arg(short, long, value_name = "string", default_value = "", hide_default_value = true)]
@@ -20,17 +23,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_pause: bool,
     /// Pause container during commit
-    #[arg(
-        short,
-        long,
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
+    #[arg(short, long, action = ArgAction::Set)]
     pause: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     container: String,
@@ -50,4 +43,19 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let id = cx.client().await?.commit(&args.container, options).await?;
     cx.ui.line(&id)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command::parse_as;
+
+    #[test]
+    fn paused_unless_turned_off() {
+        for (line, expected) in
+            [("c", true), ("--pause c", true), ("-p=true c", true), ("--pause=false c", false)]
+        {
+            assert_eq!(parse_as::<Args>(line).unwrap().pause, expected, "{line}");
+        }
+    }
 }

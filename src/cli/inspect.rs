@@ -14,15 +14,10 @@ use serde_json::Value;
 /// Return low-level information on objects of the engine
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show a container as a kubelet sees it, through CRI
-    #[arg(long)]
-    cri: bool,
-    /// Format output: 'json', or a Go template
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
-    /// Display total file sizes if the type is container
-    #[arg(short, long)]
-    size: bool,
+    #[command(flatten)]
+    container: ContainerFlags,
+    #[command(flatten)]
+    format: FormatFlag,
     /// Only inspect objects of the given type (container, image, volume)
     #[arg(long = "type", value_name = "string")]
     kind: Option<String>,
@@ -32,16 +27,12 @@ pub(crate) struct Args {
 
 /// Display detailed information on one or more containers
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("size", |size| size.help("Display total file sizes")))]
 pub(crate) struct ContainerArgs {
-    /// Show it as a kubelet sees it, through CRI
-    #[arg(long)]
-    cri: bool,
-    /// Format output: 'json', or a Go template
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
-    /// Display total file sizes
-    #[arg(short, long)]
-    size: bool,
+    #[command(flatten)]
+    flags: ContainerFlags,
+    #[command(flatten)]
+    format: FormatFlag,
     #[arg(required = true, value_name = "CONTAINER")]
     names: Vec<String>,
 }
@@ -49,11 +40,29 @@ pub(crate) struct ContainerArgs {
 /// Display detailed information on one or more images
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImageArgs {
-    /// Format output: 'json', or a Go template
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
+    #[command(flatten)]
+    format: FormatFlag,
     #[arg(required = true, value_name = "IMAGE")]
     names: Vec<String>,
+}
+
+/// The flag of every `inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FormatFlag {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    pub(crate) format: Option<String>,
+}
+
+/// Flags of those that look at containers.
+#[derive(Debug, Default, clap::Args)]
+struct ContainerFlags {
+    /// Show a container as a kubelet sees it, through CRI
+    #[arg(long)]
+    cri: bool,
+    /// Display total file sizes if the type is container
+    #[arg(short, long)]
+    size: bool,
 }
 
 /// Kind of the things among which a name is looked up.
@@ -67,22 +76,22 @@ enum Search {
 
 impl From<ContainerArgs> for Args {
     fn from(args: ContainerArgs) -> Self {
-        let ContainerArgs { cri, format, size, names } = args;
-        Self { cri, format, size, kind: Some("container".to_owned()), names }
+        let ContainerArgs { flags, format, names } = args;
+        Self { container: flags, format, kind: Some("container".to_owned()), names }
     }
 }
 
 impl From<ImageArgs> for Args {
     fn from(args: ImageArgs) -> Self {
         let ImageArgs { format, names } = args;
-        Self { cri: false, format, size: false, kind: Some("image".to_owned()), names }
+        Self { container: ContainerFlags::default(), format, kind: Some("image".to_owned()), names }
     }
 }
 
 /// Prints all that was found, even when something else was not.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let search = match args.kind.as_deref() {
-        None if args.cri => Search::Container,
+        None if args.container.cri => Search::Container,
         None => Search::Anything,
         Some("container") => Search::Container,
         Some("image") => Search::Image,
@@ -91,7 +100,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             return Err(CommandError::failed(format!("{other:?} is not a valid value for --type")));
         }
     };
-    let mut printer = Printer::new(args.format.as_deref())?;
+    let mut printer = Printer::new(args.format.format.as_deref())?;
     let client = cx.client().await?;
     let mut failures = Vec::new();
     for name in &args.names {
@@ -122,11 +131,11 @@ async fn find(
     args: &Args,
 ) -> Result<(Value, Shape), ClientError> {
     let any = search == Search::Anything;
-    if args.cri {
+    if args.container.cri {
         return Ok((client.inspect_cri(name).await?, docker::CriContainer::SHAPE));
     }
     if any || search == Search::Container {
-        match client.inspect(name, args.size).await {
+        match client.inspect(name, args.container.size).await {
             Err(error) if is_missing(&error) && any => {}
             found => return Ok((found?, docker::Container::SHAPE)),
         }

@@ -4,7 +4,7 @@ use super::context::{Context, daemon_text, is_missing};
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::size;
-use super::inspect::Printer;
+use super::inspect::{FormatFlag, Printer};
 use super::options::value;
 use super::parallel;
 use crate::api::docker;
@@ -126,16 +126,15 @@ fn row(row: &VolumeSummary) -> Row {
 /// Display detailed information on one or more volumes
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Format output: 'json', or a Go template
-    #[arg(short, long, value_name = "string")]
-    format: Option<String>,
+    #[command(flatten)]
+    format: FormatFlag,
     #[arg(required = true, value_name = "VOLUME")]
     names: Vec<String>,
 }
 
 /// Prints the volumes that were found, even when another one was not.
 pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
-    let mut printer = Printer::new(args.format.as_deref())?;
+    let mut printer = Printer::new(args.format.format.as_deref())?;
     let client = cx.client().await?;
     let mut failures = Vec::new();
     for name in &args.names {

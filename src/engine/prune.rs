@@ -107,7 +107,7 @@ impl Engine {
             name: image.repo_tags.into_iter().next().unwrap_or_default(),
         };
         let container = |row: crate::model::container::ContainerSummary| UsageRow {
-            active: matches!(row.state.status, Status::Running | Status::Paused | Status::Restarting),
+            active: row.state.status.is_up(),
             id: row.id.to_string(),
             name: row.names.first().cloned().unwrap_or_default(),
             size: row.size.map_or(0, |(own, _)| own),

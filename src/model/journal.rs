@@ -86,14 +86,7 @@ mod tests {
         let labels =
             BTreeMap::from([("com.example/a-b".to_owned(), "1".to_owned()), ("no".into(), "2".into())]);
         let env = ["A=x=y".to_owned(), "B=z".to_owned()];
-        let writer = Writer {
-            id: "0123456789abcdef",
-            name: "web",
-            image: "busybox:1",
-            image_id: "sha256:fedcba9876543210",
-            labels: &labels,
-            env: &env,
-        };
+        let writer = Writer::for_tests(&labels, &env);
         let of = |options: &[(&str, &str)]| {
             fields(&options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), &writer)
         };

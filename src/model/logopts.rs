@@ -114,6 +114,15 @@ fn fill(tag: &str, writer: &Writer<'_>) -> Result<String, String> {
 }
 
 #[cfg(test)]
+impl<'a> Writer<'a> {
+    /// The container `web` of `busybox:1`.
+    pub(super) fn for_tests(labels: &'a BTreeMap<String, String>, env: &'a [String]) -> Self {
+        let (id, image_id) = ("0123456789abcdef", "sha256:fedcba9876543210");
+        Self { id, name: "web", image: "busybox:1", image_id, labels, env }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -121,14 +130,7 @@ mod tests {
         let labels = [("com.x.a", "1"), ("com.x.b", "2"), ("other", "3")];
         let labels = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let env = ["A=x=y".to_owned(), "AB=z".to_owned(), "BARE".to_owned()];
-        let writer = Writer {
-            id: "0123456789abcdef",
-            name: "web",
-            image: "busybox:1",
-            image_id: "sha256:fedcba9876543210",
-            labels: &labels,
-            env: &env,
-        };
+        let writer = Writer::for_tests(&labels, &env);
         let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let all = details(&LogConfig { driver: driver.to_owned(), options }, &writer)?;
         Ok(all.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))

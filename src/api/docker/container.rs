@@ -108,7 +108,7 @@ impl State {
         let is = |status: Status| state.status == status;
         Self {
             status: state.status.as_str().to_owned(),
-            running: matches!(state.status, Status::Running | Status::Paused | Status::Restarting),
+            running: state.status.is_up(),
             paused: is(Status::Paused),
             restarting: is(Status::Restarting),
             oom_killed: state.oom_killed,

@@ -2,6 +2,7 @@
 
 use super::CHUNK;
 use crate::sys::local::{self, Moved};
+use crate::sys::messages::{self, Messages};
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,10 @@ pub(super) fn pack(
     let kept = packed.clone();
     tokio::task::spawn_blocking(move || {
         let failed = sender.clone();
-        let mut archive = tar::Builder::new(Sender { sender, buffer: Vec::with_capacity(CHUNK), counted });
+        let mut archive = tar::Builder::new(Messages::new(CHUNK, move |piece: Bytes| {
+            counted.fetch_add(u64::try_from(piece.len()).unwrap_or(0), Ordering::Relaxed);
+            messages::send(&sender, Ok(piece))
+        }));
         let outcome = local::pack(&source, Path::new(&name), through, &mut archive);
         // Stored before the end of the archive is sent, so that a reader of the end finds it.
         let failure = match outcome {
@@ -33,7 +37,7 @@ pub(super) fn pack(
                 if let Ok(mut slot) = kept.lock() {
                     *slot = Some(Ok(moved));
                 }
-                archive.into_inner().and_then(|mut sender| sender.send()).err()
+                archive.into_inner().and_then(|mut messages| messages.send()).err()
             }
             Err(error) => Some(error),
         };
@@ -45,37 +49,4 @@ pub(super) fn pack(
         }
     });
     (ReceiverStream::new(receiver), packed)
-}
-
-/// Gathers what is written into messages.
-struct Sender {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-    counted: Arc<AtomicU64>,
-}
-
-impl Sender {
-    fn send(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.counted.fetch_add(u64::try_from(full.len()).unwrap_or(0), Ordering::Relaxed);
-        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl io::Write for Sender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == CHUNK {
-            self.send()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,18 @@
 use crate::cli::format::size;
 use std::collections::BTreeMap;
 
+/// A switch that is on unless it is turned off: `--flag`, `--flag=true`, `--flag=false`.
+pub(crate) fn switch(flag: clap::Arg) -> clap::Arg {
+    flag.value_name("bool")
+        .default_value("true")
+        .default_missing_value("true")
+        // A field without a default in its own attributes is a required one.
+        .required(false)
+        .num_args(0..=1)
+        .hide_possible_values(true)
+        .require_equals(true)
+}
+
 /// An integer.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -11,6 +11,7 @@ pub(crate) mod first;
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
+use super::options::value;
 use super::signals::{Forwarded, Resized};
 use crate::client::{Attachment, Client, ClientError, Incoming, Outgoing};
 use crate::sys::terminal::{self, Raw};
@@ -84,19 +85,10 @@ impl DetachKeys {
 
 /// A flag of all verbs that join a container's first process.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("sig_proxy", value::switch))]
 pub(crate) struct SigProxy {
     /// Proxy received signals to the process
-    #[arg(
-        id = "sig_proxy",
-        long = "sig-proxy",
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
+    #[arg(id = "sig_proxy", long = "sig-proxy", action = clap::ArgAction::Set)]
     pub(crate) on: bool,
 }
 

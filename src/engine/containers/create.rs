@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use std::sync::Arc;
 
 impl Engine {
-    /// Makes a container and its attempt 0. Finishes what it began even when nobody waits for it any more.
+    /// Makes a container and its attempt 0.
     ///
     /// # Errors
     /// `InvalidArgument`: the specification; `NotFound`: the image, for that platform, or a container that is joined;
@@ -27,9 +27,7 @@ impl Engine {
     ) -> Result<(ContainerId, Vec<String>), EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        tokio::spawn(async move { inner.create(spec, name).await })
-            .await
-            .map_err(|e| EngineError::Broken(format!("create died: {e}")))?
+        inner.create(spec, name).await
     }
 }
 

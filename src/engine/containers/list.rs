@@ -33,7 +33,7 @@ impl Engine {
         let since = wanted.since.as_ref().map(made).transpose()?;
         let any_state = filter.all || filter.limit.is_some() || wanted.any_state();
         rows.retain(|row| {
-            let runs = matches!(row.state.status, Status::Running | Status::Paused | Status::Restarting);
+            let runs = row.state.status.is_up();
             (any_state || runs)
                 && before.is_none_or(|b| row.created < b)
                 && since.is_none_or(|s| row.created > s)

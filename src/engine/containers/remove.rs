@@ -35,9 +35,7 @@ impl Engine {
         if !force {
             lifecycle::may(Verb::Remove, record.status, &record.id, who)?;
         }
-        tokio::spawn(async move { inner.remove_one(&record.id, force, volumes).await })
-            .await
-            .map_err(|e| EngineError::Broken(format!("remove died: {e}")))?
+        inner.remove_one(&record.id, force, volumes).await
     }
 }
 

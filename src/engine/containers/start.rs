@@ -39,9 +39,7 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let id = inner.records.find(who)?.id;
-        tokio::spawn(async move { inner.start_one(&id, Starter::User).await })
-            .await
-            .map_err(|e| EngineError::Broken(format!("start died: {e}")))?
+        inner.start_one(&id, Starter::User).await
     }
 }
 

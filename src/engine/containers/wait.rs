@@ -56,9 +56,7 @@ impl Engine {
 fn is_met(condition: WaitCondition, record: &Record, first: &Record) -> Result<bool, EngineError> {
     match (condition, record.status) {
         // A container that waits for its restart counts as running, as in Docker.
-        (WaitCondition::NotRunning, status) => {
-            Ok(!matches!(status, Status::Running | Status::Paused | Status::Restarting))
-        }
+        (WaitCondition::NotRunning, status) => Ok(!status.is_up()),
         (WaitCondition::NextExit, _) => {
             let end = |record: &Record| (record.attempt.number, record.exit.finished);
             Ok(record.exit.finished.is_some() && end(record) != end(first))

@@ -5,7 +5,6 @@ use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::locks::held;
 use crate::engine::{Engine, Inner};
-use crate::model::container::Status;
 use crate::model::image::Removed;
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
@@ -94,8 +93,7 @@ impl Inner {
         let records = self.records.all();
         let shown = found.reference.as_ref().map_or_else(|| who.to_owned(), Reference::familiar);
         let users = || records.iter().filter(|r| r.resolved.image_id == found.group.id);
-        let running = |s: Status| matches!(s, Status::Running | Status::Paused | Status::Restarting);
-        if let Some(user) = users().find(|r| running(r.status)) {
+        if let Some(user) = users().find(|r| r.status.is_up()) {
             return Err(EngineError::refused(
                 Reason::InUse,
                 format!(

@@ -25,6 +25,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// True for a container that counts as running with Docker: also a paused one, and one between two attempts.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
     /// Docker's word.
     pub fn as_str(self) -> &'static str {
         match self {
