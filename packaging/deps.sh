@@ -12,6 +12,7 @@ needs=(
     pgrep:procps setpriv:util-linux useradd:passwd mount:mount mkfs.ext4:e2fsprogs
     busybox:busybox-static debootstrap:debootstrap strace:strace cpio:cpio depmod:kmod tmux:tmux
     $([ "$(uname -m)" = x86_64 ] && echo qemu-system-x86_64:qemu-system-x86 || true)
+    skopeo:skopeo podman:podman
     docker-registry:docker-registry python3:python3 /usr/share/python-wheels:python3-venv systemd-analyze:systemd
     /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )

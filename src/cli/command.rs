@@ -4,8 +4,8 @@ use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
     argv, attach, build, commit, completion, cp, create, df, diff, events, exec, export, images, info,
-    inspect, kill, load, logs, pause, port, prune, ps, rename, restart, rm, rmi, run, start, stats, stop,
-    tag, top, update, version, volume, wait,
+    inspect, kill, load, logs, pause, port, prune, ps, rename, restart, rm, rmi, run, save, start, stats,
+    stop, tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -50,6 +50,7 @@ pub(crate) enum Verb {
     Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
+    Save(save::Args),
     Start(start::Args),
     Stats(stats::Args),
     Stop(stop::Args),
@@ -140,6 +141,7 @@ pub(crate) enum Image {
     Prune(prune::ImageArgs),
     #[command(alias = "remove")]
     Rm(rmi::Args),
+    Save(save::Args),
     Tag(tag::Args),
 }
 
@@ -199,6 +201,7 @@ impl Verb {
             Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
             Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,
             Self::Rmi(args) | Self::Image(Image::Rm(args)) => rmi::run(args, cx).await,
+            Self::Save(args) | Self::Image(Image::Save(args)) => save::run(args, cx).await,
             Self::Stop(args) | Self::Container(Container::Stop(args)) => stop::run(args, cx).await,
             Self::Tag(args) | Self::Image(Image::Tag(args)) => tag::run(args, cx).await,
             Self::Wait(args) | Self::Container(Container::Wait(args)) => wait::run(args, cx).await,
@@ -238,6 +241,7 @@ const SPELLINGS: &[&[&str]] = &[
     &["container wait", "wait"],
     &["image ls", "image list", "images"],
     &["image load", "load"],
+    &["image save", "save"],
     &["image tag", "tag"],
     &["image rm", "image remove", "rmi"],
     &["image build", "builder build", "build"],

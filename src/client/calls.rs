@@ -2,6 +2,7 @@
 
 use super::{Client, ClientError, Version, retry};
 use crate::api;
+use crate::model::archive::Part as ArchivePart;
 use crate::model::container::{
     ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogPosition, LogsOptions, Pruned,
     WaitCondition,
@@ -328,6 +329,17 @@ impl Client {
             Ok(outcomes) => Ok(outcomes.map(move |outcome| outcome.map_err(&unreadable)).boxed()),
             Err(error) => Err(unreadable(error)),
         }
+    }
+
+    /// Images as one archive, in the layout of OCI and of docker save; `None`: each platform that is there.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image, or none for the platform; `InvalidArgument`: a reference, or the platform. In the
+    /// archive: `Internal`, when content cannot be read or is damaged.
+    pub async fn save(&self, images: &[String], platform: Option<String>) -> Answers<ArchivePart<Bytes>> {
+        let request =
+            wire::SaveImagesRequest { images: images.to_vec(), platform: platform.unwrap_or_default() };
+        self.answers(self.image_service().save(request).await)
     }
 
     /// Makes a volume; without a name an anonymous one.

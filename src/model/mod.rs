@@ -17,6 +17,7 @@ pub mod journal;
 pub mod login;
 pub mod logopts;
 pub mod name;
+pub mod platform;
 pub mod reason;
 pub mod reference;
 pub mod signal;

@@ -85,7 +85,8 @@ impl Reference {
         format!("{}{}", self.familiar_repository(), self.suffix())
     }
 
-    fn suffix(&self) -> String {
+    /// The tag and the digest, each with its sign.
+    pub fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
         let digest = self.digest.as_ref().map(|d| format!("@{d}")).unwrap_or_default();
         tag + &digest

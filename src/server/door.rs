@@ -23,6 +23,7 @@ const LOOKS: &[&str] = &[
     "/k3c.v1.Containers/Logs",
     "/k3c.v1.Images/List",
     "/k3c.v1.Images/Inspect",
+    "/k3c.v1.Images/Save",
     "/k3c.v1.Volumes/List",
     "/k3c.v1.System/Version",
     "/k3c.v1.System/Info",

@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start programs and wait")]
 
+mod archives;
 mod behaviour;
 mod bench;
 mod binary;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         containers::cases(),
         build::cases(),
         images::cases(),
+        archives::cases(),
         registry::cases(),
         proxy::cases(),
         preflight::cases(),

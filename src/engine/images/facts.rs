@@ -167,7 +167,7 @@ impl Inner {
     }
 
     /// A whole blob; only for small ones.
-    async fn blob(&self, digest: &str) -> Result<Vec<u8>, EngineError> {
+    pub(super) async fn blob(&self, digest: &str) -> Result<Vec<u8>, EngineError> {
         patiently(|| {
             let mut content = self.containerd.content();
             let message = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
@@ -200,7 +200,7 @@ fn not_for_us(id: &str) -> EngineError {
     EngineError::Broken(format!("image {id} is not for linux/{}", architecture()))
 }
 
-fn json(bytes: &[u8], digest: &str) -> Result<Value, EngineError> {
+pub(super) fn json(bytes: &[u8], digest: &str) -> Result<Value, EngineError> {
     serde_json::from_slice(bytes).map_err(|e| EngineError::Broken(format!("cannot read {digest}: {e}")))
 }
 

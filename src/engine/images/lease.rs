@@ -43,6 +43,18 @@ impl Lease {
         &self.id
     }
 
+    /// Keeps what a digest names, and what that refers to.
+    pub(super) async fn hold(&self, digest: &str) -> Result<(), EngineError> {
+        call("cannot keep an image", || {
+            let mut leases = LeasesClient::new(self.containerd.channel());
+            let resource = api::Resource { id: digest.to_owned(), r#type: "content".to_owned() };
+            let message = api::AddResourceRequest { id: self.id.clone(), resource: Some(resource) };
+            async move { leases.add_resource(request(message)).await }
+        })
+        .await
+        .map(drop)
+    }
+
     /// Digests of the content that it holds.
     pub(super) async fn content(&self) -> Result<HashSet<String>, EngineError> {
         let answer = call("cannot ask what a lease holds", || {

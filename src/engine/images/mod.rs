@@ -13,6 +13,7 @@ mod lease;
 mod list;
 mod pull;
 mod remove;
+mod save;
 mod transfer;
 
 pub(super) use facts::{Facts, architecture};
@@ -20,6 +21,7 @@ pub(super) use facts::{Facts, architecture};
 use super::Inner;
 use super::containerd::{call, request};
 use super::error::EngineError;
+use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
 use containerd_client::services::v1::{Image, ListImagesRequest};
@@ -182,6 +184,11 @@ impl Inner {
         let facts = self.facts(&found.group.id).await?;
         Ok((found, facts))
     }
+}
+
+/// The platform of this host.
+pub(super) fn own_platform() -> Platform {
+    Platform::linux(architecture())
 }
 
 /// True when a text may be an ID or the beginning of one.

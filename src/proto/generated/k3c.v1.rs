@@ -1069,6 +1069,13 @@ pub mod load_image_response {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SaveImagesRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub images: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub platform: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PullImageRequest {
     #[prost(oneof = "pull_image_request::Part", tags = "1, 2")]
     pub part: ::core::option::Option<pull_image_request::Part>,
@@ -3636,6 +3643,27 @@ pub mod images_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Load"));
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn save(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SaveImagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Chunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/Save");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Save"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         pub async fn prune(
             &mut self,
             request: impl tonic::IntoRequest<super::PruneRequest>,
@@ -3731,6 +3759,16 @@ pub mod images_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::LoadImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::LoadStream>, tonic::Status>;
+        /// Server streaming response type for the Save method.
+        type SaveStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Chunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn save(
+            &self,
+            request: tonic::Request<super::SaveImagesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::SaveStream>, tonic::Status>;
         async fn prune(
             &self,
             request: tonic::Request<super::PruneRequest>,
@@ -4045,6 +4083,52 @@ pub mod images_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Images/Save" => {
+                    #[allow(non_camel_case_types)]
+                    struct SaveSvc<T: Images>(pub Arc<T>);
+                    impl<
+                        T: Images,
+                    > tonic::server::ServerStreamingService<super::SaveImagesRequest>
+                    for SaveSvc<T> {
+                        type Response = super::Chunk;
+                        type ResponseStream = T::SaveStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SaveImagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::save(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SaveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

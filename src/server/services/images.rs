@@ -82,6 +82,17 @@ impl Images for Service {
         Ok(answers(outcomes.filter(wanted)))
     }
 
+    type SaveStream = Answers<wire::Chunk>;
+
+    async fn save(
+        &self,
+        request: Request<wire::SaveImagesRequest>,
+    ) -> Result<Response<Self::SaveStream>, Status> {
+        let request = request.into_inner();
+        let archive = self.0.save(&request.images, api::present(request.platform)).await.map_err(refused)?;
+        Ok(answers(archive))
+    }
+
     type PullStream = Answers<wire::PullImageResponse>;
 
     async fn pull(

@@ -4,6 +4,7 @@
 mod ending;
 mod files;
 mod flags;
+mod images;
 mod lists;
 mod running;
 mod things;
@@ -50,6 +51,7 @@ pub(crate) const TABLES: &[(&str, &[Line])] = &[
     ("files_in_and_out", files::FILES_IN_AND_OUT),
     ("nothing_escapes", files::NOTHING_ESCAPES),
     ("images_of_containers", files::IMAGES_OF_CONTAINERS),
+    ("archives", images::ARCHIVES),
     ("volumes", things::VOLUMES),
     ("pruning", things::PRUNING),
 ];
