@@ -13,11 +13,24 @@ pub enum BuildError {
     /// The context is no directory.
     #[error("unable to prepare context: path {0:?} is not a directory")]
     NotADirectory(String),
-    /// The context is an address.
+    /// A further context that is none.
+    #[error("failed to get build context {name}: {}", unprepared(source))]
+    Named {
+        /// The name of the context.
+        name: String,
+        /// Why; part of the text, as Docker has it.
+        source: Box<BuildError>,
+    },
+    /// A further context that is an image in a directory.
     #[error(
-        "unable to prepare context: {0:?}: a context that is fetched is not supported, only a directory or -"
+        "{0}: images in directories are not supported as contexts: `k3c load` them and use docker-image://"
     )]
-    Remote(String),
+    Layout(String),
+    /// A frontend of the user's without a name.
+    #[error(
+        "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior"
+    )]
+    EmptySyntax,
     /// The Dockerfile is not there.
     #[error("failed to solve: failed to read dockerfile: open {0}: no such file or directory")]
     Dockerfile(String),
@@ -69,6 +82,12 @@ pub enum BuildError {
     /// BuildKit built something and does not say what.
     #[error("BuildKit did not answer with the image's digest")]
     NoDigest,
+}
+
+/// The words about a context without those that say which.
+fn unprepared(error: &BuildError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("unable to prepare context: ").map_or(text.clone(), str::to_owned)
 }
 
 impl BuildError {

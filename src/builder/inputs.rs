@@ -16,6 +16,10 @@ const HEAD: usize = 512;
 /// Bytes of a tar header in which its magic word is.
 const TAR_MAGIC: std::ops::Range<usize> = 257..262;
 const DOCKERFILE: &str = "Dockerfile";
+/// The start of an image in a directory.
+const LAYOUT: &str = "oci-layout://";
+/// A frontend that hands the build on to another one hands on the contexts, too.
+const FORWARD: &str = "moby.buildkit.frontend.contexts+forward";
 
 /// Files for one build; what is temporary goes away with it.
 pub struct Inputs {
@@ -25,26 +29,111 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Finds out what the context is. Standard input is only read if it is meant.
+    /// Finds out what the contexts are. Standard input is only read if it is meant.
+    ///
+    /// # Errors
+    /// A name, a context or a Dockerfile that is none; standard input that is not what it was said to be.
     pub async fn prepare(options: &Options, stdin: Archive) -> Result<Self, BuildError> {
         options.names()?;
-        let from_stdin = options.file.as_deref() == Some("-");
-        match (options.context.as_str(), from_stdin) {
-            ("-", true) => Err(BuildError::TwiceStdin),
-            ("-", false) => Self::from_stdin(options, stdin).await,
-            (context, true) => {
-                let directory = directory(context)?;
+        let mut inputs = Self::main(options, stdin).await?;
+        for (name, source) in &options.contexts {
+            inputs.add(name, source)?;
+        }
+        Ok(inputs)
+    }
+
+    /// The context and the Dockerfile.
+    async fn main(options: &Options, stdin: Archive) -> Result<Self, BuildError> {
+        let file = options.file.as_deref();
+        if options.context == "-" {
+            return match file {
+                Some("-") => Err(BuildError::TwiceStdin),
+                _ => Self::from_stdin(options, stdin).await,
+            };
+        }
+        let temporary = match file {
+            Some("-") => {
                 let text = read(stdin).await?;
                 let temporary = Temporary::new()?;
                 temporary.write(&text)?;
-                Ok(temporary.inputs(directory))
+                Some(temporary)
             }
-            (context, false) => {
-                let directory = directory(context)?;
-                let (place, name) = dockerfile(&directory, options.file.as_deref())?;
+            _ => None,
+        };
+        match (directory(&options.context), temporary) {
+            (Ok(directory), Some(temporary)) => Ok(temporary.inputs(directory)),
+            (Ok(directory), None) => {
+                let (place, name) = dockerfile(&directory, file)?;
                 Ok(Self::new(directory, place, name, None))
             }
+            (Err(BuildError::Context(address)), temporary) if is_address(&address) => {
+                Self::fetched(address, file, temporary)
+            }
+            (Err(error), _) => Err(error),
         }
+    }
+
+    /// A context that BuildKit fetches. A Dockerfile with an absolute path is here, any other one is in the context.
+    fn fetched(
+        address: String,
+        file: Option<&str>,
+        temporary: Option<Temporary>,
+    ) -> Result<Self, BuildError> {
+        let mut inputs = match (file, temporary) {
+            (_, Some(temporary)) => {
+                Self::with_dockerfile(temporary.place(), DOCKERFILE.to_owned(), Some(temporary.0))
+            }
+            (Some(path), None) if Path::new(path).is_absolute() => {
+                let (place, name) = dockerfile(Path::new("/"), file)?;
+                Self::with_dockerfile(place, name, None)
+            }
+            (file, None) => Self {
+                offer: Offer::default(),
+                attributes: file.map(|file| ("filename".to_owned(), file.to_owned())).into_iter().collect(),
+                _temporary: None,
+            },
+        };
+        inputs.attributes.insert("context".to_owned(), address);
+        Ok(inputs)
+    }
+
+    /// A Dockerfile without a context.
+    fn with_dockerfile(place: PathBuf, name: String, temporary: Option<TempDir>) -> Self {
+        let attributes = [("filename", name), ("dockerfilekey", "dockerfile".to_owned())];
+        Self {
+            offer: Offer {
+                directories: HashMap::from([("dockerfile".to_owned(), place)]),
+                ..Offer::default()
+            },
+            attributes: attributes.map(|(key, value)| (key.to_owned(), value)).into(),
+            _temporary: temporary,
+        }
+    }
+
+    /// One more context.
+    fn add(&mut self, name: &str, source: &str) -> Result<(), BuildError> {
+        let value = match source {
+            _ if source.starts_with(LAYOUT) => return Err(BuildError::Layout(source.to_owned())),
+            _ if ["docker-image://", "target:"].iter().any(|start| source.starts_with(start)) => {
+                source.to_owned()
+            }
+            _ if !Path::new(source).exists() && is_address(source) => source.to_owned(),
+            _ => {
+                let failed = |source| BuildError::Named { name: name.to_owned(), source: Box::new(source) };
+                let directory = directory(source).map_err(failed)?;
+                // These two names are taken.
+                let local = match name {
+                    "context" | "dockerfile" => format!("_{name}"),
+                    _ => name.to_owned(),
+                };
+                self.attributes.insert(format!("sharedkey:localdir:{name}"), shared_key(&directory));
+                self.offer.directories.insert(local.clone(), directory);
+                format!("local:{local}")
+            }
+        };
+        self.attributes.insert(format!("context:{name}"), value);
+        self.attributes.insert("frontend.caps".to_owned(), FORWARD.to_owned());
+        Ok(())
     }
 
     async fn from_stdin(options: &Options, mut stdin: Archive) -> Result<Self, BuildError> {
@@ -74,7 +163,7 @@ impl Inputs {
     }
 
     fn new(context: PathBuf, place: PathBuf, name: String, temporary: Option<TempDir>) -> Self {
-        let shared_key = hex(&Sha256::digest(context.as_os_str().as_encoded_bytes()));
+        let shared_key = shared_key(&context);
         let directories = HashMap::from([("context".to_owned(), context), ("dockerfile".to_owned(), place)]);
         Self {
             offer: Offer { directories, archive: None, shared_key },
@@ -115,14 +204,20 @@ async fn read(mut stdin: impl AsyncRead + Unpin) -> Result<Vec<u8>, BuildError> 
     Ok(text)
 }
 
+/// True for what BuildKit fetches by itself. A directory of that name is nearer.
+fn is_address(context: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@", "github.com/"].iter().any(|s| context.starts_with(s))
+}
+
+/// The key by which BuildKit knows the files of a directory again.
+fn shared_key(directory: &Path) -> String {
+    hex(&Sha256::digest(directory.as_os_str().as_encoded_bytes()))
+}
+
 fn directory(context: &str) -> Result<PathBuf, BuildError> {
-    let remote = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
     match fs::metadata(context) {
         Ok(data) if data.is_dir() => {}
         Ok(_) => return Err(BuildError::NotADirectory(context.to_owned())),
-        Err(_) if remote.iter().any(|start| context.starts_with(start)) => {
-            return Err(BuildError::Remote(context.to_owned()));
-        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(BuildError::Context(context.to_owned()));
         }
@@ -193,7 +288,14 @@ mod tests {
         assert!(refused(options("-", Some("-")), b"").await.contains("can't use stdin for both"));
         assert!(refused(options("-", Some("x")), b"FROM x").await.contains("ambiguous Dockerfile source"));
         assert!(refused(options("-", None), b"").await.contains("empty"));
-        assert!(refused(options("https://x/y.git", None), b"").await.contains("not supported"));
+        let named = |name: &str, source: &str| Options {
+            contexts: vec![(name.to_owned(), source.to_owned())],
+            ..options("https://x/y.git", None)
+        };
+        assert_eq!(
+            refused(named("n", &none), b"").await,
+            format!("failed to get build context n: path {none:?} not found")
+        );
         let tagged = Options { tags: vec!["x/UP".into()], ..options(context, None) };
         assert!(refused(tagged, b"").await.starts_with("invalid tag \"x/UP\": "));
     }
@@ -230,6 +332,28 @@ mod tests {
             drop(inputs);
             assert!(!place.exists());
         }
+
+        let address = "https://x/y.git#main:sub";
+        let fetched = prepared(options(address, Some("a/Dockerfile")), b"").await.unwrap();
+        let expected = [("context", address), ("filename", "a/Dockerfile")];
+        assert_eq!(fetched.attributes, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(fetched.offer.directories.is_empty());
+        for (file, stdin) in [(file.to_str(), &b""[..]), (Some("-"), b"FROM scratch\n")] {
+            let fetched = prepared(options(address, file), stdin).await.unwrap();
+            assert_eq!(
+                (&*fetched.attributes["context"], &*fetched.attributes["dockerfilekey"]),
+                (address, "dockerfile")
+            );
+            assert!(of(&fetched, "dockerfile").join(&fetched.attributes["filename"]).exists());
+        }
+
+        let contexts = [("base", "docker-image://a"), ("files", root.to_str().unwrap()), ("context", ".")];
+        let contexts = contexts.map(|(name, source)| (name.to_owned(), source.to_owned())).into();
+        let named = prepared(Options { contexts, ..options(&context, None) }, b"").await.unwrap();
+        assert_eq!(named.attributes["context:base"], "docker-image://a");
+        assert_eq!(named.attributes["context:files"], "local:files");
+        assert_eq!(named.attributes["context:context"], "local:_context");
+        assert_eq!((of(&named, "files"), of(&named, "context")), (root.clone(), root.join("context")));
 
         let mut tar = tar::Builder::new(Vec::new());
         tar.append_dir("x", &root).unwrap();

@@ -9,7 +9,9 @@
 //! The client speaks to any BuildKit behind a [`tonic::transport::Channel`], prints nothing and knows no command line:
 //! a [`Display`] is given a place to write to.
 
+mod built;
 mod cache;
+mod call;
 mod error;
 mod excerpt;
 mod inputs;
@@ -19,9 +21,11 @@ mod progress;
 mod session;
 mod solve;
 
+pub use built::Built;
 pub use cache::{CacheRecord, prune, usage};
+pub use call::Answer;
 pub use error::BuildError;
 pub use inputs::Inputs;
-pub use options::Options;
-pub use progress::{Display, Plain, Quiet, Size, Tty};
-pub use solve::build;
+pub use options::{Annotation, Network, Options};
+pub use progress::{Display, Plain, Quiet, Raw, Size, Tty};
+pub use solve::{ask, build};

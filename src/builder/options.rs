@@ -1,28 +1,87 @@
 //! The options of a build, and the words that BuildKit's Dockerfile frontend and image exporter have for them.
 
 use super::BuildError;
+use crate::model::container::Ulimit;
 use crate::model::reference::Reference;
 use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Attributes by name.
+pub(super) type Attributes = HashMap<String, String>;
 
 /// The options of one build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// A directory, or `-`: a Dockerfile or an archive on standard input.
+    /// A directory, a git or web address, or `-`: a Dockerfile or an archive on standard input.
     pub context: String,
     /// The Dockerfile, if not the one in the context; `-` is standard input.
     pub file: Option<String>,
+    /// Further contexts by name: directories, images, layouts of the OCI, addresses.
+    pub contexts: Vec<(String, String)>,
     /// Names of the image, as typed.
     pub tags: Vec<String>,
     /// Values of `ARG`.
     pub build_args: Vec<(String, String)>,
     /// Added to the image.
     pub labels: Vec<(String, String)>,
+    /// Added to manifests, indexes or their descriptors.
+    pub annotations: Vec<Annotation>,
+    /// Platforms to build for, if not the daemon's own; several make an index.
+    pub platforms: Vec<String>,
     /// The stage to build, if not the last.
     pub target: Option<String>,
     /// Nothing that was built before is used again.
     pub no_cache: bool,
+    /// Nothing of these stages that was built before is used again.
+    pub no_cache_filter: Vec<String>,
     /// Base images are looked for in their registries, even if they are here.
     pub pull: bool,
+    /// The network of each `RUN`.
+    pub network: Network,
+    /// Lines of `/etc/hosts` of each `RUN`: a name with an address.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Bytes of `/dev/shm` of each `RUN`, if not BuildKit's own choice.
+    pub shm_size: Option<i64>,
+    /// Limits of the processes of each `RUN`.
+    pub ulimits: Vec<Ulimit>,
+    /// The cgroup above those of each `RUN`.
+    pub cgroup_parent: Option<String>,
+    /// Privileges that steps may have, if BuildKit's own configuration grants them.
+    pub entitlements: Vec<String>,
+}
+
+/// The network of steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The network of the containers.
+    #[default]
+    Default,
+    /// Loopback only.
+    None,
+    /// The network of BuildKit.
+    Host,
+}
+
+/// An annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// The place of it: `manifest`, `index`, `manifest-descriptor` or `index-descriptor`; `None`: a manifest.
+    pub place: Option<String>,
+    /// The platform of a manifest, if not all.
+    pub platform: Option<String>,
+    /// Name.
+    pub key: String,
+    /// Value.
+    pub value: String,
+}
+
+impl Annotation {
+    /// The exporter's attribute for it.
+    fn attribute(&self) -> (String, String) {
+        let place = self.place.as_ref().map_or_else(String::new, |place| format!("-{place}"));
+        let platform = self.platform.as_ref().map_or_else(String::new, |platform| format!("[{platform}]"));
+        (format!("annotation{place}{platform}.{}", self.key), self.value.clone())
+    }
 }
 
 impl Options {
@@ -40,28 +99,88 @@ impl Options {
         Ok(all)
     }
 
-    /// The frontend's attributes, without those that come from the context.
-    pub(super) fn frontend(&self) -> HashMap<String, String> {
-        let mode = if self.pull { "pull" } else { "local" };
-        let mut all = HashMap::from([("image-resolve-mode".to_owned(), mode.to_owned())]);
-        if self.no_cache {
-            all.insert("no-cache".to_owned(), String::new());
+    /// The frontend's attributes, without those that come from the contexts.
+    pub(super) fn frontend(&self) -> Attributes {
+        let mut all = HashMap::new();
+        let mut set = |name: &str, value: String| drop(all.insert(name.to_owned(), value));
+        set("image-resolve-mode", if self.pull { "pull" } else { "local" }.to_owned());
+        // Nothing behind the name means all stages.
+        match (self.no_cache, self.no_cache_filter.as_slice()) {
+            (true, _) => set("no-cache", String::new()),
+            (false, []) => {}
+            (false, stages) => set("no-cache", stages.join(",")),
         }
-        all.extend(self.target.iter().map(|target| ("target".to_owned(), target.clone())));
-        all.extend(self.build_args.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
-        all.extend(self.labels.iter().map(|(name, value)| (format!("label:{name}"), value.clone())));
+        match self.network {
+            Network::Default => {}
+            Network::None => set("force-network-mode", "none".to_owned()),
+            Network::Host => set("force-network-mode", "host".to_owned()),
+        }
+        if let Some(target) = &self.target {
+            set("target", target.clone());
+        }
+        if !self.platforms.is_empty() {
+            set("platform", self.platforms.join(","));
+        }
+        if !self.hosts.is_empty() {
+            let hosts: Vec<String> =
+                self.hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
+            set("add-hosts", hosts.join(","));
+        }
+        if let Some(bytes) = self.shm_size {
+            set("shm-size", bytes.to_string());
+        }
+        if !self.ulimits.is_empty() {
+            let limits: Vec<String> =
+                self.ulimits.iter().map(|one| format!("{}={}:{}", one.name, one.soft, one.hard)).collect();
+            set("ulimit", limits.join(","));
+        }
+        if let Some(parent) = &self.cgroup_parent {
+            set("cgroup-parent", parent.clone());
+        }
+        for (name, value) in &self.build_args {
+            set(&format!("build-arg:{name}"), value.clone());
+        }
+        for (name, value) in &self.labels {
+            set(&format!("label:{name}"), value.clone());
+        }
         all
+    }
+
+    /// The frontend, and the attributes that only this one has: `BUILDKIT_SYNTAX` names an image instead of BuildKit's
+    /// own.
+    pub(super) fn syntax(&self) -> Result<(&'static str, Attributes), BuildError> {
+        let Some(line) = self.build_arg("BUILDKIT_SYNTAX") else {
+            return Ok(("dockerfile.v0", Attributes::new()));
+        };
+        let image = line.split_whitespace().next().ok_or(BuildError::EmptySyntax)?;
+        let attributes = [("source".to_owned(), image.to_owned()), ("cmdline".to_owned(), line.to_owned())];
+        Ok(("gateway.v0", attributes.into()))
+    }
+
+    /// What the steps may do that others may not.
+    pub(super) fn granted(&self) -> Vec<String> {
+        let host = (self.network == Network::Host).then(|| "network.host".to_owned());
+        let mut all: Vec<String> = self.entitlements.iter().cloned().chain(host).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The last value that was given for an argument.
+    fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// The exporter's attributes. An image without a name gets one that nobody types, or it would be collected as
     /// garbage.
-    pub(super) fn exporter(&self) -> Result<HashMap<String, String>, BuildError> {
+    pub(super) fn exporter(&self) -> Result<Attributes, BuildError> {
         let names = self.names()?;
         let name = match names.is_empty() {
             true => ("dangling-name-prefix".to_owned(), "<none>".to_owned()),
             false => ("name".to_owned(), names.join(",")),
         };
-        Ok(HashMap::from([name, ("unpack".to_owned(), "true".to_owned())]))
+        let annotations = self.annotations.iter().map(Annotation::attribute);
+        Ok([name, ("unpack".to_owned(), "true".to_owned())].into_iter().chain(annotations).collect())
     }
 }
 
@@ -71,6 +190,14 @@ mod tests {
 
     fn options(tags: &[&str]) -> Options {
         Options { tags: tags.iter().map(|t| (*t).to_owned()).collect(), ..Options::default() }
+    }
+
+    fn pair(a: &str, b: &str) -> (String, String) {
+        (a.to_owned(), b.to_owned())
+    }
+
+    fn list(all: &[&str]) -> Vec<String> {
+        all.iter().map(|one| (*one).to_owned()).collect()
     }
 
     #[test]
@@ -84,37 +211,100 @@ mod tests {
         assert_eq!(error.to_string(), "invalid tag \"Foo/Bar:1/x\": invalid reference format");
     }
 
+    /// What each option adds to the attributes that every build has.
     #[test]
-    fn attributes() {
-        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        let all = Options {
-            build_args: vec![pair("A", "1"), pair("B", "")],
-            labels: vec![pair("l", "v")],
-            target: Some("t".to_owned()),
-            no_cache: true,
-            ..options(&["x", "y"])
-        };
-        let expected = [
-            pair("image-resolve-mode", "local"),
-            pair("no-cache", ""),
-            pair("target", "t"),
-            pair("build-arg:A", "1"),
-            pair("build-arg:B", ""),
-            pair("label:l", "v"),
+    fn attributes_of_the_frontend() {
+        let plain = Options::default;
+        let limit = |name: &str, soft, hard| Ulimit { name: name.to_owned(), soft, hard };
+        let cases: Vec<(Options, Vec<(String, String)>)> = vec![
+            (plain(), vec![]),
+            (
+                Options { build_args: vec![pair("A", "1"), pair("B", "")], ..plain() },
+                vec![pair("build-arg:A", "1"), pair("build-arg:B", "")],
+            ),
+            (Options { labels: vec![pair("l", "v")], ..plain() }, vec![pair("label:l", "v")]),
+            (Options { target: Some("t".to_owned()), ..plain() }, vec![pair("target", "t")]),
+            (Options { no_cache: true, ..plain() }, vec![pair("no-cache", "")]),
+            (Options { no_cache_filter: list(&["a", "b"]), ..plain() }, vec![pair("no-cache", "a,b")]),
+            (
+                Options { no_cache: true, no_cache_filter: list(&["a"]), ..plain() },
+                vec![pair("no-cache", "")],
+            ),
+            (Options { pull: true, ..plain() }, vec![pair("image-resolve-mode", "pull")]),
+            (
+                Options { platforms: list(&["linux/amd64", "linux/arm64"]), ..plain() },
+                vec![pair("platform", "linux/amd64,linux/arm64")],
+            ),
+            (Options { network: Network::None, ..plain() }, vec![pair("force-network-mode", "none")]),
+            (Options { network: Network::Host, ..plain() }, vec![pair("force-network-mode", "host")]),
+            (
+                Options {
+                    hosts: vec![
+                        ("a".to_owned(), "1.2.3.4".parse().unwrap()),
+                        ("b".to_owned(), "::1".parse().unwrap()),
+                    ],
+                    ..plain()
+                },
+                vec![pair("add-hosts", "a=1.2.3.4,b=::1")],
+            ),
+            (Options { shm_size: Some(65536), ..plain() }, vec![pair("shm-size", "65536")]),
+            (
+                Options { ulimits: vec![limit("nofile", 1, 2), limit("core", -1, -1)], ..plain() },
+                vec![pair("ulimit", "nofile=1:2,core=-1:-1")],
+            ),
+            (Options { cgroup_parent: Some("p".to_owned()), ..plain() }, vec![pair("cgroup-parent", "p")]),
         ];
-        assert_eq!(all.frontend(), HashMap::from(expected));
-        let pull = Options { pull: true, ..Options::default() };
-        assert_eq!(pull.frontend(), HashMap::from([pair("image-resolve-mode", "pull")]));
+        for (options, added) in cases {
+            let mut expected = HashMap::from([pair("image-resolve-mode", "local")]);
+            expected.extend(added);
+            assert_eq!(options.frontend(), expected, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_of_the_exporter() {
+        let annotation = |place: Option<&str>, platform: Option<&str>| Annotation {
+            place: place.map(str::to_owned),
+            platform: platform.map(str::to_owned),
+            key: "k".to_owned(),
+            value: "v".to_owned(),
+        };
+        let annotations = vec![
+            annotation(None, None),
+            annotation(Some("index"), None),
+            annotation(Some("manifest-descriptor"), Some("linux/amd64")),
+        ];
         assert_eq!(
-            all.exporter().unwrap(),
+            Options { annotations, ..options(&["x", "y"]) }.exporter().unwrap(),
             HashMap::from([
                 pair("name", "docker.io/library/x:latest,docker.io/library/y:latest"),
-                pair("unpack", "true")
+                pair("unpack", "true"),
+                pair("annotation.k", "v"),
+                pair("annotation-index.k", "v"),
+                pair("annotation-manifest-descriptor[linux/amd64].k", "v"),
             ])
         );
         assert_eq!(
-            pull.exporter().unwrap(),
+            Options::default().exporter().unwrap(),
             HashMap::from([pair("dangling-name-prefix", "<none>"), pair("unpack", "true")])
         );
+    }
+
+    #[test]
+    fn privileges_are_asked_for_once() {
+        let entitlements = list(&["security.insecure", "network.host"]);
+        let options = Options { network: Network::Host, entitlements, ..Options::default() };
+        assert_eq!(options.granted(), ["network.host", "security.insecure"]);
+        assert_eq!(Options::default().granted(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_frontend_of_the_users() {
+        let with =
+            |value: &str| Options { build_args: vec![pair("BUILDKIT_SYNTAX", value)], ..Options::default() };
+        assert_eq!(Options::default().syntax().unwrap(), ("dockerfile.v0", HashMap::new()));
+        let expected = HashMap::from([pair("source", "a/b:1"), pair("cmdline", "a/b:1 more")]);
+        assert_eq!(with("a/b:1 more").syntax().unwrap(), ("gateway.v0", expected));
+        assert!(with(" ").syntax().unwrap_err().to_string().contains("empty BUILDKIT_SYNTAX"));
     }
 }

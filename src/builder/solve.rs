@@ -2,11 +2,15 @@
 //! Dropping the future ends all three, and BuildKit then stops the build.
 
 use super::excerpt::excerpt;
+use super::options::Attributes;
 use super::progress::Display;
 use super::session::Session;
-use super::{BuildError, Inputs, Options};
+use super::{BuildError, Built, Inputs, Options, call};
 use crate::proto::moby::buildkit::v1::control_client::ControlClient;
 use crate::proto::moby::buildkit::v1::{CacheOptions, Exporter, SolveRequest, StatusRequest, StatusResponse};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::transport::Channel;
@@ -18,38 +22,96 @@ const TICK: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Logs come in messages of any size.
 const MESSAGE_LIMIT: usize = 64 << 20;
-/// The exporter's answer.
-const DIGEST: &str = "containerimage.digest";
 
-/// Builds, and answers with the digest of the image.
+/// Builds, and answers with what became of it.
+///
+/// # Errors
+/// Options that contradict each other; a session that broke; whatever BuildKit says.
 pub async fn build(
     channel: Channel,
     options: &Options,
-    mut inputs: Inputs,
+    inputs: Inputs,
     display: &mut dyn Display,
-) -> Result<String, BuildError> {
-    let mut attributes = options.frontend();
-    attributes.extend(std::mem::take(&mut inputs.attributes));
+) -> Result<Built, BuildError> {
     let exporter = Exporter { r#type: "image".to_owned(), attrs: options.exporter()? };
-    let mut session = Session::open(channel.clone(), std::mem::take(&mut inputs.offer));
-    let name = uuid::Uuid::new_v4().simple().to_string();
+    let (frontend, attributes) = frontend(options, &inputs)?;
     let request = SolveRequest {
-        r#ref: name.clone(),
         exporter_deprecated: exporter.r#type.clone(),
         exporter_attrs_deprecated: exporter.attrs.clone(),
         exporters: vec![exporter],
-        session: session.id.clone(),
-        frontend: "dockerfile.v0".to_owned(),
+        frontend: frontend.to_owned(),
         frontend_attrs: attributes,
-        cache: Some(CacheOptions::default()),
+        entitlements: options.granted(),
         ..SolveRequest::default()
     };
+    let response = solve(channel, request, inputs, display, None).await?;
+    Ok(Built { response })
+}
+
+/// Asks the frontend about a build instead of building: `outline`, `targets`, `lint`.
+///
+/// # Errors
+/// As those of [`build`].
+pub async fn ask(
+    channel: Channel,
+    options: &Options,
+    question: &str,
+    inputs: Inputs,
+    display: &mut dyn Display,
+) -> Result<call::Answer, BuildError> {
+    let (frontend, mut attributes) = frontend(options, &inputs)?;
+    attributes.insert("requestid".to_owned(), format!("frontend.{question}"));
+    // Not a build that anybody looks for later.
+    let request = SolveRequest { internal: true, entitlements: options.granted(), ..SolveRequest::default() };
+    let name = request_name();
+    let request = SolveRequest { r#ref: name.clone(), ..request };
+    let question = call::Question { build: name, frontend, attributes };
+    let answer = question.ask(channel.clone()).boxed();
+    solve(channel, request, inputs, display, Some(answer)).await.map(call::Answer::new)
+}
+
+/// The frontend's name and all of its attributes.
+fn frontend(options: &Options, inputs: &Inputs) -> Result<(&'static str, Attributes), BuildError> {
+    let (frontend, own) = options.syntax()?;
+    let mut attributes = options.frontend();
+    attributes.extend(own);
+    attributes.extend(inputs.attributes.clone());
+    Ok((frontend, attributes))
+}
+
+fn request_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+type Response = Result<HashMap<String, String>, Status>;
+
+/// Solves a request, and shows what happens meanwhile. If there is a question, it is asked in the same build, and its
+/// answer is that of the whole.
+async fn solve(
+    channel: Channel,
+    mut request: SolveRequest,
+    mut inputs: Inputs,
+    display: &mut dyn Display,
+    question: Option<BoxFuture<'static, Response>>,
+) -> Result<HashMap<String, String>, BuildError> {
+    let mut session = Session::open(channel.clone(), std::mem::take(&mut inputs.offer));
+    request.session.clone_from(&session.id);
+    request.cache.get_or_insert_with(CacheOptions::default);
+    if request.r#ref.is_empty() {
+        request.r#ref = request_name();
+    }
     let mut control = ControlClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
     let mut watcher = control.clone();
     let result = {
-        let solve = control.solve(request);
-        let watch = watch(&mut watcher, name);
-        let mut solve = std::pin::pin!(solve);
+        let watch = watch(&mut watcher, request.r#ref.clone());
+        let mut solve = std::pin::pin!(async {
+            let solve =
+                async { control.solve(request).await.map(|answer| answer.into_inner().exporter_response) };
+            match question {
+                None => solve.await,
+                Some(question) => futures::try_join!(solve, question).map(|(_, answer)| answer),
+            }
+        });
         let mut watch = std::pin::pin!(watch);
         let mut progress = Progress::Starting;
         let mut tick = tokio::time::interval(TICK);
@@ -89,9 +151,7 @@ pub async fn build(
     let failed = !matches!(result, Some(Ok(_)));
     display.finish(failed);
     match result {
-        Some(Ok(response)) => {
-            response.into_inner().exporter_response.remove(DIGEST).ok_or(BuildError::NoDigest)
-        }
+        Some(Ok(response)) => Ok(response),
         Some(Err(status)) => Err(failure(&status)),
         None => Err(BuildError::NoDigest),
     }

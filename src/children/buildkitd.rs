@@ -24,6 +24,8 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
     };
     let config = table! {
         "root" => path(&dirs.buildkit_root()),
+        // The user's own network, which any process of the user's has. Nothing else is granted.
+        "insecure-entitlements" => vec![Value::from("network.host")],
         "grpc" => table! { "address" => vec![Value::from(format!("unix://{}", path(&dirs.buildkit_socket())))] },
         "worker" => table! { "oci" => table! { "enabled" => false }, "containerd" => worker },
     };
@@ -50,5 +52,6 @@ mod tests {
         assert_eq!(config["worker"]["oci"]["enabled"], Value::from(false));
         assert_eq!(config["worker"]["containerd"]["namespace"].as_str(), Some("k8s.io"));
         assert_eq!(config["worker"]["containerd"]["rootless"], Value::from(true));
+        assert_eq!(config["insecure-entitlements"], Value::from(vec!["network.host"]));
     }
 }

@@ -250,8 +250,7 @@ impl Scan<'_> {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
         };
         let Some(arg) = self.command.get_arguments().find(named) else {
-            let known = if self.makes_containers() { flags::refusal(name) } else { None };
-            return Err(self.mistake(match known {
+            return Err(self.mistake(match flags::refusal(self.command.get_name(), name) {
                 Some((name, why)) => format!("--{name} is not supported: {why}"),
                 None => format!("unknown flag: --{name}"),
             }));
@@ -281,7 +280,7 @@ impl Scan<'_> {
         while let Some(letter) = rest.chars().next() {
             let after = &rest[letter.len_utf8()..];
             let Some(arg) = self.command.get_arguments().find(|a| a.get_short() == Some(letter)) else {
-                let known = if self.makes_containers() { flags::refusal_of_letter(letter) } else { None };
+                let known = flags::refusal_of_letter(self.command.get_name(), letter);
                 return Err(self.mistake(match known {
                     Some((name, why)) => format!("-{letter}, --{name} is not supported: {why}"),
                     None => format!("unknown shorthand flag: '{letter}' in -{rest}"),
@@ -307,10 +306,6 @@ impl Scan<'_> {
             return Ok(Found::Flag);
         }
         Ok(Found::Flag)
-    }
-
-    fn makes_containers(&self) -> bool {
-        matches!(self.command.get_name(), "run" | "create")
     }
 
     /// `true` or `false`, from any of Go's words.

@@ -62,8 +62,10 @@ pub(crate) enum Verb {
     Completion(completion::Args),
     /// Run the daemon in the foreground
     Daemon,
+    #[command(hide = true)]
+    Bake(build::BakeArgs),
     /// Manage builds
-    #[command(subcommand)]
+    #[command(subcommand, alias = "buildx")]
     Builder(Builder),
     /// Manage containers
     #[command(subcommand)]
@@ -82,6 +84,8 @@ pub(crate) enum Verb {
 /// `k3c builder ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Builder {
+    #[command(hide = true)]
+    Bake(build::BakeArgs),
     Build(Box<build::Args>),
     Prune(prune::BuilderArgs),
 }
@@ -173,6 +177,7 @@ impl Verb {
             Self::Image(Image::Prune(args)) => prune::images(args, cx).await,
             Self::Volume(Volume::Prune(args)) => prune::volumes(args, cx).await,
             Self::System(System::Prune(args)) => prune::system(args, cx).await,
+            Self::Bake(_) | Self::Builder(Builder::Bake(_)) => build::bake(),
             Self::Builder(Builder::Prune(args)) => prune::builder(args, cx).await,
             Self::System(System::Df(args)) => df::run(args, cx).await,
             Self::Volume(Volume::Create(args)) => volume::create(args, cx).await,
@@ -244,7 +249,7 @@ const SPELLINGS: &[&[&str]] = &[
     &["image save", "save"],
     &["image tag", "tag"],
     &["image rm", "image remove", "rmi"],
-    &["image build", "builder build", "build"],
+    &["image build", "builder build", "buildx build", "build"],
     &["system info", "info"],
     &["system events", "events"],
 ];
@@ -354,7 +359,8 @@ mod tests {
             }
             assert_eq!(depth, 0, "{line}");
             let mut said = Vec::new();
-            for word in line.split(' ').skip_while(|word| word.chars().any(char::is_lowercase)) {
+            let words = line.split(' ').skip_while(|word| word.chars().any(char::is_lowercase));
+            for word in words.filter(|word| *word != "|") {
                 let several = word.starts_with('[') && word.ends_with("...]");
                 let name = word.trim_start_matches('[').trim_end_matches(']').trim_end_matches("...");
                 assert!(!said.contains(&name) || several && said.last() == Some(&name), "{line}");

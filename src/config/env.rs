@@ -40,3 +40,9 @@ pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
 pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
 /// Docker's directory of settings: credentials are read there.
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Docker's: the platforms that are built for unless others are given.
+pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+/// The time that a reproducible build gives to what it makes, in seconds since 1970; builds get it as an argument.
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// BuildKit's: how progress is shown, if `--progress` is not given.
+pub const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";

@@ -34,6 +34,14 @@ pub mod moby {
         /// Version 1.
         pub mod v1 {
             include!("generated/moby.buildkit.v1.rs");
+            /// Capabilities.
+            pub mod apicaps {
+                include!("generated/moby.buildkit.v1.apicaps.rs");
+            }
+            /// Frontends, and those who stand in for one.
+            pub mod frontend {
+                include!("generated/moby.buildkit.v1.frontend.rs");
+            }
             /// Source policies.
             pub mod sourcepolicy {
                 include!("generated/moby.buildkit.v1.sourcepolicy.rs");
@@ -49,6 +57,13 @@ pub mod moby {
         /// Version 1.
         pub mod v1 {
             include!("generated/moby.filesync.v1.rs");
+        }
+    }
+    /// `moby.sshforward`
+    pub mod sshforward {
+        /// Version 1.
+        pub mod v1 {
+            include!("generated/moby.sshforward.v1.rs");
         }
     }
     /// `moby.upload`

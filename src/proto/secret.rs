@@ -1,6 +1,7 @@
 //! How messages with credentials in them are shown: without.
 
 use super::k3c::v1::{Login, login};
+use super::moby::buildkit::secrets::v1::GetSecretResponse;
 use std::fmt;
 
 impl fmt::Debug for Login {
@@ -24,6 +25,12 @@ impl fmt::Debug for login::Password {
     }
 }
 
+impl fmt::Debug for GetSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetSecretResponse").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +42,6 @@ mod tests {
             let shown = format!("{:?}", Login { how: Some(how) });
             assert!(!shown.contains("geheim"), "{shown}");
         }
+        assert_eq!(format!("{:?}", GetSecretResponse { data: vec![71] }), "GetSecretResponse { .. }");
     }
 }

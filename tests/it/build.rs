@@ -1,5 +1,7 @@
 //! `k3c build`, on the shared daemon: the demonstration image and Debian's own root file system.
 
+mod options;
+
 use crate::containers::DEMO;
 use crate::env::TestEnv;
 use crate::host::Need;
@@ -14,7 +16,7 @@ const WITH_DEBIAN: &[Need] = &[Need::Daemon, Need::Debian];
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
-    vec![
+    let mut cases = vec![
         case("build::the_hello_image", the_hello_image),
         case("build::ignore_file", ignore_file),
         case("build::arguments_targets_labels_tags", arguments_targets_labels_tags),
@@ -26,7 +28,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("build::idle_buildkitd_is_stopped", idle_buildkitd_is_stopped),
         case("build::a_large_context", a_large_context),
         Case::new("build::debian_with_a_compiler", WITH_DEBIAN, debian_with_a_compiler),
-    ]
+    ];
+    cases.extend(options::cases());
+    cases
 }
 
 /// A context directory with these files.

@@ -14,7 +14,7 @@ use std::{env, fs};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Messages with credentials in them: `src/proto/secret.rs` says how they are shown.
-const SECRET: [&str; 1] = [".k3c.v1.Login"];
+const SECRET: [&str; 2] = [".k3c.v1.Login", ".moby.buildkit.secrets.v1.GetSecretResponse"];
 
 fn output_of(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
@@ -59,6 +59,7 @@ fn generate(out: &Path, files: &[&str], includes: &[PathBuf]) {
         .build_transport(false)
         // Nothing that is logged may show them.
         .skip_debug(SECRET)
+        .boxed(".moby.buildkit.v1.frontend.ExecMessage.Input.Init")
         .compile_fds(set)
         .unwrap_or_else(|e| panic!("{files:?}: {e}"));
 }
@@ -96,6 +97,8 @@ fn generated() -> BTreeMap<String, String> {
         "moby/filesync/v1/auth.proto",
         "moby/upload/v1/upload.proto",
         "moby/buildkit/v1/secrets.proto",
+        "moby/buildkit/v1/ssh.proto",
+        "moby/buildkit/v1/frontend/gateway.proto",
         "fsutil/types/stat.proto",
         "fsutil/types/wire.proto",
         "grpc/health/v1/health.proto",

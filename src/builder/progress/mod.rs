@@ -1,13 +1,15 @@
-//! Displays of a build: one line after the other, a table that is redrawn, or only what failed.
+//! Displays of a build: one line after the other, a table that is redrawn, lines of JSON, or only what failed.
 
 mod plain;
 mod quiet;
+mod raw;
 mod text;
 mod trace;
 mod tty;
 
 pub use plain::Plain;
 pub use quiet::Quiet;
+pub use raw::Raw;
 pub use tty::{Size, Tty};
 
 use crate::proto::moby::buildkit::v1::StatusResponse;

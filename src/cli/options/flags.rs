@@ -1,4 +1,4 @@
-//! Fate of each flag of Docker's `run` and `create` (v29). `FLAGS.md` beside the command line is made from this table,
+//! Fate of each flag of Docker's `run` and `create` (v29) and of `buildx build` (v0.30). `FLAGS.md` beside the command line is made from this table,
 //! and the tests compare it with the parser.
 
 use Fate::{Done, Ignored, Refused, Warned};
@@ -21,8 +21,11 @@ const WINDOWS: &str = "it is for Windows containers";
 const NETWORK: &str = "every container is on the one network of its daemon, without published ports";
 const OLD_KERNEL: &str = "cgroup v2 has no such setting";
 
-/// Flags by name, and by letter where they have one.
-const FLAGS: &[(&str, Option<char>, Fate)] = &[
+/// A flag by name, and by letter where it has one.
+type Row = (&'static str, Option<char>, Fate);
+
+/// Flags of `run` and `create`.
+const FLAGS: &[Row] = &[
     ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
     ("annotation", None, Done),
     ("attach", Some('a'), Done),
@@ -149,17 +152,92 @@ const FLAGS: &[(&str, Option<char>, Fate)] = &[
     ("workdir", Some('w'), Done),
 ];
 
+const STEPS: &str = "the steps of a build have the limits of the daemon's own cgroup";
+
+/// Flags of `build`.
+const BUILD: &[Row] = &[
+    ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
+    (
+        "allow",
+        None,
+        Warned("`network.host` is granted; `security.insecure` and devices are refused by the daemon"),
+    ),
+    ("annotation", None, Done),
+    ("attest", None, Refused(ATTESTATIONS)),
+    ("build-arg", None, Done),
+    ("build-context", None, Warned("no `oci-layout://`")),
+    ("builder", None, Refused("there is one builder: the daemon's own")),
+    ("cache-from", None, Refused(LATER)),
+    ("cache-to", None, Refused(LATER)),
+    ("call", None, Done),
+    ("cgroup-parent", None, Warned("only as root: a rootless BuildKit makes no cgroups, so it is refused")),
+    ("check", None, Done),
+    ("compress", None, Ignored("a context is never packed")),
+    ("cpu-period", None, Refused(STEPS)),
+    ("cpu-quota", None, Refused(STEPS)),
+    ("cpu-shares", Some('c'), Refused(STEPS)),
+    ("cpuset-cpus", None, Refused(STEPS)),
+    ("cpuset-mems", None, Refused(STEPS)),
+    ("disable-content-trust", None, Refused("there is no content trust to disable")),
+    ("file", Some('f'), Done),
+    ("force-rm", None, Ignored("there are no intermediate containers")),
+    ("iidfile", None, Done),
+    ("isolation", None, Refused("it is for Windows containers")),
+    ("label", None, Done),
+    ("load", None, Refused(LATER)),
+    ("memory", Some('m'), Refused(STEPS)),
+    ("memory-swap", None, Refused(STEPS)),
+    ("metadata-file", None, Done),
+    ("network", None, Warned("`default`, `none` and `host`, as BuildKit has them")),
+    ("no-cache", None, Done),
+    ("no-cache-filter", None, Done),
+    ("output", Some('o'), Refused(LATER)),
+    (
+        "platform",
+        None,
+        Warned("for another architecture, a `RUN` needs an emulator that is registered with the kernel"),
+    ),
+    ("policy", None, Refused("source policies are checked by a client of BuildKit's that k3c is not")),
+    ("progress", None, Done),
+    ("provenance", None, Refused(ATTESTATIONS)),
+    ("pull", None, Done),
+    ("push", None, Refused(LATER)),
+    ("quiet", Some('q'), Done),
+    ("resource", None, Refused(STEPS)),
+    ("rm", None, Ignored("there are no intermediate containers")),
+    ("sbom", None, Refused(ATTESTATIONS)),
+    ("secret", None, Refused(LATER)),
+    ("security-opt", None, Refused("BuildKit has `RUN --security`")),
+    ("shm-size", None, Done),
+    ("squash", None, Refused("BuildKit has no such thing: copy from one stage into another")),
+    ("ssh", None, Refused(LATER)),
+    ("tag", Some('t'), Done),
+    ("target", None, Done),
+    ("ulimit", None, Warned("rootless, no hard limit above the user's own: BuildKit refuses it")),
+];
+const LATER: &str = "it is not there yet";
+const ATTESTATIONS: &str = "it is not there yet";
+
+/// The table of a command; none for those that have all of Docker's flags.
+fn table(verb: &str) -> &'static [Row] {
+    match verb {
+        "run" | "create" => FLAGS,
+        "build" => BUILD,
+        _ => &[],
+    }
+}
+
 /// Why a flag of Docker's is not there: its name and the reason.
-pub(crate) fn refusal(name: &str) -> Option<(&'static str, &'static str)> {
-    FLAGS.iter().find(|(flag, ..)| *flag == name).and_then(why)
+pub(crate) fn refusal(verb: &str, name: &str) -> Option<(&'static str, &'static str)> {
+    table(verb).iter().find(|(flag, ..)| *flag == name).and_then(why)
 }
 
 /// Refusal of a flag, found by its letter.
-pub(crate) fn refusal_of_letter(letter: char) -> Option<(&'static str, &'static str)> {
-    FLAGS.iter().find(|(_, short, _)| *short == Some(letter)).and_then(why)
+pub(crate) fn refusal_of_letter(verb: &str, letter: char) -> Option<(&'static str, &'static str)> {
+    table(verb).iter().find(|(_, short, _)| *short == Some(letter)).and_then(why)
 }
 
-fn why((name, _, fate): &(&'static str, Option<char>, Fate)) -> Option<(&'static str, &'static str)> {
+fn why((name, _, fate): &Row) -> Option<(&'static str, &'static str)> {
     match fate {
         Refused(why) => Some((name, why)),
         _ => None,
@@ -172,11 +250,15 @@ mod tests {
     use crate::cli::command;
 
     fn document() -> String {
-        let mut text = "# Flags of `run` and `create`\n\n\
-            What became of each of Docker's. Made by a test from `options/flags.rs`; do not edit.\n\n\
-            | Flag | | Notes |\n|---|---|---|\n"
-            .to_owned();
-        for (name, short, fate) in FLAGS {
+        let run = "# Flags of `run` and `create`\n\n\
+            What became of each of Docker's. Made by a test from `options/flags.rs`; do not edit.\n\n";
+        let build = "\n# Flags of `build`\n\nWhat became of each of `docker buildx build`'s.\n\n";
+        format!("{run}{}{build}{}", rows(FLAGS), rows(BUILD))
+    }
+
+    fn rows(table: &[Row]) -> String {
+        let mut text = "| Flag | | Notes |\n|---|---|---|\n".to_owned();
+        for (name, short, fate) in table {
             let short = short.map_or_else(String::new, |letter| format!("`-{letter}`, "));
             let (word, note) = match fate {
                 Done => ("done", ""),
@@ -192,7 +274,8 @@ mod tests {
     #[test]
     fn every_flag_has_its_row() {
         let tree = command::tree();
-        for verb in ["run", "create"] {
+        for verb in ["run", "create", "build"] {
+            let rows = table(verb);
             let command = tree.find_subcommand(verb).unwrap();
             let parsed: Vec<(&str, Option<char>)> = command
                 .get_opts()
@@ -200,14 +283,14 @@ mod tests {
                 .filter(|(long, _)| *long != "help")
                 .collect();
             for (long, short) in &parsed {
-                let row = FLAGS.iter().find(|(name, ..)| name == long);
+                let row = rows.iter().find(|(name, ..)| name == long);
                 let (_, letter, fate) =
                     row.unwrap_or_else(|| panic!("--{long} of {verb} is not in the table"));
                 assert!(!matches!(fate, Refused(_)), "--{long} is parsed, and said to be refused");
                 assert_eq!(letter, short, "--{long}");
             }
-            if verb == "run" {
-                for (name, _, fate) in FLAGS.iter().filter(|(_, _, fate)| !matches!(fate, Refused(_))) {
+            if verb != "create" {
+                for (name, _, fate) in rows.iter().filter(|(_, _, fate)| !matches!(fate, Refused(_))) {
                     assert!(
                         parsed.iter().any(|(long, _)| long == name),
                         "--{name} is {fate:?}, and not parsed"
@@ -229,8 +312,13 @@ mod tests {
 
     #[test]
     fn reasons() {
-        assert!(refusal("gpus").is_some_and(|(_, why)| why.contains("--device")));
-        assert_eq!(refusal_of_letter('p').map(|(name, _)| name), Some("publish"));
-        assert_eq!((refusal("name"), refusal("no-such"), refusal_of_letter('v')), (None, None, None));
+        assert!(refusal("run", "gpus").is_some_and(|(_, why)| why.contains("--device")));
+        assert_eq!(refusal_of_letter("run", 'p').map(|(name, _)| name), Some("publish"));
+        assert_eq!(refusal_of_letter("build", 'm').map(|(name, _)| name), Some("memory"));
+        assert_eq!(
+            (refusal("run", "name"), refusal("run", "no-such"), refusal_of_letter("run", 'v')),
+            (None, None, None)
+        );
+        assert_eq!(refusal("ps", "gpus"), None);
     }
 }
