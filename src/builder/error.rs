@@ -26,6 +26,22 @@ pub enum BuildError {
         "{0}: images in directories are not supported as contexts: `k3c load` them and use docker-image://"
     )]
     Layout(String),
+    /// A secret that is none.
+    #[error("secret {id}: {why}")]
+    Secret {
+        /// The name of the secret.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// An agent that is none.
+    #[error("ssh {id}: {why}")]
+    Agent {
+        /// The name of the agent.
+        id: String,
+        /// Why.
+        why: String,
+    },
     /// A frontend of the user's without a name.
     #[error(
         "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior"

@@ -2,7 +2,7 @@
 //! build.
 
 use super::session::{self, Archive, Offer};
-use super::{BuildError, Options};
+use super::{BuildError, Options, private};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs;
@@ -35,7 +35,11 @@ impl Inputs {
     /// A name, a context or a Dockerfile that is none; standard input that is not what it was said to be.
     pub async fn prepare(options: &Options, stdin: Archive) -> Result<Self, BuildError> {
         options.names()?;
+        private::check_secrets(&options.secrets)?;
+        private::check_agents(&options.agents)?;
         let mut inputs = Self::main(options, stdin).await?;
+        inputs.offer.secrets.clone_from(&options.secrets);
+        inputs.offer.agents.clone_from(&options.agents);
         for (name, source) in &options.contexts {
             inputs.add(name, source)?;
         }
@@ -166,7 +170,7 @@ impl Inputs {
         let shared_key = shared_key(&context);
         let directories = HashMap::from([("context".to_owned(), context), ("dockerfile".to_owned(), place)]);
         Self {
-            offer: Offer { directories, archive: None, shared_key },
+            offer: Offer { directories, shared_key, ..Offer::default() },
             attributes: HashMap::from([("filename".to_owned(), name)]),
             _temporary: temporary,
         }

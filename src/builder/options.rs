@@ -1,6 +1,6 @@
 //! The options of a build, and the words that BuildKit's Dockerfile frontend and image exporter have for them.
 
-use super::BuildError;
+use super::{Agent, BuildError, Secret};
 use crate::model::container::Ulimit;
 use crate::model::reference::Reference;
 use std::collections::HashMap;
@@ -46,6 +46,10 @@ pub struct Options {
     pub ulimits: Vec<Ulimit>,
     /// The cgroup above those of each `RUN`.
     pub cgroup_parent: Option<String>,
+    /// Secrets that steps may ask for.
+    pub secrets: Vec<Secret>,
+    /// SSH agents that steps may use.
+    pub agents: Vec<Agent>,
     /// Privileges that steps may have, if BuildKit's own configuration grants them.
     pub entitlements: Vec<String>,
 }

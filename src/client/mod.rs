@@ -23,6 +23,8 @@ use tonic::transport::{Channel, Endpoint};
 /// Windows of HTTP/2: bytes that may be under way unread, per stream and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Limit of an answer's headers, in bytes: BuildKit sends the whole Dockerfile with an error about a line of it.
+const HEADER_BYTES: u32 = 16 << 20;
 
 /// A connection to the daemon. Cheap to clone; made again by itself after the engine was away.
 ///
@@ -48,7 +50,8 @@ pub async fn connect(address: &Address, autostart: Autostart<'_>) -> Result<Clie
 fn channel(address: &Address) -> Result<Channel, ClientError> {
     let endpoint = Endpoint::from_static("http://k3c")
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEADER_BYTES);
     transport::channel(endpoint, address)
 }
 

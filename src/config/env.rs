@@ -44,5 +44,7 @@ pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// The time that a reproducible build gives to what it makes, in seconds since 1970; builds get it as an argument.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// OpenSSH's: the socket of the user's agent, which builds may be given.
+pub const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// BuildKit's: how progress is shown, if `--progress` is not given.
 pub const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";

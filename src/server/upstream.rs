@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to a backend, shared by all calls, made again when it broke.
 
 use super::outgoing::Outgoing;
-use super::{CONNECTION_WINDOW, HEADER_BYTES, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, STREAM_WINDOW};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io;
@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
+
+/// Limit of an answer's headers, in bytes: BuildKit sends the whole Dockerfile with an error about a line of it.
+const ANSWER_HEADER_BYTES: u32 = 16 << 20;
 
 /// Longest time that a backend may be away before a call gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +85,7 @@ async fn connect(path: &Path) -> Result<Sender, UpstreamError> {
     let handshake = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_BYTES)
+        .max_header_list_size(ANSWER_HEADER_BYTES)
         .handshake(TokioIo::new(stream))
         .await;
     let (mut sender, connection) =

@@ -1,6 +1,8 @@
 //! `k3c build`, on the shared daemon: the demonstration image and Debian's own root file system.
 
+mod contexts;
 mod options;
+mod private;
 
 use crate::containers::DEMO;
 use crate::env::TestEnv;
@@ -29,7 +31,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("build::a_large_context", a_large_context),
         Case::new("build::debian_with_a_compiler", WITH_DEBIAN, debian_with_a_compiler),
     ];
+    cases.extend(contexts::cases());
     cases.extend(options::cases());
+    cases.extend(private::cases());
     cases
 }
 

@@ -8,21 +8,28 @@
 //!                      tunnel ─ server ─┬─ FileSync (directories)
 //!                                       ├─ Auth     (credentials)
 //!                                       ├─ Upload   (a context from standard input)
+//!                                       ├─ Secrets
+//!                                       ├─ SSH      (agents)
 //!                                       └─ Health
 //! ```
 
 mod auth;
 mod files;
 mod health;
+mod secrets;
+mod ssh;
 mod upload;
 
 pub(super) use upload::{ADDRESS, Archive};
 
+use super::private::{Agent, Secret};
 use crate::proto::grpc::health::v1::health_server::HealthServer;
+use crate::proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use crate::proto::moby::buildkit::v1::BytesMessage;
 use crate::proto::moby::buildkit::v1::control_client::ControlClient;
 use crate::proto::moby::filesync::v1::auth_server::AuthServer;
 use crate::proto::moby::filesync::v1::file_sync_server::FileSyncServer;
+use crate::proto::moby::sshforward::v1::ssh_server::SshServer;
 use crate::proto::moby::upload::v1::upload_server::UploadServer;
 use futures::StreamExt;
 use std::collections::HashMap;
@@ -54,6 +61,8 @@ const METHODS: [&str; 3] = [
     "/moby.filesync.v1.Auth/Credentials",
 ];
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
+const SECRETS: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+const SSH: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
 
 /// The files that a session gives away.
 #[derive(Default)]
@@ -62,6 +71,10 @@ pub(super) struct Offer {
     pub(super) directories: HashMap<String, PathBuf>,
     /// A context that comes as an archive.
     pub(super) archive: Option<Archive>,
+    /// Secrets that steps may ask for.
+    pub(super) secrets: Vec<Secret>,
+    /// SSH agents that steps may use.
+    pub(super) agents: Vec<Agent>,
     /// A key that builds of the same thing share, so that BuildKit asks only for what has changed.
     pub(super) shared_key: String,
 }
@@ -105,10 +118,12 @@ struct Metadata {
 impl Metadata {
     fn new(id: &str, offer: &Offer) -> Self {
         let upload = offer.archive.is_some().then_some(UPLOAD);
+        // Always there: without any, the answer is that there is none of that name.
+        let more = SSH.into_iter().chain([SECRETS]).chain(upload);
         Self {
             id: id.to_owned(),
             shared_key: offer.shared_key.clone(),
-            methods: METHODS.into_iter().chain(upload).collect(),
+            methods: METHODS.into_iter().chain(more).collect(),
         }
     }
 
@@ -155,6 +170,8 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         .add_service(HealthServer::new(health::Health))
         .add_service(FileSyncServer::new(files::Files::new(offer.directories)))
         .add_service(AuthServer::new(auth::Auth))
+        .add_service(SecretsServer::new(secrets::Secrets(offer.secrets)))
+        .add_service(SshServer::new(ssh::Agents(offer.agents)))
         .add_service(UploadServer::new(upload::Upload::new(offer.archive)));
     let incoming = futures::stream::iter([Ok::<_, io::Error>(connection)]).chain(futures::stream::pending());
     if let Err(error) = router.serve_with_incoming(incoming).await {

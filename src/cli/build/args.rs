@@ -78,9 +78,15 @@ pub(crate) struct Args {
     /// Accepted, and without meaning: there are no intermediate containers
     #[arg(long, hide = true)]
     rm: bool,
+    /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
+    #[arg(long, value_name = "stringArray", value_parser = values::secret)]
+    secret: Vec<values::Secret>,
     /// Shared memory size for build containers
     #[arg(long, value_name = "bytes", value_parser = value::bytes)]
     shm_size: Option<i64>,
+    /// SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
+    #[arg(long, value_name = "stringArray", value_parser = values::agent)]
+    ssh: Vec<values::Agent>,
     /// Name and optionally a tag (format: "name:tag")
     #[arg(short, long, value_name = "stringArray")]
     tag: Vec<String>,
@@ -106,11 +112,14 @@ impl Args {
 
     /// What is to be built; `variable` is the caller's environment, `proxies` are variables that a build has unless they
     /// are given. A build argument without a value has that of the environment, and is left out if there is none.
+    ///
+    /// # Errors
+    /// A secret or an agent that the environment does not have.
     pub(super) fn options(
         self,
         variable: impl Fn(&str) -> Option<String>,
         proxies: Vec<(String, String)>,
-    ) -> Options {
+    ) -> Result<Options, String> {
         let split =
             |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut build_args: Vec<(String, String)> = self
@@ -135,7 +144,11 @@ impl Args {
             true => given(variable(env::DOCKER_DEFAULT_PLATFORM)).into_iter().collect(),
             false => self.platform,
         };
-        Options {
+        let secrets = self.secret.into_iter().map(|secret| secret.found(&variable));
+        let agents = self.ssh.into_iter().map(|agent| agent.found(&variable));
+        Ok(Options {
+            secrets: secrets.collect::<Result<_, _>>()?,
+            agents: agents.collect::<Result<_, _>>()?,
             build_args,
             labels: labels.collect(),
             annotations: self.annotation.into_iter().flat_map(|all| all.0).collect::<Vec<Annotation>>(),
@@ -154,13 +167,14 @@ impl Args {
             ulimits: self.ulimit,
             cgroup_parent: given(self.cgroup_parent),
             entitlements: self.allow,
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::{Agent, Secret, Source};
     use crate::cli::command::parse_as;
 
     fn pair(a: &str, b: &str) -> (String, String) {
@@ -174,7 +188,7 @@ mod tests {
             "DOCKER_DEFAULT_PLATFORM" => Some("linux/riscv64".to_owned()),
             _ => None,
         };
-        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec())
+        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec()).unwrap()
     }
 
     #[test]
@@ -183,7 +197,7 @@ mod tests {
                     --no-cache --pull --target t -f x/y --platform linux/amd64,linux/arm64 --platform linux/amd64 \
                     --network none --add-host h:1.2.3.4 --shm-size 64k --ulimit nofile=1:2 --no-cache-filter s \
                     --build-context n=d --cgroup-parent p --allow network.host --annotation index:k=v --rm \
-                    --force-rm=false --compress dir";
+                    --secret id=a,src=/f --secret id=SET --ssh other=/s --force-rm=false --compress dir";
         let annotation = Annotation {
             place: Some("index".to_owned()),
             platform: None,
@@ -208,6 +222,11 @@ mod tests {
             shm_size: Some(65536),
             ulimits: vec![Ulimit { name: "nofile".into(), soft: 1, hard: 2 }],
             cgroup_parent: Some("p".into()),
+            secrets: vec![
+                Secret { id: "a".into(), source: Source::File("/f".into()) },
+                Secret { id: "SET".into(), source: Source::Value(b"from outside".to_vec()) },
+            ],
+            agents: vec![Agent { id: "other".into(), socket: "/s".into() }],
             entitlements: vec!["network.host".into()],
         };
         assert_eq!(options(line, &[]), expected);
@@ -233,6 +252,9 @@ mod tests {
             ("--add-host x .", "invalid host x"),
             ("--annotation x .", "expected key=value"),
             ("--build-context x .", "expected key=value"),
+            ("--secret x .", "invalid field 'x' must be a key=value pair"),
+            ("--secret src=x .", "id is missing"),
+            ("--ssh =x .", "id is missing"),
             ("--shm-size x .", "invalid size: 'x'"),
             ("--ulimit x .", "invalid ulimit argument: x"),
         ] {

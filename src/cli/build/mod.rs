@@ -35,6 +35,7 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     let call = args.call();
     let mut display = display(mode, quiet, &cx.ui)?;
     let options = args.options(|name| std::env::var(name).ok(), crate::credentials::proxies());
+    let options = options.map_err(|why| CommandError::failed(format!("ERROR: {why}")))?;
     let stdin = Box::new(tokio::io::stdin());
     let inputs = Inputs::prepare(&options, stdin).await.map_err(failed)?;
     files.forget().await?;

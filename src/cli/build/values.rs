@@ -1,6 +1,8 @@
 //! Values of flags of `build`, from text to what the builder takes.
 
-use crate::builder::{Annotation, Network};
+use crate::builder::{self, Annotation, Network, Source};
+use crate::cli::options::csv;
+use crate::config::env;
 use crate::model::reference::Reference;
 use std::net::IpAddr;
 
@@ -87,6 +89,89 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
     }
 }
 
+/// A value of `--secret`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Secret {
+    id: String,
+    file: Option<String>,
+    variable: Option<String>,
+}
+
+/// `id=name[,src=file|,env=variable][,type=file|env]`
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    let mut secret = Secret::default();
+    let mut is_variable = false;
+    for field in csv::fields(text)? {
+        let (key, value) =
+            field.split_once('=').ok_or(format!("invalid field '{field}' must be a key=value pair"))?;
+        match key.to_ascii_lowercase().as_str() {
+            "type" => match value {
+                "file" => is_variable = false,
+                "env" => is_variable = true,
+                _ => return Err(format!("unsupported secret type {value:?}")),
+            },
+            "id" => secret.id = value.to_owned(),
+            "source" | "src" => secret.file = Some(value.to_owned()),
+            "env" => secret.variable = Some(value.to_owned()),
+            key => return Err(format!("unexpected key '{key}' in '{field}'")),
+        }
+    }
+    if is_variable && secret.variable.is_none() {
+        secret.variable = secret.file.take();
+    }
+    match (&secret.file, &secret.variable) {
+        _ if secret.id.is_empty() => Err("id is missing".to_owned()),
+        (Some(_), Some(_)) => Err("a secret is in a file or in a variable, not in both".to_owned()),
+        _ => Ok(secret),
+    }
+}
+
+impl Secret {
+    /// With the value of its variable. Without a place it is a variable of its own name, or else a file.
+    pub(super) fn found(self, variable: impl Fn(&str) -> Option<String>) -> Result<builder::Secret, String> {
+        let value = |text: String| Source::Value(text.into_bytes());
+        let source = match (self.file, self.variable) {
+            (Some(file), _) => Source::File(file.into()),
+            (None, Some(name)) => {
+                let unset = format!("secret {}: the environment variable {name} is not set", self.id);
+                value(variable(&name).ok_or(unset)?)
+            }
+            (None, None) => variable(&self.id).map_or_else(|| Source::File((&self.id).into()), value),
+        };
+        Ok(builder::Secret { id: self.id, source })
+    }
+}
+
+/// A value of `--ssh`.
+#[derive(Clone, Debug)]
+pub(super) struct Agent {
+    id: String,
+    socket: Option<String>,
+}
+
+/// `name[=socket]`
+pub(super) fn agent(text: &str) -> Result<Agent, String> {
+    let (id, socket) = match text.split_once('=') {
+        Some((id, socket)) => (id, Some(socket.to_owned())),
+        None => (text, None),
+    };
+    match id {
+        "" => Err("id is missing".to_owned()),
+        _ => Ok(Agent { id: id.to_owned(), socket: socket.filter(|path| !path.is_empty()) }),
+    }
+}
+
+impl Agent {
+    /// With a socket: that of the user's own agent, unless another one is meant.
+    pub(super) fn found(self, variable: impl Fn(&str) -> Option<String>) -> Result<builder::Agent, String> {
+        let own = || variable(env::SSH_AUTH_SOCK).filter(|path| !path.is_empty());
+        match self.socket.or_else(own) {
+            Some(socket) => Ok(builder::Agent { id: self.id, socket: socket.into() }),
+            None => Err(format!("ssh {}: there is no agent: {} is not set", self.id, env::SSH_AUTH_SOCK)),
+        }
+    }
+}
+
 /// All platforms of all flags, each once.
 pub(super) fn platforms(given: &[String]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
@@ -131,6 +216,36 @@ mod tests {
         ] {
             assert!(of(text).unwrap_err().contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_and_agents() {
+        let variable = |name: &str| match name {
+            "SET" => Some("v".to_owned()),
+            "SSH_AUTH_SOCK" => Some("/own".to_owned()),
+            _ => None,
+        };
+        let secret = |text: &str| secret(text).and_then(|secret| secret.found(variable));
+        let value = Source::Value(b"v".to_vec());
+        for (text, expected) in [
+            ("id=a,src=/f", Ok(Source::File("/f".into()))),
+            ("type=file,id=a,source=/f", Ok(Source::File("/f".into()))),
+            ("id=a,env=SET", Ok(value.clone())),
+            ("id=a,type=env,src=SET", Ok(value.clone())),
+            ("id=SET", Ok(value)),
+            ("id=a", Ok(Source::File("a".into()))),
+            ("id=a,env=UNSET", Err("secret a: the environment variable UNSET is not set")),
+            ("id=a,env=SET,src=/f", Err("a secret is in a file or in a variable, not in both")),
+            ("id=a,type=x", Err("unsupported secret type \"x\"")),
+            ("id=a,x=y", Err("unexpected key 'x' in 'x=y'")),
+        ] {
+            let found = secret(text).map(|secret| secret.source);
+            assert_eq!(found, expected.map_err(str::to_owned), "{text}");
+        }
+        let socket = |text: &str| agent(text).unwrap().found(variable).unwrap().socket;
+        assert_eq!((socket("default"), socket("x=/other")), ("/own".into(), "/other".into()));
+        let none = agent("default").unwrap().found(|_| None).unwrap_err();
+        assert_eq!(none, "ssh default: there is no agent: SSH_AUTH_SOCK is not set");
     }
 
     #[test]
