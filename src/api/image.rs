@@ -1,13 +1,13 @@
 //! Images.
 
 use super::{Invalid, time};
-use crate::model::image::{ImageSummary, LoadOutcome, Progress, PullOutcome, Removed};
+use crate::model::image::{ImageSummary, LoadOutcome, Progress, Removed, TransferOutcome, Transferred};
 use crate::model::login::{Login, LoginQuestion};
 use crate::proto::k3c::v1 as wire;
 use wire::load_image_response::What as Loaded;
 use wire::login::How;
-use wire::pull_image_response::What as Pulled;
 use wire::remove_image_response::{Line, line::What};
+use wire::transfer_image_response::What as Moved;
 
 impl From<ImageSummary> for wire::ImageSummary {
     fn from(image: ImageSummary) -> Self {
@@ -99,33 +99,37 @@ impl TryFrom<wire::LoadImageResponse> for LoadOutcome {
     }
 }
 
-impl From<PullOutcome> for wire::PullImageResponse {
-    fn from(outcome: PullOutcome) -> Self {
+impl From<TransferOutcome> for wire::TransferImageResponse {
+    fn from(outcome: TransferOutcome) -> Self {
         let what = match outcome {
-            PullOutcome::Progress(progress) => Pulled::Progress(progress.into()),
-            PullOutcome::Question(question) => Pulled::Question(wire::LoginQuestion {
+            TransferOutcome::Progress(progress) => Moved::Progress(progress.into()),
+            TransferOutcome::Question(question) => Moved::Question(wire::LoginQuestion {
                 host: question.host,
                 reference: question.reference,
                 challenges: question.challenges,
             }),
-            PullOutcome::Done { reference, id } => Pulled::Done(wire::PulledImage { reference, id }),
+            TransferOutcome::Done(Transferred { reference, id, unchanged, size }) => {
+                Moved::Done(wire::TransferredImage { reference, id, unchanged, size })
+            }
         };
         Self { what: Some(what) }
     }
 }
 
-impl TryFrom<wire::PullImageResponse> for PullOutcome {
+impl TryFrom<wire::TransferImageResponse> for TransferOutcome {
     type Error = Invalid;
 
-    fn try_from(answer: wire::PullImageResponse) -> Result<Self, Invalid> {
+    fn try_from(answer: wire::TransferImageResponse) -> Result<Self, Invalid> {
         match answer.what {
-            Some(Pulled::Progress(progress)) => Ok(Self::Progress(progress.into())),
-            Some(Pulled::Question(question)) => Ok(Self::Question(LoginQuestion {
+            Some(Moved::Progress(progress)) => Ok(Self::Progress(progress.into())),
+            Some(Moved::Question(question)) => Ok(Self::Question(LoginQuestion {
                 host: question.host,
                 reference: question.reference,
                 challenges: question.challenges,
             })),
-            Some(Pulled::Done(done)) => Ok(Self::Done { reference: done.reference, id: done.id }),
+            Some(Moved::Done(wire::TransferredImage { reference, id, unchanged, size })) => {
+                Ok(Self::Done(Transferred { reference, id, unchanged, size }))
+            }
             None => Err(Invalid::new("answer", "empty")),
         }
     }
@@ -171,14 +175,19 @@ mod tests {
         for outcome in loads {
             assert_eq!(wire::LoadImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
         }
-        let done = PullOutcome::Done { reference: "r".into(), id: "sha256:1".into() };
-        let question = PullOutcome::Question(LoginQuestion {
+        let done = TransferOutcome::Done(Transferred {
+            reference: "r".into(),
+            id: "sha256:1".into(),
+            unchanged: true,
+            size: 7,
+        });
+        let question = TransferOutcome::Question(LoginQuestion {
             host: "h:5000".into(),
             reference: "h:5000/a:1".into(),
             challenges: vec!["Basic".into()],
         });
-        for outcome in [PullOutcome::Progress(progress), question, done] {
-            assert_eq!(wire::PullImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
+        for outcome in [TransferOutcome::Progress(progress), question, done] {
+            assert_eq!(wire::TransferImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
         }
         let password = Login::Password { username: "u".into(), password: "p".into() };
         for login in [Login::Anonymous, password, Login::IdentityToken("t".into())] {
@@ -187,7 +196,7 @@ mod tests {
         for removed in [Removed::Untagged("a".into()), Removed::Deleted("b".into())] {
             assert_eq!(Line::from(removed.clone()).try_into(), Ok(removed));
         }
-        assert!(PullOutcome::try_from(wire::PullImageResponse::default()).is_err());
+        assert!(TransferOutcome::try_from(wire::TransferImageResponse::default()).is_err());
         assert!(LoadOutcome::try_from(wire::LoadImageResponse::default()).is_err());
     }
 }

@@ -4,8 +4,8 @@ use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
     argv, attach, build, commit, completion, cp, create, df, diff, events, exec, export, images, info,
-    inspect, kill, load, logs, pause, port, prune, ps, rename, restart, rm, rmi, run, save, start, stats,
-    stop, tag, top, update, version, volume, wait,
+    inspect, kill, load, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
+    start, stats, stop, tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Logs(logs::Args),
     Pause(pause::Args),
     Port(port::Args),
+    Pull(pull::Args),
+    Push(push::Args),
     Rename(rename::Args),
     Restart(restart::Args),
     Rm(rm::Args),
@@ -143,6 +145,8 @@ pub(crate) enum Image {
     #[command(alias = "list")]
     Ls(images::Args),
     Prune(prune::ImageArgs),
+    Pull(pull::Args),
+    Push(push::Args),
     #[command(alias = "remove")]
     Rm(rmi::Args),
     Save(save::Args),
@@ -203,6 +207,8 @@ impl Verb {
                 build::run(*args, cx).await
             }
             Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
+            Self::Pull(args) | Self::Image(Image::Pull(args)) => pull::run(args, cx).await,
+            Self::Push(args) | Self::Image(Image::Push(args)) => push::run(args, cx).await,
             Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
             Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,
             Self::Rmi(args) | Self::Image(Image::Rm(args)) => rmi::run(args, cx).await,
@@ -247,6 +253,8 @@ const SPELLINGS: &[&[&str]] = &[
     &["image ls", "image list", "images"],
     &["image load", "load"],
     &["image save", "save"],
+    &["image pull", "pull"],
+    &["image push", "push"],
     &["image tag", "tag"],
     &["image rm", "image remove", "rmi"],
     &["image build", "builder build", "buildx build", "build"],

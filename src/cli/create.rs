@@ -5,12 +5,14 @@ use super::error::{CommandError, Kind, Outcome};
 use super::options::Host;
 use super::options::container::{Files, Flags};
 use super::options::value;
+use super::pull::default_platform;
 use crate::client::{Client, ClientError};
 use crate::model::container::ContainerSpec;
 use crate::model::failure::refusal_code;
 use crate::model::id::ContainerId;
-use crate::model::image::PullOutcome;
+use crate::model::image::{TransferOutcome, Transferred};
 use crate::model::reason::Reason;
+use crate::model::reference::familiar;
 use futures::StreamExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,9 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     cx.ui.line(id.as_str())?;
     Ok(())
 }
+
+/// Words of the engine about an image that is here for another platform.
+const OTHER_PLATFORM: &str = "does not provide the specified platform";
 
 /// Cases in which the image is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,10 @@ impl Plan {
             return Err(refused("invalid reference format".to_owned()));
         }
         let files = Files::of(&flags).map_err(refused)?;
+        let mut flags = flags;
+        if flags.platform.is_empty() {
+            flags.platform = default_platform().unwrap_or_default();
+        }
         let (mut spec, relabel) = flags.spec(&files, &Host::current()).map_err(refused)?;
         spec.stdin_once = flags.interactive && stdin;
         if spec.tty {
@@ -96,7 +105,7 @@ impl Plan {
         let name = self.flags.name.clone().filter(|name| !name.is_empty());
         let mut answer = client.create(self.spec.clone(), name.clone()).await;
         if let (Err(error), Pull::Missing) = (&answer, self.pull)
-            && let Some(image) = missing_image(error)
+            && let Some(image) = missing_image(error, &self.flags.image)
         {
             if !self.flags.quiet {
                 cx.ui.message(&format!("Unable to find image '{image}' locally"));
@@ -118,25 +127,27 @@ impl Plan {
         let mut progress = cx.ui.progress(flags.quiet);
         while let Some(outcome) = outcomes.next().await {
             match outcome.map_err(|error| engine_refused(&error, verb))? {
-                PullOutcome::Progress(step) => progress.step(&step),
-                PullOutcome::Done { reference, id } if !flags.quiet => {
+                TransferOutcome::Progress(step) => progress.step(&step),
+                TransferOutcome::Done(Transferred { reference, id, .. }) if !flags.quiet => {
                     drop(progress);
                     cx.ui.message(&format!("Digest: {id}\nStatus: Downloaded newer image for {reference}"));
                     return Ok(());
                 }
                 // The client has answered it.
-                PullOutcome::Question(_) | PullOutcome::Done { .. } => {}
+                TransferOutcome::Question(_) | TransferOutcome::Done(_) => {}
             }
         }
         Ok(())
     }
 }
 
-/// The image's full name, from the engine's words.
-fn missing_image(error: &ClientError) -> Option<String> {
-    let text = error.to_string();
-    let (_, image) = text.split_once("No such image: ").filter(|_| is_missing(error))?;
-    Some(image.to_owned())
+/// The full name of an image that is not here, or not for the platform, from the engine's words.
+fn missing_image(error: &ClientError, typed: &str) -> Option<String> {
+    let text = Some(error.to_string()).filter(|_| is_missing(error))?;
+    match text.split_once("No such image: ") {
+        Some((_, image)) => Some(image.to_owned()),
+        None => text.contains(OTHER_PLATFORM).then(|| familiar(typed)),
+    }
 }
 
 /// An error of this side before anything is made.

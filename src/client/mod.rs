@@ -8,8 +8,8 @@ mod autostart;
 mod calls;
 mod error;
 mod files;
-mod pull;
 mod retry;
+mod transfer;
 mod transport;
 
 pub use crate::model::system::Version;

@@ -38,10 +38,10 @@ pub const DOCKER_HOST: &str = "DOCKER_HOST";
 pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
 /// Another file in the place of podman's `auth.json`: credentials are read there, too.
 pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// Docker's: the platform of images that are pulled or built, and of their containers, unless others are given.
+pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// Docker's directory of settings: credentials are read there.
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
-/// Docker's: the platforms that are built for unless others are given.
-pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// The time that a reproducible build gives to what it makes, in seconds since 1970; builds get it as an argument.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// OpenSSH's: the socket of the user's agent, which builds may be given.

@@ -4,6 +4,7 @@
 //! is the user's: it is touched only when a mark in it says what was under way.
 
 use super::containerd::request;
+use super::images::OF_PULLS;
 use super::records::Book;
 use super::{EngineConfig, Inner, NAMESPACE};
 use crate::sys::mount;
@@ -96,12 +97,13 @@ impl Inner {
     }
 }
 
-/// True for a lease of ours that is older than this engine (`started`), and for one of containerd's own
+/// True for a lease of ours that is older than this engine (`started`) and no pull's, which the next pull of the image
+/// goes on from; and for one of containerd's own
 /// (`NANOSECONDS-RANDOM`, and no label but its end) that is older than that process (`born`).
 fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
     let created = lease.created_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
     let Some(created) = created else { return false };
-    let own = lease.id.starts_with("k3c-");
+    let own = lease.id.starts_with("k3c-") && !lease.id.starts_with(OF_PULLS);
     let theirs = lease.id.split_once('-').is_some_and(|(time, random)| {
         random.len() == 4 && !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit())
     }) && lease.labels.keys().eq([EXPIRES]);
@@ -167,6 +169,7 @@ mod tests {
             ("somebodys", 5, &[EXPIRES], false),
             ("k3c-commit-x", 15, &[EXPIRES], true),
             ("k3c-commit-x", 25, &[EXPIRES], false),
+            ("k3c-pull-x", 15, &[EXPIRES], false),
         ] {
             assert_eq!(is_dead(&lease(id, second, labels), at(10), at(20)), dead, "{id} {second}");
         }

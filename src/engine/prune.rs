@@ -38,13 +38,15 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Removes the images that no container uses: those without a name, with `dangling=false` all.
+    /// Removes the images that no container uses: those without a name, with `dangling=false` all. What pulls left that
+    /// did not come to their end goes, too.
     ///
     /// # Errors
     /// Only those of every verb, as [`Engine`] says: an image that cannot be removed is left out, and named in the log.
     pub async fn prune_images(&self, filter: PruneFilter) -> Result<(Vec<Removed>, i64), EngineError> {
         let mut lines = Vec::new();
         let mut reclaimed = 0;
+        self.inner().end_partial_pulls(None).await?;
         for image in self.images(ImageFilter::default()).await?.0 {
             let goes = image.containers == 0
                 && (image.repo_tags.is_empty() || filter.dangling == Some(false))

@@ -129,18 +129,26 @@ pub enum LoadOutcome {
     Id(String),
 }
 
-/// Answers of `pull`.
+/// Answers of `pull` and `push`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PullOutcome {
+pub enum TransferOutcome {
     /// How far it is.
     Progress(Progress),
     /// Credentials are asked for, and waited for.
     Question(LoginQuestion),
     /// At its end.
-    Done {
-        /// Canonical reference.
-        reference: String,
-        /// `sha256:...` of the manifest or index.
-        id: String,
-    },
+    Done(Transferred),
+}
+
+/// An image that was moved between a registry and the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transferred {
+    /// Canonical reference.
+    pub reference: String,
+    /// `sha256:...` of the manifest or index.
+    pub id: String,
+    /// A pull: it was here already.
+    pub unchanged: bool,
+    /// Bytes of what the ID names.
+    pub size: i64,
 }

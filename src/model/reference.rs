@@ -64,6 +64,11 @@ impl Reference {
         Ok(Self { domain, path, tag, digest })
     }
 
+    /// True when a text says neither a tag nor a digest.
+    pub fn is_name_only(text: &str) -> bool {
+        !text.contains('@') && !text.rsplit('/').next().is_some_and(|last| last.contains(':'))
+    }
+
     /// `registry/path`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
@@ -202,6 +207,19 @@ mod tests {
                 }
                 Err(e) => assert_eq!("", full, "{typed}: {e}"),
             }
+        }
+    }
+
+    #[test]
+    fn names_alone() {
+        for (text, alone) in [
+            ("alpine", true),
+            ("host:5000/x", true),
+            ("host:5000/x:1", false),
+            ("x:1", false),
+            ("x@sha256:1", false),
+        ] {
+            assert_eq!(Reference::is_name_only(text), alone, "{text}");
         }
     }
 

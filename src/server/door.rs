@@ -106,8 +106,8 @@ mod tests {
             "Containers/CreateExec Containers/Diff Containers/Export Containers/Kill Containers/Pause",
             "Containers/Prune Containers/Remove Containers/Rename Containers/Restart Containers/Start",
             "Containers/StartExec Containers/StatPath Containers/Stop Containers/Unpause Containers/Update",
-            "Images/Load Images/Prune Images/Pull Images/Remove Images/Tag Volumes/Create Volumes/Prune",
-            "Volumes/Remove",
+            "Images/Load Images/Prune Images/Pull Images/Push Images/Remove Images/Tag Volumes/Create",
+            "Volumes/Prune Volumes/Remove",
         ];
         assert_eq!(finished.join(" "), expected.join(" "));
     }

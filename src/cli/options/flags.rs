@@ -114,7 +114,11 @@ const FLAGS: &[Row] = &[
     ("oom-score-adj", None, Warned("an ordinary user can only raise it")),
     ("pid", None, Done),
     ("pids-limit", None, Warned(CONTROLLER)),
-    ("platform", None, Warned("only the host's; another one is refused")),
+    (
+        "platform",
+        None,
+        Warned("another architecture needs the kernel's handler for its programs (binfmt_misc)"),
+    ),
     ("privileged", None, Warned("rootless, all that the user himself may do")),
     ("publish", Some('p'), Refused(NETWORK)),
     ("publish-all", Some('P'), Refused(NETWORK)),

@@ -2,6 +2,7 @@
 
 mod progress;
 
+use progress::Place;
 pub(crate) use progress::Progress;
 
 use std::io::{self, IsTerminal, Write};
@@ -73,7 +74,12 @@ impl Ui {
 
     /// Shows how far a long operation is: bars on a terminal, else lines.
     pub(crate) fn progress(&self, quiet: bool) -> Progress<'_> {
-        Progress::new(self, quiet)
+        Progress::new(self, quiet, Place::Messages)
+    }
+
+    /// The same on standard output, where it is a part of the result and stays.
+    pub(crate) fn progress_of_results(&self, quiet: bool) -> Progress<'_> {
+        Progress::new(self, quiet, Place::Results)
     }
 }
 

@@ -2,13 +2,23 @@
 
 use super::Ui;
 use crate::model::image::Progress as Step;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 
-/// Goes away (from the screen) when dropped.
+/// Ends (on the screen) when dropped.
 pub(crate) struct Progress<'a> {
     ui: &'a Ui,
+    place: Place,
     form: Form,
+}
+
+/// What progress is among the output of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Messages; bars go away.
+    Messages,
+    /// Results: the last state of each bar stays.
+    Results,
 }
 
 enum Form {
@@ -18,13 +28,17 @@ enum Form {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(ui: &'a Ui, quiet: bool) -> Self {
-        let form = match (quiet, ui.terminals().stderr) {
+    pub(super) fn new(ui: &'a Ui, quiet: bool, place: Place) -> Self {
+        let (terminal, target) = match place {
+            Place::Messages => (ui.terminals().stderr, ProgressDrawTarget::stderr()),
+            Place::Results => (ui.terminals().stdout, ProgressDrawTarget::stdout()),
+        };
+        let form = match (quiet, terminal) {
             (true, _) => Form::Quiet,
-            (false, true) => Form::Bars(MultiProgress::new(), HashMap::new()),
+            (false, true) => Form::Bars(MultiProgress::with_draw_target(target), HashMap::new()),
             (false, false) => Form::Lines(HashMap::new()),
         };
-        Self { ui, form }
+        Self { ui, place, form }
     }
 
     /// Shows a step.
@@ -33,7 +47,11 @@ impl<'a> Progress<'a> {
             Form::Quiet => {}
             Form::Lines(seen) => {
                 if seen.insert(step.id.clone(), step.status.clone()).as_ref() != Some(&step.status) {
-                    self.ui.message(&line(step));
+                    match self.place {
+                        Place::Messages => self.ui.message(&line(step)),
+                        // The result that follows says so when nobody reads it.
+                        Place::Results => drop(self.ui.line(&line(step))),
+                    }
                 }
             }
             Form::Bars(all, bars) => {
@@ -42,7 +60,9 @@ impl<'a> Progress<'a> {
                     bar.set_prefix(front(step));
                     bar
                 });
-                let total = u64::try_from(step.total).unwrap_or(0);
+                // What is over has no bar.
+                let moves = step.current < step.total;
+                let total = if moves { u64::try_from(step.total).unwrap_or(0) } else { 0 };
                 let template = match total {
                     0 => "{prefix}{msg}",
                     _ => "{prefix}{msg} [{bar:50}] {decimal_bytes}/{decimal_total_bytes}",
@@ -71,9 +91,11 @@ impl<'a> Progress<'a> {
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        if let Form::Bars(all, _) = &self.form {
+        let Form::Bars(all, bars) = &self.form else { return };
+        match self.place {
             // A terminal that is gone needs no cleaning.
-            let _ = all.clear();
+            Place::Messages => drop(all.clear()),
+            Place::Results => bars.values().for_each(ProgressBar::abandon),
         }
     }
 }
@@ -108,5 +130,7 @@ mod tests {
         assert_eq!(err.text(), "abc: Downloading\nabc: Complete\n");
         ui.progress(true).step(&step("Downloading", 1));
         assert_eq!((err.text().lines().count(), out.text().as_str()), (2, ""));
+        ui.progress_of_results(false).step(&step("Downloading", 1));
+        assert_eq!((err.text().lines().count(), out.text().as_str()), (2, "abc: Downloading\n"));
     }
 }

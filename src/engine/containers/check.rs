@@ -1,17 +1,19 @@
 //! Checks of a container's specification, before anything of the container is made.
 
-use super::security;
+use super::{binfmt, security};
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
-use crate::engine::images::architecture;
+use crate::engine::images::{own_platform, platform_of};
 use crate::model::capability;
 use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
 use crate::model::journal;
 use crate::model::logopts::{self, Writer};
+use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::Value;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 /// Names under which our one runtime is known.
 const RUNTIMES: [&str; 4] = ["k3c", "runc", "io.containerd.k3c.v1", "io.containerd.runc.v2"];
@@ -205,34 +207,37 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
     logopts::details(&spec.log, &Writer::of(spec)).map(drop).map_err(EngineError::invalid)
 }
 
-/// Refuses an image that is not for the platform that was asked for.
-pub(super) fn check_platform(spec: &ContainerSpec, config: &Value) -> Result<(), EngineError> {
-    if spec.platform.is_empty() {
-        return Ok(());
+/// Refuses an image that is not for the platform that was asked for, and one whose programs this host cannot run.
+pub(super) fn check_platform(
+    spec: &ContainerSpec,
+    config: &Value,
+    handlers: &Path,
+) -> Result<(), EngineError> {
+    let own = own_platform();
+    let image = match platform_of(config) {
+        unknown if unknown.architecture.is_empty() => own.clone(),
+        known => known,
+    };
+    if !spec.platform.is_empty() {
+        let asked = Platform::parse(&spec.platform, &own).map_err(|e| EngineError::invalid(e.to_string()))?;
+        if !asked.takes(&image) {
+            return Err(EngineError::refused(
+                Reason::NotFound,
+                format!(
+                    "image with reference {} was found but does not provide the specified platform ({})",
+                    spec.image, spec.platform
+                ),
+            ));
+        }
     }
-    let mut parts = spec.platform.split('/');
-    let first = parts.next().unwrap_or_default();
-    // An architecture alone is allowed, too.
-    let (os, arch) = match (first, parts.next()) {
-        ("linux", arch) => ("linux", arch),
-        (arch, None) if first != "windows" && first != "darwin" => ("linux", Some(arch)),
-        (os, arch) => (os, arch),
-    };
-    let arch = match arch {
-        Some("x86_64" | "x86-64") => "amd64",
-        Some("aarch64") => "arm64",
-        Some(arch) => arch,
-        None => architecture(),
-    };
-    let own = |key: &str, default: &str| config[key].as_str().unwrap_or(default).to_owned();
-    if own("os", "linux") == os && own("architecture", architecture()) == arch {
+    if binfmt::runs(&own, &image, handlers) {
         return Ok(());
     }
     Err(EngineError::refused(
-        Reason::NotFound,
+        Reason::Unsupported,
         format!(
-            "image with reference {} was found but does not provide the specified platform ({})",
-            spec.image, spec.platform
+            "cannot run {}: it is for {image}, this host is {own}, and its kernel has no handler for such programs (binfmt_misc): the package qemu-user-static brings them",
+            spec.image
         ),
     ))
 }
@@ -261,17 +266,23 @@ fn resource(name: &str) -> Option<Resource> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::images::architecture;
 
     #[test]
     fn platforms() {
         let config = serde_json::json!({"os": "linux", "architecture": architecture()});
+        let nothing = Path::new("/nonexistent");
         let asked = |platform: &str| {
             let spec = ContainerSpec { platform: platform.into(), ..ContainerSpec::default() };
-            check_platform(&spec, &config).is_ok()
+            check_platform(&spec, &config, nothing).is_ok()
         };
         assert!(asked("") && asked("linux") && asked(architecture()));
         assert!(asked(&format!("linux/{}", architecture())));
-        assert!(!asked("linux/s390x") && !asked("windows/amd64"));
+        assert!(!asked("linux/s390x") && !asked("windows/amd64") && !asked("linux/"));
+        let other = serde_json::json!({"os": "linux", "architecture": "s390x"});
+        let error = check_platform(&ContainerSpec::default(), &other, nothing).unwrap_err();
+        assert_eq!(error.reason(), Reason::Unsupported);
+        assert!(error.to_string().contains("binfmt_misc"), "{error}");
     }
 
     #[test]

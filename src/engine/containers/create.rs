@@ -2,6 +2,7 @@
 //! CRI objects
 //! that carry our label and belong to no record: the reconciler removes them.
 
+use super::binfmt;
 use super::check::check_platform;
 use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
@@ -11,6 +12,7 @@ use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
 use crate::store::{Attempt, Change, Desired, Exit, HealthLog, Record};
 use jiff::Timestamp;
+use std::path::Path;
 use std::sync::Arc;
 
 impl Engine {
@@ -18,7 +20,7 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidArgument`: the specification; `NotFound`: the image, for that platform, or a container that is joined;
-    /// `AlreadyExists`: the name is taken; `Unsupported`: `host-gateway`; `Unavailable`: the image is still being
+    /// `AlreadyExists`: the name is taken; `Unsupported`: `host-gateway`, or this host cannot run the image's programs; `Unavailable`: the image is still being
     /// imported.
     pub async fn create(
         &self,
@@ -48,7 +50,7 @@ impl Inner {
         let reservation = self.records.reserve(&id, name.filter(|n| !n.is_empty()))?;
         let (found, image) = self.open_image(&spec.image).await?;
         let reference = found.reference.map(|r| r.to_string()).unwrap_or_default();
-        check_platform(&spec, &image.config)?;
+        check_platform(&spec, &image.config, Path::new(binfmt::HANDLERS))?;
         let mut resolved = resolve(&spec, &id, reference, &image)?;
         self.borrow_mounts(&spec.volumes_from, &mut resolved.mounts)?;
         self.find_mounted_images(&mut resolved.mounts).await?;

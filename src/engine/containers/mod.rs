@@ -2,6 +2,7 @@
 
 mod attach;
 mod attempt;
+mod binfmt;
 mod change;
 mod check;
 mod create;

@@ -6,6 +6,7 @@ use crate::engine::error::EngineError;
 use crate::engine::locks::held;
 use crate::model::container::Healthcheck;
 use crate::model::image::ImageConfig;
+use crate::model::platform::Platform;
 use containerd_client::services::v1::ReadContentRequest;
 use containerd_client::types::Descriptor;
 use serde_json::Value;
@@ -151,18 +152,29 @@ impl Inner {
         }
     }
 
+    /// What there is for a platform under a manifest's or an index's digest: the manifest itself, or one of the index.
+    pub(super) async fn manifest_for(
+        &self,
+        target: Descriptor,
+        wanted: &Platform,
+    ) -> Result<Option<Descriptor>, EngineError> {
+        let top: Value = json(&self.blob(&target.digest).await?, &target.digest)?;
+        if let Some(manifests) = top["manifests"].as_array() {
+            let found = manifests
+                .iter()
+                .find(|m| wanted.takes(&platform_of(&m["platform"])))
+                .or_else(|| manifests.iter().find(|m| m["platform"].is_null()));
+            return Ok(found.and_then(child));
+        }
+        let config = top["config"]["digest"].as_str().unwrap_or_default();
+        let config: Value = json(&self.blob(config).await?, config)?;
+        Ok(Some(target).filter(|_| wanted.takes(&platform_of(&config))))
+    }
+
     /// The manifests and indexes in an index; none for a manifest.
     pub(super) async fn children(&self, digest: &str) -> Result<Vec<Descriptor>, EngineError> {
         let top: Value = json(&self.blob(digest).await?, digest)?;
         let manifests = top["manifests"].as_array().into_iter().flatten();
-        let child = |m: &Value| {
-            Some(Descriptor {
-                media_type: m["mediaType"].as_str()?.to_owned(),
-                digest: m["digest"].as_str()?.to_owned(),
-                size: m["size"].as_i64()?,
-                ..Default::default()
-            })
-        };
         Ok(manifests.filter_map(child).collect())
     }
 
@@ -194,6 +206,22 @@ fn chosen(index: &Value) -> Option<&str> {
         .find(ours)
         .or_else(|| manifests.iter().find(|m| m["platform"].is_null()))
         .and_then(|m| m["digest"].as_str())
+}
+
+/// An entry of an index.
+fn child(entry: &Value) -> Option<Descriptor> {
+    Some(Descriptor {
+        media_type: entry["mediaType"].as_str()?.to_owned(),
+        digest: entry["digest"].as_str()?.to_owned(),
+        size: entry["size"].as_i64()?,
+        ..Default::default()
+    })
+}
+
+/// The platform that an index's entry, or a configuration, says.
+pub(in crate::engine) fn platform_of(said: &Value) -> Platform {
+    let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+    Platform { os: text("os"), architecture: text("architecture"), variant: text("variant") }.normal()
 }
 
 fn not_for_us(id: &str) -> EngineError {

@@ -12,11 +12,14 @@ mod instructions;
 mod lease;
 mod list;
 mod pull;
+mod push;
+mod registry;
 mod remove;
 mod save;
 mod transfer;
 
-pub(super) use facts::{Facts, architecture};
+pub(super) use facts::{Facts, architecture, platform_of};
+pub(super) use lease::OF_PULLS;
 
 use super::Inner;
 use super::containerd::{call, request};
@@ -39,6 +42,7 @@ pub(super) struct Images {
     /// Bytes of committed snapshots, by their names.
     sizes: Mutex<HashMap<String, i64>>,
     embedded: embedded::Embedded,
+    pulling: lease::Pulling,
 }
 
 /// All the names of one target.
@@ -55,8 +59,9 @@ pub(super) struct Group {
 impl Group {
     /// Names with a tag, complete.
     pub(super) fn tags(&self) -> Vec<String> {
-        let mut tags: Vec<String> =
-            self.names.iter().filter(|n| !reference::is_digest(n) && !n.contains('@')).cloned().collect();
+        let is_tag =
+            |n: &&String| !reference::is_digest(n) && !n.contains('@') && !n.starts_with(push::PASSING);
+        let mut tags: Vec<String> = self.names.iter().filter(is_tag).cloned().collect();
         tags.sort();
         tags
     }
@@ -68,7 +73,7 @@ impl Group {
             .iter()
             .filter(|n| !reference::is_digest(n))
             .filter_map(|n| Reference::parse(n).ok())
-            .filter(|r| r.repository() != UNNAMED)
+            .filter(|r| r.repository() != UNNAMED && !r.repository().starts_with(push::PASSING))
             .map(|r| format!("{}@{}", r.familiar_repository(), self.id))
             .collect();
         digests.sort();
@@ -112,6 +117,10 @@ impl Inner {
 
     /// True for an image that people never see, because it belongs to k3c itself.
     pub(super) fn is_hidden(&self, group: &Group) -> bool {
+        let passes = |name: &String| name.starts_with(push::PASSING);
+        if !group.names.is_empty() && group.names.iter().all(passes) {
+            return true;
+        }
         self.config.embedded_images.iter().any(|e| e.pinned && group.names.contains(&e.reference))
     }
 

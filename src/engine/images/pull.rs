@@ -1,139 +1,137 @@
-//! `pull`, through containerd's transfer service. Credentials are asked for on the way, when the registry wants them:
+//! `pull`, through containerd's transfer service.
 //!
-//! ```text
-//! registry: 401 -> containerd: AuthRequest -> a stream of its own -> question -> client
-//!                  containerd: AuthResponse <-         ...        <- login    <- client
-//! ```
+//! A name leads to what the registry said, an index for the most part, of which the manifest for the host's platform is
+//! here with its layers. An image for another platform has its name lead to that platform's manifest alone: CRI would
+//! look for the host's in the index.
 
-use super::transfer::{self, Pipe};
+use super::own_platform;
+use super::registry::{self, Logins, Outcomes, Transfer, Way};
+use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::image::{Progress, PullOutcome};
-use crate::model::login::{Login, LoginQuestion};
+use crate::model::image::{Progress, TransferOutcome, Transferred};
+use crate::model::login::Login;
+use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use crate::model::reference::Reference;
+use containerd_client::services::v1::GetImageRequest;
 use containerd_client::to_any;
+use containerd_client::types::Descriptor;
 use containerd_client::types::transfer as wire;
 use futures::{Stream, StreamExt};
-use prost::Message;
-use std::pin::pin;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::AbortOnDropHandle;
-use tonic::Status;
-
-/// The way of a pull's outcomes to its caller.
-type Outcomes = mpsc::Sender<Result<PullOutcome, EngineError>>;
+use tonic::Code;
 
 impl Engine {
     /// Fetches an image from its registry. Each question among the outcomes takes one of the logins; when there are no
     /// more, the answer is that there are no credentials.
     ///
     /// # Errors
-    /// At once: `InvalidArgument` (the reference), `Unsupported` (the platform). Among the outcomes: `Unauthorized`,
-    /// `NotFound`, and what the registry says.
+    /// At once: `InvalidArgument` (the reference, the platform). Among the outcomes: `Unauthorized`, `NotFound` (also
+    /// for that platform), `Unavailable` (busy, or it hung up, several times), `Timeout`, and what the registry says.
     pub async fn pull(
         &self,
         reference: &str,
         platform: Option<String>,
         logins: impl Stream<Item = Login> + Send + 'static,
-    ) -> Result<ReceiverStream<Result<PullOutcome, EngineError>>, EngineError> {
+    ) -> Result<ReceiverStream<Result<TransferOutcome, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
         let reference = Reference::parse(reference)?;
-        let own = own_platform();
-        if let Some(platform) = platform.filter(|p| *p != own && !p.starts_with(&format!("{own}/"))) {
-            return Err(EngineError::refused(
-                Reason::Unsupported,
-                format!("cannot pull for {platform}: only {own} is supported"),
-            ));
-        }
-        let (sender, receiver) = mpsc::channel(64);
-        tokio::spawn(async move {
-            let outcome = tokio::select! {
-                outcome = inner.pull(&reference, logins, &sender) => outcome,
-                () = sender.closed() => return,
-            };
-            sender.send(outcome).await.ok();
-        });
-        Ok(ReceiverStream::new(receiver))
+        let platform = wanted(platform.as_deref())?;
+        let mut logins = logins.boxed();
+        Ok(registry::serve(|outcomes| async move {
+            inner.pull(&reference, &platform, &mut logins, &outcomes).await
+        }))
     }
 }
 
-fn own_platform() -> String {
-    format!("linux/{}", super::architecture())
+/// The platform that is asked for, or the host's.
+pub(super) fn wanted(platform: Option<&str>) -> Result<Platform, EngineError> {
+    let own = own_platform();
+    match platform {
+        Some(text) => Platform::parse(text, &own).map_err(|error| EngineError::invalid(error.to_string())),
+        None => Ok(own),
+    }
 }
 
 impl Inner {
     async fn pull(
         &self,
         reference: &Reference,
-        logins: impl Stream<Item = Login> + Send + 'static,
+        platform: &Platform,
+        logins: &mut Logins,
         outcomes: &Outcomes,
-    ) -> Result<PullOutcome, EngineError> {
+    ) -> Result<Transferred, EngineError> {
         let name = reference.to_string();
-        let pipe = self.open_pipe().await?;
-        let resolver = wire::RegistryResolver {
-            auth_stream: pipe.id.clone(),
-            host_dir: self.config.registries.display().to_string(),
-            ..Default::default()
-        };
-        let source = wire::OciRegistry { reference: name.clone(), resolver: Some(resolver) };
-        let destination = wire::ImageStore { name: name.clone(), ..self.store_for_us() };
-        let _answering = AbortOnDropHandle::new(tokio::spawn(answer(pipe, logins, outcomes.clone())));
-        let (steps, shown) = (outcomes.clone(), reference.clone());
-        let tell = move |progress| {
-            if let Some(step) = step(&shown, progress) {
-                // A reader that is slow misses some progress, never a question or the end.
-                steps.try_send(Ok(PullOutcome::Progress(step))).ok();
+        let before = self.target_of(&name).await?;
+        let store = to_any(&wire::ImageStore { name: name.clone(), ..self.store_for(platform) });
+        let lease = self.pull_lease(&name).await?;
+        let transfer = Transfer { way: Way::Pull, reference, outcomes };
+        let ends = |stream| (to_any(&self.registry(reference, stream)), store.clone());
+        if let Err(error) = self.move_image(transfer, &ends, lease.lease(), logins, step).await {
+            // Pieces that are wrong would make the next pull fail, too.
+            if registry::is_corrupt(&error) {
+                lease.discard().await?;
             }
-        };
-        let ends = (to_any(&source), to_any(&destination));
-        self.transfer(ends, None, tell, |status| pull_error(reference, status)).await?;
-        let found = self.find_image(&name).await?;
-        // containerd takes an index in which nothing is for this platform, too.
-        if let Err(error) = self.facts(&found.group.id).await {
-            tracing::debug!(%error, "pulled what is of no use here");
-            self.delete_name(&name, true).await?;
-            return Err(EngineError::refused(
-                Reason::NotFound,
-                format!("no matching manifest for {} in the manifest list entries", own_platform()),
-            ));
+            return Err(error);
         }
+        let Descriptor { digest: id, size, .. } = self.settle(&name, platform, before.as_ref()).await?;
+        lease.end();
+        self.end_partial_pulls(Some(&name)).await?;
         self.await_cri(std::slice::from_ref(&name)).await;
-        self.image_event("pull", &found.group.id, &reference.familiar()).await;
-        Ok(PullOutcome::Done { reference: name, id: found.group.id })
+        self.image_event("pull", &id, &reference.familiar()).await;
+        let unchanged = before.is_some_and(|before| before.digest == id);
+        Ok(Transferred { reference: name, id, unchanged, size })
     }
-}
 
-/// Hands containerd's questions on, and the logins back, one by one.
-async fn answer(pipe: Pipe, logins: impl Stream<Item = Login> + Send, outcomes: Outcomes) {
-    let Pipe { sender, mut receiver, .. } = pipe;
-    let mut logins = pin!(logins);
-    while let Ok(Some(any)) = receiver.message().await {
-        let Ok(request) = wire::AuthRequest::decode(any.value.as_slice()) else { continue };
-        let question = LoginQuestion {
-            host: request.host,
-            reference: request.reference,
-            challenges: request.wwwauthenticate,
-        };
-        if outcomes.send(Ok(PullOutcome::Question(question))).await.is_err() {
-            return;
-        }
-        let login = logins.next().await.unwrap_or_default();
-        if sender.send(to_any(&response(login))).await.is_err() {
-            return;
+    /// Lets a name that was pulled lead to what can be used, and answers that. containerd takes an index in which
+    /// nothing is for the platform, too: then the name is again as it was `before`.
+    async fn settle(
+        &self,
+        name: &str,
+        platform: &Platform,
+        before: Option<&Descriptor>,
+    ) -> Result<Descriptor, EngineError> {
+        let gone = || EngineError::Broken(format!("{name} is gone again"));
+        let target = self.target_of(name).await?.ok_or_else(gone)?;
+        let found = self.manifest_for(target.clone(), platform).await;
+        match found {
+            Ok(Some(_)) if *platform == own_platform() => Ok(target),
+            Ok(Some(manifest)) => {
+                // CRI puts its mark on the name by making it anew, with what it leads to now.
+                self.await_mark(name).await?;
+                self.point_name(name, manifest.clone()).await?;
+                Ok(manifest)
+            }
+            Ok(None) | Err(_) => {
+                tracing::debug!(name, ?found, "pulled what is of no use here");
+                match before {
+                    Some(before) => self.point_name(name, before.clone()).await?,
+                    None => self.delete_name(name, true).await?,
+                }
+                Err(EngineError::refused(
+                    Reason::NotFound,
+                    format!("no matching manifest for {platform} in the manifest list entries"),
+                ))
+            }
         }
     }
-}
 
-fn response(login: Login) -> wire::AuthResponse {
-    let (kind, username, secret) = match login {
-        Login::Anonymous => (wire::AuthType::None, String::new(), String::new()),
-        Login::Password { username, password } => (wire::AuthType::Credentials, username, password),
-        Login::IdentityToken(token) => (wire::AuthType::Refresh, String::new(), token),
-    };
-    wire::AuthResponse { auth_type: kind.into(), username, secret, ..Default::default() }
+    /// What a name leads to, if there is one.
+    pub(super) async fn target_of(&self, name: &str) -> Result<Option<Descriptor>, EngineError> {
+        let answer = patiently(|| {
+            let mut images = self.containerd.images();
+            let message = GetImageRequest { name: name.to_owned() };
+            async move { images.get(request(message)).await }
+        })
+        .await;
+        match answer {
+            Ok(answer) => Ok(answer.into_inner().image.and_then(|image| image.target)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(EngineError::call("cannot look at the image")(status)),
+        }
+    }
 }
 
 /// A step of the transfer in Docker's words: what is pulled, then each layer.
@@ -142,10 +140,6 @@ fn step(reference: &Reference, progress: wire::Progress) -> Option<Progress> {
         let id = reference.tag.clone().or_else(|| reference.digest.clone()).unwrap_or_default();
         let status = format!("Pulling from {}", reference.path);
         return Some(Progress { id, status, ..Default::default() });
-    }
-    let kind = &progress.desc.as_ref()?.media_type;
-    if !kind.contains(".layer.") && !kind.contains(".rootfs.") {
-        return None;
     }
     let status = match progress.event.as_str() {
         "waiting" => "Pulling fs layer",
@@ -156,36 +150,12 @@ fn step(reference: &Reference, progress: wire::Progress) -> Option<Progress> {
         "extracted" => "Pull complete",
         _ => return None,
     };
-    let step = transfer::step(progress);
-    let hex = step.id.strip_prefix("sha256:").unwrap_or(&step.id);
-    Some(Progress { id: hex.chars().take(12).collect(), status: status.to_owned(), ..step })
-}
-
-fn pull_error(reference: &Reference, status: &Status) -> EngineError {
-    let text = status.message();
-    let has = |part: &str| text.contains(part);
-    if has("401") || has("authorization failed") || has("403") || has("insufficient_scope") {
-        EngineError::refused(
-            Reason::Unauthorized,
-            format!(
-                "pull access denied for {}, repository does not exist or may require 'docker login'",
-                reference.familiar_repository()
-            ),
-        )
-    } else if has("not found") {
-        EngineError::refused(
-            Reason::NotFound,
-            format!("manifest for {} not found: manifest unknown: manifest unknown", reference.familiar()),
-        )
-    } else {
-        EngineError::call("cannot pull")(status.clone())
-    }
+    registry::layer_step(status, progress)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use containerd_client::types::Descriptor;
 
     #[test]
     fn only_layers_have_steps() {
@@ -211,38 +181,6 @@ mod tests {
             ("Resolving from x", "", None),
         ] {
             assert_eq!(of(event, kind).as_deref(), said, "{event}");
-        }
-    }
-
-    #[test]
-    fn logins_as_containerd_has_them() {
-        for (login, kind, username, secret) in [
-            (Login::Anonymous, wire::AuthType::None, "", ""),
-            (
-                Login::Password { username: "u".into(), password: "p".into() },
-                wire::AuthType::Credentials,
-                "u",
-                "p",
-            ),
-            (Login::IdentityToken("t".into()), wire::AuthType::Refresh, "", "t"),
-        ] {
-            let made = response(login);
-            assert_eq!((made.auth_type(), &*made.username, &*made.secret), (kind, username, secret));
-        }
-    }
-
-    #[test]
-    fn refusals_by_the_registrys_words() {
-        let reference = Reference::parse("localhost:5000/a").unwrap();
-        for (text, reason) in [
-            (
-                "failed to resolve image: unexpected status from HEAD request: 401 Unauthorized",
-                Reason::Unauthorized,
-            ),
-            ("failed to resolve image: localhost:5000/a:latest: not found", Reason::NotFound),
-            ("dial tcp 127.0.0.1:5000: connect: connection refused", Reason::Internal),
-        ] {
-            assert_eq!(pull_error(&reference, &Status::unknown(text)).reason(), reason, "{text}");
         }
     }
 }

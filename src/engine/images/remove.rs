@@ -133,13 +133,13 @@ impl Inner {
 }
 
 /// CRI's label on each name that it knows.
-const MARK: &str = "io.cri-containerd.image";
+pub(super) const MARK: &str = "io.cri-containerd.image";
 
 impl Inner {
     /// CRI puts its mark on a new name a moment after that was made, by making it anew: a name that was deleted in
     /// between would be back. Waits for the mark, for as long as CRI may need. An image that is not for this platform
     /// CRI leaves alone.
-    async fn await_mark(&self, name: &str) -> Result<(), EngineError> {
+    pub(super) async fn await_mark(&self, name: &str) -> Result<(), EngineError> {
         for _ in 0..200 {
             let answer = patiently(|| {
                 let mut images = self.containerd.images();

@@ -9,7 +9,7 @@
 
 use super::facts::json;
 use super::lease::Lease;
-use super::{Group, own_platform};
+use super::{Group, own_platform, platform_of};
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Archive, Engine, Inner};
@@ -215,15 +215,12 @@ impl Inner {
         let kind = top["config"]["mediaType"].as_str().unwrap_or_default();
         let image =
             if kind.contains("image") { json(&self.blob(&config).await?, &config)? } else { Value::Null };
-        let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
-        let platform =
-            Platform { os: text("os"), architecture: text("architecture"), variant: text("variant") }
-                .normal();
+        let platform = platform_of(&image);
         Ok(Some(Whole { descriptor, platform, config, layers, blobs }))
     }
 
     /// Size of a blob in bytes; `None`: it is not there.
-    async fn size_of_blob(&self, digest: &str) -> Result<Option<u64>, EngineError> {
+    pub(super) async fn size_of_blob(&self, digest: &str) -> Result<Option<u64>, EngineError> {
         let answer = patiently(|| {
             let mut content = self.containerd.content();
             let message = InfoRequest { digest: digest.to_owned() };

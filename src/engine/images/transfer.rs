@@ -5,14 +5,14 @@
 //! stream(id) -> first answer: the id is known -> transfer(ids) ... the streams end with the call
 //! ```
 
-use super::{architecture, lease::Lease};
+use super::{lease::Lease, own_platform};
 use crate::engine::Inner;
 use crate::engine::containerd::{leased, patiently, request};
 use crate::engine::error::EngineError;
 use crate::model::image::Progress;
+use crate::model::platform::Platform;
 use containerd_client::services::v1::{StreamInit, TransferOptions, TransferRequest};
 use containerd_client::to_any;
-use containerd_client::types::Platform;
 use containerd_client::types::transfer as wire;
 use prost::Message;
 use prost_types::Any;
@@ -90,11 +90,17 @@ impl Inner {
         }
     }
 
-    /// An image store that takes content for this platform and unpacks it.
+    /// An image store that takes content for the host's platform and unpacks it.
     pub(super) fn store_for_us(&self) -> wire::ImageStore {
-        let platform = Platform {
-            os: "linux".to_owned(),
-            architecture: architecture().to_owned(),
+        self.store_for(&own_platform())
+    }
+
+    /// An image store that takes content for a platform and unpacks it.
+    pub(super) fn store_for(&self, platform: &Platform) -> wire::ImageStore {
+        let platform = containerd_client::types::Platform {
+            os: platform.os.clone(),
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
             ..Default::default()
         };
         wire::ImageStore {

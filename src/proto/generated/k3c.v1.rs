@@ -1076,34 +1076,34 @@ pub struct SaveImagesRequest {
     pub platform: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullImageRequest {
-    #[prost(oneof = "pull_image_request::Part", tags = "1, 2")]
-    pub part: ::core::option::Option<pull_image_request::Part>,
+pub struct TransferImageRequest {
+    #[prost(oneof = "transfer_image_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<transfer_image_request::Part>,
 }
-/// Nested message and enum types in `PullImageRequest`.
-pub mod pull_image_request {
+/// Nested message and enum types in `TransferImageRequest`.
+pub mod transfer_image_request {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Part {
         #[prost(message, tag = "1")]
-        Options(super::PullOptions),
+        Options(super::TransferOptions),
         #[prost(message, tag = "2")]
         Login(super::Login),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullOptions {
+pub struct TransferOptions {
     #[prost(string, tag = "1")]
     pub reference: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub platform: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullImageResponse {
-    #[prost(oneof = "pull_image_response::What", tags = "1, 2, 3")]
-    pub what: ::core::option::Option<pull_image_response::What>,
+pub struct TransferImageResponse {
+    #[prost(oneof = "transfer_image_response::What", tags = "1, 2, 3")]
+    pub what: ::core::option::Option<transfer_image_response::What>,
 }
-/// Nested message and enum types in `PullImageResponse`.
-pub mod pull_image_response {
+/// Nested message and enum types in `TransferImageResponse`.
+pub mod transfer_image_response {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum What {
         #[prost(message, tag = "1")]
@@ -1111,15 +1111,19 @@ pub mod pull_image_response {
         #[prost(message, tag = "2")]
         Question(super::LoginQuestion),
         #[prost(message, tag = "3")]
-        Done(super::PulledImage),
+        Done(super::TransferredImage),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PulledImage {
+pub struct TransferredImage {
     #[prost(string, tag = "1")]
     pub reference: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub id: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub unchanged: bool,
+    #[prost(int64, tag = "4")]
+    pub size: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginQuestion {
@@ -3687,9 +3691,11 @@ pub mod images_client {
         }
         pub async fn pull(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::PullImageRequest>,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::TransferImageRequest,
+            >,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::PullImageResponse>>,
+            tonic::Response<tonic::codec::Streaming<super::TransferImageResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -3704,6 +3710,29 @@ pub mod images_client {
             let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/Pull");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Pull"));
+            self.inner.streaming(req, path, codec).await
+        }
+        pub async fn push(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::TransferImageRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TransferImageResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/Push");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Push"));
             self.inner.streaming(req, path, codec).await
         }
     }
@@ -3778,14 +3807,24 @@ pub mod images_server {
         >;
         /// Server streaming response type for the Pull method.
         type PullStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::PullImageResponse, tonic::Status>,
+                Item = std::result::Result<super::TransferImageResponse, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
         async fn pull(
             &self,
-            request: tonic::Request<tonic::Streaming<super::PullImageRequest>>,
+            request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::PullStream>, tonic::Status>;
+        /// Server streaming response type for the Push method.
+        type PushStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TransferImageResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn push(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::PushStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct ImagesServer<T> {
@@ -4181,9 +4220,9 @@ pub mod images_server {
                     struct PullSvc<T: Images>(pub Arc<T>);
                     impl<
                         T: Images,
-                    > tonic::server::StreamingService<super::PullImageRequest>
+                    > tonic::server::StreamingService<super::TransferImageRequest>
                     for PullSvc<T> {
-                        type Response = super::PullImageResponse;
+                        type Response = super::TransferImageResponse;
                         type ResponseStream = T::PullStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -4192,7 +4231,7 @@ pub mod images_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                tonic::Streaming<super::PullImageRequest>,
+                                tonic::Streaming<super::TransferImageRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
@@ -4209,6 +4248,54 @@ pub mod images_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PullSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Images/Push" => {
+                    #[allow(non_camel_case_types)]
+                    struct PushSvc<T: Images>(pub Arc<T>);
+                    impl<
+                        T: Images,
+                    > tonic::server::StreamingService<super::TransferImageRequest>
+                    for PushSvc<T> {
+                        type Response = super::TransferImageResponse;
+                        type ResponseStream = T::PushStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::TransferImageRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::push(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PushSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

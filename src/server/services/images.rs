@@ -12,7 +12,7 @@ use std::io;
 use tonic::{Request, Response, Status, Streaming};
 use wire::images_server::Images;
 use wire::load_image_request::Part;
-use wire::pull_image_request::Part as Said;
+use wire::transfer_image_request::Part as Said;
 
 #[tonic::async_trait]
 impl Images for Service {
@@ -93,26 +93,43 @@ impl Images for Service {
         Ok(answers(archive))
     }
 
-    type PullStream = Answers<wire::PullImageResponse>;
+    type PullStream = Answers<wire::TransferImageResponse>;
+    type PushStream = Answers<wire::TransferImageResponse>;
 
     async fn pull(
         &self,
-        request: Request<Streaming<wire::PullImageRequest>>,
+        request: Request<Streaming<wire::TransferImageRequest>>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let mut parts = request.into_inner();
-        let Some(Said::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
-            return Err(Invalid::new("part", "the first message must hold the options").into());
-        };
+        let (options, logins) = opened(request).await?;
         let platform = api::present(options.platform);
-        let outcomes = self.0.pull(&options.reference, platform, logins(parts)).await.map_err(refused)?;
-        Ok(answers(outcomes))
+        Ok(answers(self.0.pull(&options.reference, platform, logins).await.map_err(refused)?))
+    }
+
+    async fn push(
+        &self,
+        request: Request<Streaming<wire::TransferImageRequest>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        let (options, logins) = opened(request).await?;
+        let platform = api::present(options.platform);
+        Ok(answers(self.0.push(&options.reference, platform, logins).await.map_err(refused)?))
     }
 }
 
-/// Logins of a pull's requests. They end with the client's half of the stream, or with a message that is none.
-fn logins(parts: Streaming<wire::PullImageRequest>) -> impl Stream<Item = Login> + Send + 'static {
+/// Options of a pull or push, and the logins after them.
+async fn opened(
+    request: Request<Streaming<wire::TransferImageRequest>>,
+) -> Result<(wire::TransferOptions, impl Stream<Item = Login> + Send + 'static), Status> {
+    let mut parts = request.into_inner();
+    let Some(Said::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
+        return Err(Invalid::new("part", "the first message must hold the options").into());
+    };
+    Ok((options, logins(parts)))
+}
+
+/// Logins of a transfer's requests. They end with the client's half of the stream, or with a message that is none.
+fn logins(parts: Streaming<wire::TransferImageRequest>) -> impl Stream<Item = Login> + Send + 'static {
     let login = |part| match part {
-        Ok(wire::PullImageRequest { part: Some(Said::Login(login)) }) => Some(login.into()),
+        Ok(wire::TransferImageRequest { part: Some(Said::Login(login)) }) => Some(login.into()),
         _ => None,
     };
     parts.map(login).take_while(|login| std::future::ready(login.is_some())).filter_map(std::future::ready)

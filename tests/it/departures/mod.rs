@@ -73,8 +73,9 @@ const OTHERS: &[&str] = &[
     "Events/Subscribe",
     "Images/Inspect",
     "Images/List",
-    // Needs a registry.
+    // These need a registry.
     "Images/Pull",
+    "Images/Push",
     "System/DiskUsage",
     "System/Info",
     "System/Version",

@@ -1,4 +1,7 @@
-//! A real registry on the host's loopback that wants a password, and pulling from it.
+//! Real registries on the host's loopback.
+
+mod proxy;
+mod transfers;
 
 use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
@@ -6,6 +9,7 @@ use crate::host::{Need, tool};
 use crate::{Case, DAEMON};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
+use proxy::{Mode, Proxy};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,8 +18,17 @@ use std::time::Duration;
 
 const NEEDS: &[Need] = &[DAEMON[0], Need::Tools, Need::Program("docker-registry")];
 
+const SECURE: &[Need] = &[DAEMON[0], Need::Program("docker-registry"), Need::Program("openssl")];
+
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("registry::credentials_are_asked_for_on_the_way", NEEDS, credentials)]
+    let case = |name, run| Case::new(name, NEEDS, run);
+    vec![
+        case("registry::credentials_are_asked_for_on_the_way", credentials),
+        case("registry::a_round_trip", transfers::round_trip),
+        case("registry::bad_lines", transfers::faults),
+        case("registry::tokens", tokens),
+        Case::new("registry::certificates", SECURE, certificates),
+    ]
 }
 
 const USER: &str = "joe";
@@ -28,20 +41,37 @@ struct Registry {
     child: Child,
     /// `localhost:PORT`
     host: String,
+    port: u16,
 }
 
 impl Registry {
-    /// Starts a registry that keeps its files in `dir` and knows one user.
-    fn start(env: &TestEnv, dir: &Path) -> Result<Self> {
+    /// Starts a registry that keeps its files in `dir`; with `users`, lines of htpasswd(1), it is for them only.
+    fn start(env: &TestEnv, dir: &Path, users: Option<&str>) -> Result<Self> {
+        Self::secure(env, dir, users, None)
+    }
+
+    /// The same with the files of a certificate and its key.
+    fn secure(
+        env: &TestEnv,
+        dir: &Path,
+        users: Option<&str>,
+        certificate: Option<(&str, &str)>,
+    ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         env.user.dir(dir, 0o700)?;
-        env.user.write(&dir.join("htpasswd"), HTPASSWD)?;
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "version": 0.1,
             "storage": { "filesystem": { "rootdirectory": dir.join("data") } },
             "http": { "addr": format!("127.0.0.1:{port}") },
-            "auth": { "htpasswd": { "realm": "tests", "path": dir.join("htpasswd") } },
         });
+        if let Some(users) = users {
+            env.user.write(&dir.join("htpasswd"), users)?;
+            config["auth"] =
+                serde_json::json!({ "htpasswd": { "realm": "tests", "path": dir.join("htpasswd") } });
+        }
+        if let Some((certificate, key)) = certificate {
+            config["http"]["tls"] = serde_json::json!({ "certificate": certificate, "key": key });
+        }
         // JSON is YAML.
         let file = dir.join("config.yml");
         env.user.write(&file, config.to_string())?;
@@ -49,7 +79,7 @@ impl Registry {
         let mut command = env.command(Path::new("docker-registry"), &["serve", &file.display().to_string()]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("docker-registry")?;
-        let registry = Self { child, host: format!("localhost:{port}") };
+        let registry = Self { child, host: format!("localhost:{port}"), port };
         within(Duration::from_secs(30), "the registry listens", || {
             Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
         })?;
@@ -85,7 +115,7 @@ fn docker_config(env: &mut TestEnv, name: &str, config: &serde_json::Value) -> R
 fn credentials() -> Result<()> {
     let mut env = TestEnv::new()?;
     env.user.dir(&secrets(&env), 0o700)?;
-    let registry = Registry::start(&env, &secrets(&env).join("registry"))?;
+    let registry = Registry::start(&env, &secrets(&env).join("registry"), Some(HTPASSWD))?;
     let host = registry.host.clone();
     // A second name of the registry, by the user's configuration.
     let mirror = format!(
@@ -178,4 +208,76 @@ fn unwritten(env: &TestEnv) -> Result<()> {
     let found = String::from_utf8_lossy(&found.stdout).into_owned();
     ensure!(found.is_empty(), "the password is in {found}");
     Ok(())
+}
+
+/// A registry behind a server of tokens, which also takes identity tokens.
+fn tokens() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&secrets(&env), 0o700)?;
+    let registry = Registry::start(&env, &secrets(&env).join("registry"), None)?;
+    env.start()?;
+    let proxy = Proxy::start(registry.port)?;
+    let image = format!("{}/team/demo:1", proxy.host);
+    env.ok(&["tag", DEMO, &image])?;
+    let identity = "identity-4711".to_owned();
+    proxy.set(Mode::Token { user: USER.into(), password: PASSWORD.into(), identity: identity.clone() });
+    let auth = |entry: serde_json::Value| serde_json::json!({ "auths": { &proxy.host: entry } });
+    docker_config(&mut env, "none", &serde_json::json!({}))?;
+    let ran = env.k3c(&["push", &image])?;
+    ensure!(ran.stderr.contains(&format!("Run 'k3c login {}'", proxy.host)), "{ran}");
+    ran.fails(1, &format!("push access denied for {}/team/demo", proxy.host))?;
+    env.k3c(&["pull", &image])?.fails(1, &format!("pull access denied for {}/team/demo", proxy.host))?;
+    docker_config(&mut env, "plain", &auth(serde_json::json!({ "auth": encoded() })))?;
+    env.ok(&["push", &image])?;
+    env.ok(&["rmi", &image])?;
+    env.ok(&["pull", &image])?;
+    docker_config(&mut env, "wrong", &auth(serde_json::json!({ "identitytoken": "other" })))?;
+    env.k3c(&["pull", &image])?.fails(1, "pull access denied")?;
+    docker_config(&mut env, "identity", &auth(serde_json::json!({ "identitytoken": identity })))?;
+    ensure!(env.ok(&["pull", "-q", &image])? == image);
+    drop(proxy);
+    env.stop()
+}
+
+/// A registry whose certificate an authority of the user's own has signed.
+fn certificates() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    let dir = secrets(&env);
+    env.user.dir(&dir, 0o700)?;
+    let name = "registry.test";
+    let openssl = |args: &[&str]| env.program(Path::new("openssl"), args)?.ok();
+    let [authority, authority_key, key, request, certificate, extensions] =
+        ["ca.crt", "ca.key", "key", "request", "certificate", "extensions"]
+            .map(|file| dir.join(file).display().to_string());
+    env.user.write(Path::new(&extensions), format!("subjectAltName=DNS:{name}\n"))?;
+    let new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"];
+    let of = |subject: &'static str, rest: &[&str]| openssl(&[&new[..], &[subject], rest].concat());
+    of("/CN=tests", &["-x509", "-days", "2", "-keyout", &authority_key, "-out", &authority])?;
+    of("/CN=registry", &["-keyout", &key, "-out", &request])?;
+    let signing = ["-CA", &authority, "-CAkey", &authority_key, "-CAcreateserial", "-days", "2"];
+    let files = ["-in", &request, "-out", &certificate, "-extfile", &extensions];
+    openssl(&[&["x509", "-req"][..], &signing, &files].concat())?;
+    let registry = Registry::secure(&env, &dir.join("registry"), Some(HTPASSWD), Some((&certificate, &key)))?;
+    // A name that leads to loopback, and is not localhost: there no certificate would be asked for.
+    let hosts = dir.join("hosts");
+    env.user.write(&hosts, format!("127.0.0.1 localhost {name}\n"))?;
+    env.prelude = format!("mount --bind {} /etc/hosts", hosts.display());
+    env.start()?;
+
+    let host = format!("{name}:{}", registry.port);
+    let image = format!("{host}/team/demo:1");
+    env.ok(&["tag", DEMO, &image])?;
+    docker_config(&mut env, "plain", &serde_json::json!({ "auths": { &host: { "auth": encoded() } } }))?;
+    let words =
+        format!("the registry {host} cannot be trusted: x509: certificate signed by unknown authority");
+    let ran = env.k3c(&["push", &image])?;
+    ensure!(ran.stderr.contains(&format!("certs.d/{host}/ca.crt")), "{ran}");
+    ran.fails(1, &words)?;
+    // In Docker's layout.
+    env.user
+        .write(&env.home.join(format!(".config/k3c/certs.d/{host}/ca.crt")), std::fs::read(&authority)?)?;
+    env.ok(&["push", &image])?;
+    env.ok(&["rmi", &image])?;
+    ensure!(env.ok(&["pull", "-q", &image])? == image);
+    env.stop()
 }

@@ -1,0 +1,102 @@
+//! `push`
+
+use super::context::Context;
+use super::error::{CommandError, Outcome};
+use super::options::value;
+use super::pull::{login_hint, without_trust};
+use crate::client::Client;
+use crate::model::image::{TransferOutcome, Transferred};
+use crate::model::reason::Reason;
+use crate::model::reference::Reference;
+use clap::ArgAction;
+use futures::StreamExt;
+
+/// Upload an image to a registry
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("disable_content_trust", value::switch))]
+pub(crate) struct Args {
+    /// Push all tags of an image to the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Skip image signing (there is none: false is refused)
+    #[arg(long, action = ArgAction::Set)]
+    disable_content_trust: bool,
+    /// Push a platform-specific manifest as a single-platform image to the registry
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Suppress verbose output
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(required = true, value_name = "NAME[:TAG]")]
+    image: String,
+}
+
+/// Prints the progress, and what the registry calls each tag.
+pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
+    without_trust(args.disable_content_trust)?;
+    let reference = Reference::parse(&args.image).map_err(CommandError::failed)?;
+    let alone = Reference::is_name_only(&args.image);
+    if args.all_tags && !alone {
+        return Err(CommandError::failed("tag can't be used with --all-tags/-a"));
+    }
+    let client = cx.client().await?;
+    if args.all_tags {
+        for tag in tags(client, &reference).await? {
+            let name = format!("{}:{tag}", reference.repository());
+            push(client, &Reference::parse(&name).map_err(CommandError::failed)?, &args, cx).await?;
+        }
+    } else {
+        if alone && !args.quiet {
+            cx.ui.line("Using default tag: latest")?;
+        }
+        push(client, &reference, &args, cx).await?;
+    }
+    if args.quiet {
+        let shown = if args.all_tags { reference.repository() } else { reference.to_string() };
+        cx.ui.line(&shown)?;
+    }
+    Ok(())
+}
+
+async fn push(client: &Client, reference: &Reference, args: &Args, cx: &Context) -> Outcome {
+    let mut outcomes = client.push(&reference.to_string(), args.platform.clone()).await?;
+    let mut progress = cx.ui.progress_of_results(args.quiet);
+    while let Some(outcome) = outcomes.next().await {
+        let outcome = outcome.map_err(|error| {
+            let unauthorized = error.reason == Reason::Unauthorized;
+            let error = CommandError::from(error);
+            if unauthorized { error.hint(login_hint(reference)) } else { error }
+        })?;
+        match outcome {
+            TransferOutcome::Progress(step) => progress.step(&step),
+            // The client has answered it.
+            TransferOutcome::Question(_) => {}
+            TransferOutcome::Done(Transferred { id, size, .. }) => {
+                drop(progress);
+                if !args.quiet {
+                    let tag = reference.tag.as_deref().unwrap_or_default();
+                    cx.ui.line(&format!("{tag}: digest: {id} size: {size}"))?;
+                }
+                return Ok(());
+            }
+        }
+    }
+    Err(CommandError::failed("the daemon did not say what became of it"))
+}
+
+/// The tags of a repository that are here, in their order.
+async fn tags(client: &Client, reference: &Reference) -> Result<Vec<String>, CommandError> {
+    let (images, _) = client.images(true, Default::default()).await?;
+    let front = format!("{}:", reference.familiar_repository());
+    let names = images.iter().flat_map(|image| &image.repo_tags);
+    let mut tags: Vec<String> =
+        names.filter_map(|name| name.strip_prefix(&front).map(str::to_owned)).collect();
+    tags.sort();
+    match tags.is_empty() {
+        true => Err(CommandError::failed(format!(
+            "An image does not exist locally with the tag: {}",
+            reference.familiar_repository()
+        ))),
+        false => Ok(tags),
+    }
+}

@@ -1,0 +1,90 @@
+//! `pull` and `push`: the daemon says what a registry wants to know, and this side, where the user's files are, answers.
+
+use super::Client;
+use super::calls::{Answer, Answers};
+use crate::credentials;
+use crate::model::image::TransferOutcome;
+use crate::model::login::{Login, LoginQuestion};
+use crate::model::reason::{Reason, chain};
+use crate::model::reference::Reference;
+use crate::proto::k3c::v1 as wire;
+use async_stream::stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use wire::transfer_image_request::Part;
+
+impl Client {
+    /// Fetches an image; the last outcome is its name and ID. Questions are answered from the user's credentials; they
+    /// are among the outcomes for those who want to show them.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the reference or platform; `Unauthorized`, also with why the user's credentials could not be
+    /// read; `NotFound`, also for that platform; `Unavailable`, `Timeout`: the registry.
+    pub async fn pull(&self, reference: &str, platform: Option<String>) -> Answers<TransferOutcome> {
+        let (replies, requests) = opened(reference, platform);
+        let answer = self.image_service().pull(requests).await;
+        Ok(answered(self.answers(answer)?, replies).boxed())
+    }
+
+    /// Sends an image; otherwise like [`Self::pull`]. Without a platform all of it that is here.
+    ///
+    /// # Errors
+    /// As for [`Self::pull`]; `NotFound` also for an image that is not here.
+    pub async fn push(&self, reference: &str, platform: Option<String>) -> Answers<TransferOutcome> {
+        let (replies, requests) = opened(reference, platform);
+        let answer = self.image_service().push(requests).await;
+        Ok(answered(self.answers(answer)?, replies).boxed())
+    }
+}
+
+/// A transfer's requests, which begin with the options.
+fn opened(
+    reference: &str,
+    platform: Option<String>,
+) -> (mpsc::Sender<wire::TransferImageRequest>, ReceiverStream<wire::TransferImageRequest>) {
+    let (replies, requests) = mpsc::channel(1);
+    let options =
+        wire::TransferOptions { reference: reference.to_owned(), platform: platform.unwrap_or_default() };
+    // The channel has room for it.
+    replies.try_send(wire::TransferImageRequest { part: Some(Part::Options(options)) }).ok();
+    (replies, ReceiverStream::new(requests))
+}
+
+/// Answers each question before it is handed on.
+fn answered(
+    mut outcomes: BoxStream<'static, Answer<TransferOutcome>>,
+    replies: mpsc::Sender<wire::TransferImageRequest>,
+) -> impl Stream<Item = Answer<TransferOutcome>> + Send {
+    stream! {
+        let mut unreadable = None;
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(TransferOutcome::Question(question)) => {
+                    let login = login(&question).await.unwrap_or_else(|why| {
+                        unreadable = Some(why);
+                        Login::Anonymous
+                    });
+                    // A daemon that does not listen any more says why itself.
+                    replies.send(wire::TransferImageRequest { part: Some(Part::Login(login.into())) }).await.ok();
+                    yield Ok(TransferOutcome::Question(question));
+                }
+                Err(mut error) => {
+                    if let (Reason::Unauthorized, Some(why)) = (error.reason, unreadable.take()) {
+                        error.message = format!("{error} (the credentials cannot be read: {why})");
+                    }
+                    yield Err(error);
+                }
+                outcome => yield outcome,
+            }
+        }
+    }
+}
+
+/// The user's credentials; why they cannot be read, in words.
+async fn login(question: &LoginQuestion) -> Result<Login, String> {
+    let repository = Reference::parse(&question.reference).ok().map(|r| r.repository());
+    let found = credentials::lookup(&question.host, repository.as_deref()).await;
+    Ok(found.map_err(|error| chain(&error))?.map_or(Login::Anonymous, Login::from))
+}

@@ -1,0 +1,206 @@
+//! `push`, through containerd's transfer service.
+//!
+//! Of an index that is here in parts only, the manifest for one platform is pushed: a registry takes no index whose
+//! manifests it does not have. containerd pushes what a name leads to, so that manifest has one for the time being.
+
+use super::pull::wanted;
+use super::registry::{self, Logins, Outcomes, Transfer, Way};
+use super::{own_platform, remove};
+use crate::engine::containerd::request;
+use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
+use crate::model::image::{Progress, TransferOutcome, Transferred};
+use crate::model::login::Login;
+use crate::model::platform::Platform;
+use crate::model::reason::Reason;
+use crate::model::reference::Reference;
+use containerd_client::services::v1::{CreateImageRequest, Image};
+use containerd_client::to_any;
+use containerd_client::types::Descriptor;
+use containerd_client::types::transfer as wire;
+use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Front of the names that exist while something is pushed.
+pub(super) const PASSING: &str = "k3c.local/pushing/";
+/// The domain of names that are no registry's.
+const NOWHERE: &str = "k3c.local";
+
+impl Engine {
+    /// Sends an image to its registry. Each question among the outcomes takes one of the logins; when there are no more,
+    /// the answer is that there are no credentials.
+    ///
+    /// # Errors
+    /// At once: `InvalidArgument` (the reference, the platform), `NotFound` (the image, or not for that platform). Among
+    /// the outcomes: `Unauthorized`, `NotFound` (the repository), `Unavailable` (busy, or it hung up, several times),
+    /// `Timeout`, and what the registry says.
+    pub async fn push(
+        &self,
+        reference: &str,
+        platform: Option<String>,
+        logins: impl Stream<Item = Login> + Send + 'static,
+    ) -> Result<ReceiverStream<Result<TransferOutcome, EngineError>>, EngineError> {
+        let inner = self.inner().clone();
+        inner.ready().await;
+        let reference = Reference::parse(reference)?;
+        if reference.digest.is_some() {
+            return Err(EngineError::invalid("cannot push a digest reference"));
+        }
+        if reference.domain == NOWHERE {
+            return Err(EngineError::invalid(format!(
+                "cannot push {}: {NOWHERE} is no registry; give the image a name in one first (tag {} HOST/NAME)",
+                reference.familiar(),
+                reference.familiar()
+            )));
+        }
+        let platform = platform.as_deref().map(|text| wanted(Some(text))).transpose()?;
+        let target = inner.pushed(&reference, platform.as_ref()).await?;
+        let mut logins = logins.boxed();
+        Ok(registry::serve(
+            |outcomes| async move { inner.push(&reference, target, &mut logins, &outcomes).await },
+        ))
+    }
+}
+
+/// What is pushed.
+struct Target {
+    descriptor: Descriptor,
+    /// The whole of what the name leads to.
+    whole: bool,
+}
+
+impl Inner {
+    /// Finds what is pushed: all that the name leads to, or the manifest for one platform.
+    async fn pushed(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Target, EngineError> {
+        let name = reference.to_string();
+        let Some(descriptor) = self.target_of(&name).await? else {
+            return Err(self.not_here(reference).await?);
+        };
+        if platform.is_none() && self.is_whole(&descriptor.digest).await? {
+            return Ok(Target { descriptor, whole: true });
+        }
+        let own = own_platform();
+        let platform = platform.unwrap_or(&own);
+        let id = descriptor.digest.clone();
+        match self.manifest_for(descriptor, platform).await? {
+            Some(found) if self.size_of_blob(&found.digest).await?.is_some() => {
+                Ok(Target { whole: found.digest == id, descriptor: found })
+            }
+            _ => Err(EngineError::refused(
+                Reason::NotFound,
+                format!(
+                    "image with reference {} was found but does not provide the specified platform ({platform})",
+                    reference.familiar()
+                ),
+            )),
+        }
+    }
+
+    async fn not_here(&self, reference: &Reference) -> Result<EngineError, EngineError> {
+        let of_it =
+            |name: &str| Reference::parse(name).is_ok_and(|r| r.repository() == reference.repository());
+        let text = match self.image_names().await?.iter().any(|image| of_it(&image.name)) {
+            true => format!("tag does not exist: {}", reference.familiar()),
+            false => {
+                format!("An image does not exist locally with the tag: {}", reference.familiar_repository())
+            }
+        };
+        Ok(EngineError::refused(Reason::NotFound, text))
+    }
+
+    /// True for a manifest, and for an index of which every manifest is here.
+    async fn is_whole(&self, digest: &str) -> Result<bool, EngineError> {
+        for child in self.children(digest).await? {
+            if self.size_of_blob(&child.digest).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn push(
+        &self,
+        reference: &Reference,
+        target: Target,
+        logins: &mut Logins,
+        outcomes: &Outcomes,
+    ) -> Result<Transferred, EngineError> {
+        let status = format!("The push refers to repository [{}]", reference.repository());
+        let step = Progress { status, ..Progress::default() };
+        outcomes.send(Ok(TransferOutcome::Progress(step))).await.ok();
+        let Descriptor { digest: id, size, .. } = target.descriptor.clone();
+        let transfer = Transfer { way: Way::Push, reference, outcomes };
+        let source = match target.whole {
+            true => reference.to_string(),
+            false => self.pass(target.descriptor).await?,
+        };
+        let store = to_any(&wire::ImageStore { name: source.clone(), ..Default::default() });
+        let ends = |stream| (store.clone(), to_any(&self.registry(reference, stream)));
+        let pushed = self.move_image(transfer, &ends, None, logins, self::step).await;
+        if !target.whole {
+            self.delete_name(&source, false).await?;
+        }
+        pushed?;
+        self.image_event("push", &id, &reference.familiar()).await;
+        Ok(Transferred { reference: reference.to_string(), id, unchanged: false, size })
+    }
+
+    /// Gives a manifest a name that ends by itself when nobody takes it away. With its mark on it, CRI lets it be.
+    async fn pass(&self, target: Descriptor) -> Result<String, EngineError> {
+        let name = format!("{PASSING}{}", uuid::Uuid::new_v4());
+        let end = Timestamp::now().checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
+        let labels = HashMap::from([
+            ("containerd.io/gc.expire".to_owned(), end.to_string()),
+            (remove::MARK.to_owned(), "managed".to_owned()),
+        ]);
+        let image = Image { name: name.clone(), target: Some(target), labels, ..Default::default() };
+        let message = CreateImageRequest { image: Some(image), source_date_epoch: None };
+        let made = self.containerd.images().create(request(message)).await;
+        made.map_err(EngineError::call("cannot name what is pushed"))?;
+        Ok(name)
+    }
+}
+
+/// A step of the transfer in Docker's words, for each layer.
+fn step(_: &Reference, progress: wire::Progress) -> Option<Progress> {
+    let status = match progress.event.as_str() {
+        "waiting" => "Preparing",
+        "uploading" => "Pushing",
+        "complete" => "Pushed",
+        "already exists" => "Layer already exists",
+        _ => return None,
+    };
+    registry::layer_step(status, progress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_in_dockers_words() {
+        let reference = Reference::parse("localhost:5000/a").unwrap();
+        for (event, said) in [
+            ("waiting", Some("Preparing")),
+            ("uploading", Some("Pushing")),
+            ("complete", Some("Pushed")),
+            ("already exists", Some("Layer already exists")),
+            ("pushing content", None),
+        ] {
+            let desc = Descriptor {
+                media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+                digest: format!("sha256:{}", "ab".repeat(32)),
+                ..Default::default()
+            };
+            let progress = wire::Progress { event: event.to_owned(), desc: Some(desc), ..Default::default() };
+            let step = step(&reference, progress).map(|step| (step.id, step.status));
+            assert_eq!(step, said.map(|said| ("ab".repeat(6), said.to_owned())), "{event}");
+        }
+    }
+}

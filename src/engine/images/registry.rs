@@ -1,0 +1,399 @@
+//! What pulls and pushes have in common: a registry at one end, which asks who is there, says no in many ways, and is at
+//! times too busy.
+//!
+//! ```text
+//! registry: 401 -> containerd: AuthRequest -> a stream of its own -> question -> client
+//!                  containerd: AuthResponse <-         ...        <- login    <- client
+//! ```
+
+use super::lease::Lease;
+use super::transfer::{self, Pipe, Saved};
+use crate::engine::Inner;
+use crate::engine::error::EngineError;
+use crate::model::image::{Progress, TransferOutcome, Transferred};
+use crate::model::login::{Login, LoginQuestion};
+use crate::model::reason::Reason;
+use crate::model::reference::Reference;
+use containerd_client::to_any;
+use containerd_client::types::transfer as wire;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use prost::Message;
+use prost_types::Any;
+use regex::Regex;
+use std::future::Future;
+use std::sync::LazyLock;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+/// Pauses before a registry is asked again that was too busy or hung up. containerd has asked several times by then, but
+/// without a pause; how long the registry itself wants us to wait (`Retry-After`) it does not say.
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+
+/// The way of outcomes to the caller.
+pub(super) type Outcomes = mpsc::Sender<Result<TransferOutcome, EngineError>>;
+/// Logins of the caller, one for each question.
+pub(super) type Logins = BoxStream<'static, Login>;
+/// A registry's end of a transfer, for the stream with this name.
+pub(super) type End<'a> = &'a (dyn Fn(String) -> (Any, Any) + Sync);
+
+/// The direction of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Pull,
+    Push,
+}
+
+/// Runs a transfer until it is over or its caller has gone.
+pub(super) fn serve<F>(
+    work: impl FnOnce(Outcomes) -> F,
+) -> ReceiverStream<Result<TransferOutcome, EngineError>>
+where
+    F: Future<Output = Result<Transferred, EngineError>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(64);
+    let work = work(sender.clone());
+    tokio::spawn(async move {
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            () = sender.closed() => return,
+        };
+        sender.send(outcome.map(TransferOutcome::Done)).await.ok();
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// A transfer and those who take part in it.
+pub(super) struct Transfer<'a> {
+    pub(super) way: Way,
+    pub(super) reference: &'a Reference,
+    pub(super) outcomes: &'a Outcomes,
+}
+
+impl Inner {
+    /// The registry of a reference, as the user's settings have it; it asks in the stream with this name.
+    pub(super) fn registry(&self, reference: &Reference, auth_stream: String) -> wire::OciRegistry {
+        let host_dir = self.config.registries.display().to_string();
+        let resolver = wire::RegistryResolver { auth_stream, host_dir, ..Default::default() };
+        wire::OciRegistry { reference: reference.to_string(), resolver: Some(resolver) }
+    }
+
+    /// Moves an image, answering the registry's questions, and again when the registry was too busy.
+    pub(super) async fn move_image(
+        &self,
+        transfer: Transfer<'_>,
+        ends: End<'_>,
+        lease: Option<&Lease>,
+        logins: &mut Logins,
+        step: fn(&Reference, wire::Progress) -> Option<Progress>,
+    ) -> Result<Vec<Saved>, EngineError> {
+        let Transfer { way, reference, outcomes } = transfer;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let pipe = self.open_pipe().await?;
+            let ends = ends(pipe.id.clone());
+            let (steps, shown) = (outcomes.clone(), reference.clone());
+            let tell = move |progress| {
+                if let Some(step) = step(&shown, progress) {
+                    // A reader that is slow misses some progress, never a question or the end.
+                    steps.try_send(Ok(TransferOutcome::Progress(step))).ok();
+                }
+            };
+            let moving = self.transfer(ends, lease, tell, |status| refusal(way, reference, status));
+            let answering = async {
+                answer(pipe, logins, outcomes).await;
+                std::future::pending().await
+            };
+            let moved = tokio::select! {
+                moved = moving => moved,
+                moved = answering => moved,
+            };
+            match (moved, pauses.next()) {
+                (Err(error), Some(pause)) if error.reason() == Reason::Unavailable => {
+                    let status = format!("Retrying in {} s: {error}", pause.as_secs());
+                    let step = Progress { status, ..Progress::default() };
+                    outcomes.send(Ok(TransferOutcome::Progress(step))).await.ok();
+                    tokio::time::sleep(*pause).await;
+                }
+                (moved, _) => return moved,
+            }
+        }
+    }
+}
+
+/// The step of a layer; `None` for other content.
+pub(super) fn layer_step(status: &str, progress: wire::Progress) -> Option<Progress> {
+    let kind = &progress.desc.as_ref()?.media_type;
+    if !kind.contains(".layer.") && !kind.contains(".rootfs.") {
+        return None;
+    }
+    let step = transfer::step(progress);
+    let hex = step.id.strip_prefix("sha256:").unwrap_or(&step.id);
+    Some(Progress { id: hex.chars().take(12).collect(), status: status.to_owned(), ..step })
+}
+
+/// Hands containerd's questions on, and the logins back, one by one.
+async fn answer(pipe: Pipe, logins: &mut (impl Stream<Item = Login> + Unpin), outcomes: &Outcomes) {
+    let Pipe { sender, mut receiver, .. } = pipe;
+    while let Ok(Some(any)) = receiver.message().await {
+        let Ok(request) = wire::AuthRequest::decode(any.value.as_slice()) else { continue };
+        let question = LoginQuestion {
+            host: request.host,
+            reference: request.reference,
+            challenges: request.wwwauthenticate,
+        };
+        if outcomes.send(Ok(TransferOutcome::Question(question))).await.is_err() {
+            return;
+        }
+        let login = logins.next().await.unwrap_or_default();
+        if sender.send(to_any(&response(login))).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn response(login: Login) -> wire::AuthResponse {
+    let (kind, username, secret) = match login {
+        Login::Anonymous => (wire::AuthType::None, String::new(), String::new()),
+        Login::Password { username, password } => (wire::AuthType::Credentials, username, password),
+        Login::IdentityToken(token) => (wire::AuthType::Refresh, String::new(), token),
+    };
+    wire::AuthResponse { auth_type: kind.into(), username, secret, ..Default::default() }
+}
+
+/// Words of an error, by which it is known again.
+const CORRUPT: &str = "sent other content than it said";
+
+/// Sentences of Go's network libraries, and what they are about.
+const SENTENCES: [(&[&str], Trouble); 6] = [
+    (&["unexpected commit digest", "unexpected commit size", "failed size validation"], Trouble::Digest),
+    (&["gave HTTP response to HTTPS client"], Trouble::PlainHttp),
+    (&["x509: "], Trouble::Certificate),
+    (&["unexpected EOF", "connection reset by peer", ": EOF", "broken pipe"], Trouble::Cut),
+    (&["timeout", "deadline exceeded"], Trouble::Silence),
+    (&["dial tcp", "tls: "], Trouble::Unreachable),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Digest,
+    PlainHttp,
+    Certificate,
+    Cut,
+    Silence,
+    Unreachable,
+}
+
+/// A registry's or the network's no, in words; `Unavailable` is what may be over in a moment.
+fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
+    let text = status.message();
+    let host = &reference.domain;
+    let code = http_status(text);
+    let has = |part: &str| text.contains(part);
+    if matches!(code, Some((401 | 403, _))) || has("authorization failed") || has("no basic auth") {
+        return EngineError::refused(Reason::Unauthorized, denied(way, reference, code));
+    }
+    match code {
+        Some((404, _)) => return EngineError::refused(Reason::NotFound, unknown(way, reference)),
+        Some((429, _)) => {
+            let words = format!("toomanyrequests: the registry {host} refuses more requests for now");
+            return EngineError::refused(Reason::Unavailable, words);
+        }
+        Some((500.., said)) => {
+            let words = format!("the registry {host} failed: received unexpected HTTP status: {said}");
+            return EngineError::refused(Reason::Unavailable, words);
+        }
+        Some((_, said)) => {
+            let words = format!("the registry {host} refused: received unexpected HTTP status: {said}");
+            return EngineError::refused(Reason::Internal, words);
+        }
+        None => {}
+    }
+    let found = SENTENCES
+        .iter()
+        .find_map(|(parts, trouble)| parts.iter().find(|part| has(part)).map(|part| (part, *trouble)));
+    let Some((part, trouble)) = found else {
+        return match has("not found") {
+            true => EngineError::refused(Reason::NotFound, unknown(way, reference)),
+            false => EngineError::call(way.failed())(status.clone()),
+        };
+    };
+    let (reason, words) = trouble.words(host, text.find(part).map_or(text, |at| &text[at..]), text);
+    EngineError::refused(reason, words)
+}
+
+impl Way {
+    fn failed(self) -> &'static str {
+        match self {
+            Self::Pull => "cannot pull",
+            Self::Push => "cannot push",
+        }
+    }
+}
+
+impl Trouble {
+    /// `said`: the sentence and what is behind it.
+    fn words(self, host: &str, said: &str, text: &str) -> (Reason, String) {
+        match self {
+            Self::Digest => {
+                let words = format!("the registry {host} {CORRUPT}: {said}");
+                (Reason::Internal, words)
+            }
+            Self::PlainHttp => {
+                let words = format!(
+                    "the registry {host} speaks plain HTTP: to allow that, put 'server = \"http://{host}\"' into certs.d/{host}/hosts.toml in k3c's configuration folder"
+                );
+                (Reason::Unavailable, words)
+            }
+            Self::Certificate => {
+                let words = format!(
+                    "the registry {host} cannot be trusted: {said} (the certificate of its authority belongs into certs.d/{host}/ca.crt in k3c's configuration folder)"
+                );
+                (Reason::PermissionDenied, words)
+            }
+            Self::Cut => (
+                Reason::Unavailable,
+                format!("the registry {host} hung up: {}", said.trim_start_matches(": ")),
+            ),
+            Self::Silence => {
+                (Reason::Timeout, format!("the registry {host} does not answer: {}", cause(text)))
+            }
+            Self::Unreachable => {
+                (Reason::Internal, format!("cannot reach the registry {host}: {}", cause(text)))
+            }
+        }
+    }
+}
+
+/// True when a registry sent other content than it said.
+pub(super) fn is_corrupt(error: &EngineError) -> bool {
+    matches!(error, EngineError::Refused { text, .. } if text.contains(CORRUPT))
+}
+
+/// Go's error without the request that it is about.
+fn cause(text: &str) -> &str {
+    text.rsplit_once("\": ").map_or(text, |(_, cause)| cause)
+}
+
+/// The code and the text of an HTTP status that nobody expected.
+fn http_status(text: &str) -> Option<(u16, &str)> {
+    static STATUS: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"unexpected [^\n]*: (([1-5]\d\d) [A-Za-z' -]+)").ok());
+    let found = STATUS.as_ref()?.captures(text)?;
+    Some((found.get(2)?.as_str().parse().ok()?, found.get(1)?.as_str()))
+}
+
+fn denied(way: Way, reference: &Reference, code: Option<(u16, &str)>) -> String {
+    let repository = reference.familiar_repository();
+    let text =
+        format!("access denied for {repository}, repository does not exist or may require 'docker login'");
+    match (way, code) {
+        (Way::Pull, _) => format!("pull {text}"),
+        (Way::Push, Some((401, _))) => format!("push {text}: unauthorized: authentication required"),
+        (Way::Push, _) => format!("push {text}: denied: requested access to the resource is denied"),
+    }
+}
+
+fn unknown(way: Way, reference: &Reference) -> String {
+    match way {
+        Way::Pull => {
+            format!("manifest for {} not found: manifest unknown: manifest unknown", reference.familiar())
+        }
+        Way::Push => {
+            format!("name unknown: the registry has no repository {}", reference.familiar_repository())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_as_containerd_has_them() {
+        for (login, kind, username, secret) in [
+            (Login::Anonymous, wire::AuthType::None, "", ""),
+            (
+                Login::Password { username: "u".into(), password: "p".into() },
+                wire::AuthType::Credentials,
+                "u",
+                "p",
+            ),
+            (Login::IdentityToken("t".into()), wire::AuthType::Refresh, "", "t"),
+        ] {
+            let made = response(login);
+            assert_eq!((made.auth_type(), &*made.username, &*made.secret), (kind, username, secret));
+        }
+    }
+
+    #[test]
+    fn refusals_in_words() {
+        let reference = Reference::parse("localhost:5000/a").unwrap();
+        let url = "http://localhost:5000/v2/a/manifests/latest";
+        let resolve = format!("failed to resolve image: unexpected status from HEAD request to {url}: ");
+        let request = format!("failed to resolve image: failed to do request: Head \"{url}\": ");
+        for (way, text, reason, words) in [
+            (
+                Way::Pull,
+                format!("{resolve}401 Unauthorized"),
+                Reason::Unauthorized,
+                "pull access denied for localhost:5000/a, repository does not exist or may require 'docker login'",
+            ),
+            (
+                Way::Pull,
+                "insufficient_scope: authorization failed".to_owned(),
+                Reason::Unauthorized,
+                "pull access denied for localhost:5000/a, repository does not exist or may require 'docker login'",
+            ),
+            (
+                Way::Push,
+                format!("{resolve}403 Forbidden"),
+                Reason::Unauthorized,
+                "push access denied for localhost:5000/a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+            ),
+            (
+                Way::Pull,
+                "failed to resolve image: localhost:5000/a:latest: not found".to_owned(),
+                Reason::NotFound,
+                "manifest for localhost:5000/a:latest not found: manifest unknown: manifest unknown",
+            ),
+            (
+                Way::Pull,
+                format!("{resolve}429 Too Many Requests"),
+                Reason::Unavailable,
+                "toomanyrequests: the registry localhost:5000 refuses more requests for now",
+            ),
+            (
+                Way::Push,
+                format!("{resolve}503 Service Unavailable"),
+                Reason::Unavailable,
+                "the registry localhost:5000 failed: received unexpected HTTP status: 503 Service Unavailable",
+            ),
+            (
+                Way::Pull,
+                format!("{request}dial tcp 127.0.0.1:5000: connect: connection refused"),
+                Reason::Internal,
+                "cannot reach the registry localhost:5000: dial tcp 127.0.0.1:5000: connect: connection refused",
+            ),
+            (
+                Way::Pull,
+                format!("{request}net/http: TLS handshake timeout"),
+                Reason::Timeout,
+                "the registry localhost:5000 does not answer: net/http: TLS handshake timeout",
+            ),
+            (
+                Way::Pull,
+                "failed to copy: unexpected EOF".to_owned(),
+                Reason::Unavailable,
+                "the registry localhost:5000 hung up: unexpected EOF",
+            ),
+            (Way::Push, "something new".to_owned(), Reason::Internal, "cannot push: something new"),
+        ] {
+            let error = refusal(way, &reference, &Status::unknown(&text));
+            assert_eq!((error.reason(), error.to_string().as_str()), (reason, words), "{text}");
+        }
+    }
+}
