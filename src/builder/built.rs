@@ -6,6 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
+/// Name of the image's digest in an exporter's answer.
+pub(super) const DIGEST: &str = "containerimage.digest";
+
 /// A build that is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
@@ -18,7 +21,7 @@ impl Built {
     /// # Errors
     /// BuildKit does not say.
     pub fn digest(&self) -> Result<&str, BuildError> {
-        self.response.get("containerimage.digest").map(String::as_str).ok_or(BuildError::NoDigest)
+        self.response.get(DIGEST).map(String::as_str).ok_or(BuildError::NoDigest)
     }
 
     /// All that was said, by name. Descriptors and the like are JSON in base64 there, and plain JSON here.

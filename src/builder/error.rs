@@ -95,6 +95,9 @@ pub enum BuildError {
     /// BuildKit cannot say or do something with its cache.
     #[error("the build cache: {0}")]
     Cache(String),
+    /// BuildKit cannot say or do something with the builds of the past.
+    #[error("the history of builds: {0}")]
+    History(String),
     /// BuildKit built something and does not say what.
     #[error("BuildKit did not answer with the image's digest")]
     NoDigest,
@@ -109,6 +112,10 @@ fn unprepared(error: &BuildError) -> String {
 impl BuildError {
     pub(super) fn refused(status: tonic::Status) -> Self {
         Self::Cache(status.message().to_owned())
+    }
+
+    pub(super) fn history(status: tonic::Status) -> Self {
+        Self::History(status.message().to_owned())
     }
 
     /// The lines of the Dockerfile that it is about, ready to be shown.

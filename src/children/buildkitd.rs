@@ -7,6 +7,7 @@ use toml::{Table, Value};
 /// The text of `buildkitd.toml`.
 pub fn render(instance: &Instance, snapshotter: &str) -> String {
     let dirs = &instance.dirs;
+    let cache = instance.config.build_cache();
     let worker = table! {
         "enabled" => true,
         "address" => path(&dirs.containerd_socket()),
@@ -17,6 +18,11 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "cniConfigPath" => path(&dirs.cni_list()),
         "cniBinaryPath" => path(&instance.bundle.join("bin")),
         "gc" => true,
+        // Above the first, what was not used for the longest time goes (BuildKit's own limit is 100 GB); so does all
+        // but the second when the disk is nearly full.
+        "maxUsedSpace" => cache.to_string(),
+        "reservedSpace" => cache.tenth().to_string(),
+        "minFreeSpace" => "10%",
         "runtime" => table! {
             "name" => RUNTIME_TYPE,
             "path" => path(&instance.bundle.join(SHIM)),
@@ -52,6 +58,7 @@ mod tests {
         assert_eq!(config["worker"]["oci"]["enabled"], Value::from(false));
         assert_eq!(config["worker"]["containerd"]["namespace"].as_str(), Some("k8s.io"));
         assert_eq!(config["worker"]["containerd"]["rootless"], Value::from(true));
+        assert_eq!(config["worker"]["containerd"]["maxUsedSpace"], Value::from("21474836480"));
         assert_eq!(config["insecure-entitlements"], Value::from(vec!["network.host"]));
     }
 }

@@ -3,8 +3,8 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, attach, build, commit, completion, cp, create, df, diff, events, exec, export, images, info,
-    inspect, kill, load, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
+    argv, attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, images,
+    info, inspect, kill, load, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
     start, stats, stop, tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
@@ -89,7 +89,22 @@ pub(crate) enum Builder {
     #[command(hide = true)]
     Bake(build::BakeArgs),
     Build(Box<build::Args>),
-    Prune(prune::BuilderArgs),
+    Du(builder::du::Args),
+    /// Manage builds of the past
+    #[command(subcommand)]
+    History(History),
+    Prune(builder::prune::Args),
+}
+
+/// `k3c builder history ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum History {
+    Inspect(builder::history::InspectArgs),
+    Logs(builder::history::LogsArgs),
+    #[command(alias = "list")]
+    Ls(builder::history::ListArgs),
+    #[command(alias = "remove")]
+    Rm(builder::history::RemoveArgs),
 }
 
 /// `k3c volume ...`
@@ -182,7 +197,14 @@ impl Verb {
             Self::Volume(Volume::Prune(args)) => prune::volumes(args, cx).await,
             Self::System(System::Prune(args)) => prune::system(args, cx).await,
             Self::Bake(_) | Self::Builder(Builder::Bake(_)) => build::bake(),
-            Self::Builder(Builder::Prune(args)) => prune::builder(args, cx).await,
+            Self::Builder(Builder::Du(args)) => builder::du::run(args, cx).await,
+            Self::Builder(Builder::Prune(args)) => builder::prune::run(args, cx).await,
+            Self::Builder(Builder::History(verb)) => match verb {
+                History::Inspect(args) => builder::history::inspect(args, cx).await,
+                History::Logs(args) => builder::history::logs(args, cx).await,
+                History::Ls(args) => builder::history::list(args, cx).await,
+                History::Rm(args) => builder::history::remove(args, cx).await,
+            },
             Self::System(System::Df(args)) => df::run(args, cx).await,
             Self::Volume(Volume::Create(args)) => volume::create(args, cx).await,
             Self::Volume(Volume::Ls(args)) => volume::list(args, cx).await,

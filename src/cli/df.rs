@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let client = cx.client().await?;
     let usage = client.disk_usage().await?;
     usage.warnings.iter().for_each(|warning| cx.ui.warning(warning));
-    let cache = builder::usage(client.channel()).await.map_err(CommandError::failed)?;
+    let cache = builder::usage(client.channel(), Vec::new()).await.map_err(CommandError::failed)?;
     if args.verbose {
         if args.format.is_some() {
             return Err(CommandError::failed("the verbose option is not supported with --format"));

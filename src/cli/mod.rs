@@ -9,6 +9,7 @@
 mod argv;
 mod attach;
 mod build;
+mod builder;
 mod command;
 mod commit;
 mod completion;

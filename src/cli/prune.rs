@@ -1,11 +1,12 @@
-//! `container prune`, `image prune`, `volume prune`, `system prune`, `builder prune`
+//! `container prune`, `image prune`, `volume prune`, `system prune`
 
+use super::builder;
 use super::context::Context;
 use super::error::{CommandError, Outcome};
-use super::format::{duration, moment, size};
+use super::format::{moment, size};
 use super::options::groups::Pruning;
 use super::options::value;
-use crate::builder;
+use crate::builder::Pruning as Pruned;
 use crate::model::image::Removed;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -54,21 +55,10 @@ pub(crate) struct SystemArgs {
     volumes: bool,
 }
 
-/// Remove build cache
-#[derive(Debug, clap::Args)]
-#[command(mut_arg("filter", |arg| arg.help("Provide filter values (e.g. \"until=24h\")")))]
-pub(crate) struct BuilderArgs {
-    /// Remove all unused build cache, not just dangling ones
-    #[arg(short, long)]
-    all: bool,
-    #[command(flatten)]
-    pruning: Pruning,
-}
-
 type Filters = BTreeMap<String, Vec<String>>;
 
 /// Asks before anything goes. As in Docker, Ctrl-C is a no.
-async fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
+pub(super) async fn sure(warning: &str, force: bool, cx: &Context) -> Result<bool, CommandError> {
     if force {
         return Ok(true);
     }
@@ -100,7 +90,7 @@ fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
     Ok(all)
 }
 
-fn total(bytes: i64) -> String {
+pub(super) fn total(bytes: i64) -> String {
     format!("Total reclaimed space: {}", size::reclaimed(bytes))
 }
 
@@ -121,7 +111,7 @@ async fn containers_now(filters: Filters, cx: &Context) -> Result<i64, CommandEr
     Ok(pruned.reclaimed)
 }
 
-fn listed(title: &str, lines: &[String], cx: &Context) -> Outcome {
+pub(super) fn listed(title: &str, lines: &[String], cx: &Context) -> Outcome {
     if !lines.is_empty() {
         cx.ui.line(&format!("{title}\n{}\n", lines.join("\n")))?;
     }
@@ -188,41 +178,6 @@ async fn volumes_now(filters: Filters, cx: &Context) -> Result<i64, CommandError
     Ok(pruned.reclaimed)
 }
 
-/// `builder prune`
-pub(crate) async fn builder(args: BuilderArgs, cx: &Context) -> Outcome {
-    let mut unused_for = None;
-    for (key, text) in &args.pruning.filter {
-        match key.as_str() {
-            "until" | "unused-for" => unused_for = Some(age(text)?),
-            other => return Err(CommandError::failed(format!("invalid filter '{other}'"))),
-        }
-    }
-    let warning = match args.all {
-        true => "WARNING! This will remove all build cache.",
-        false => "WARNING! This will remove all dangling build cache.",
-    };
-    if !sure(warning, args.pruning.force, cx).await? {
-        return Ok(());
-    }
-    let bytes = builder_now(args.all, unused_for, cx).await?;
-    cx.ui.line(&total(bytes))?;
-    Ok(())
-}
-
-fn age(text: &str) -> Result<Duration, CommandError> {
-    let nanos = duration::parse_go(text).and_then(|n| u64::try_from(n).ok());
-    let bad = || CommandError::failed(format!("invalid duration {text:?} in filter"));
-    nanos.map(Duration::from_nanos).ok_or_else(bad)
-}
-
-async fn builder_now(all: bool, age: Option<Duration>, cx: &Context) -> Result<i64, CommandError> {
-    let channel = cx.client().await?.channel();
-    let gone = builder::prune(channel, all, age).await.map_err(CommandError::failed)?;
-    let ids: Vec<String> = gone.iter().map(|r| r.id.clone()).collect();
-    listed("Deleted build cache objects:", &ids, cx)?;
-    Ok(gone.iter().map(|r| r.size).sum())
-}
-
 /// `system prune`
 pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
     let filters = filters(&args.pruning.filter)?;
@@ -249,7 +204,7 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
     if !filters.contains_key("label") && !filters.contains_key("label!") {
         let age = filters.get("until").and_then(|v| v.first()?.parse::<Timestamp>().ok());
         let age = age.and_then(|t| Duration::try_from(Timestamp::now().duration_since(t)).ok());
-        match builder_now(args.all, age, cx).await {
+        match builder::prune::now(Pruned { all: args.all, unused_for: age, ..Pruned::default() }, cx).await {
             Ok(more) => bytes += more,
             Err(error) => cx.ui.warning(&error.to_string()),
         }

@@ -2,10 +2,10 @@
 
 use super::ConfigError;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
+use std::{fmt, fs};
 
 /// Everything that can be set. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct DaemonConfig {
     pub dns: Vec<String>,
     /// Seconds without a build after which buildkitd is stopped.
     pub buildkit_idle_seconds: u64,
+    /// Space that the cache of builds may take: bytes (`20GB`), or a part of the disk (`10%`).
+    pub build_cache: String,
     /// Seconds that containers have at most when the daemon stops.
     pub stop_timeout_seconds: u64,
     /// The group that may connect to root's daemon. It is root by that.
@@ -32,6 +34,7 @@ impl Default for DaemonConfig {
             subnet: "10.88.0.0/16".into(),
             dns: Vec::new(),
             buildkit_idle_seconds: 300,
+            build_cache: "20GB".into(),
             stop_timeout_seconds: 30,
             group: None,
         }
@@ -73,6 +76,12 @@ impl DaemonConfig {
         if let Some(bad) = config.dns.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
             return Err(format!("dns: {bad:?} is not an IP address"));
         }
+        if Space::parse(&config.build_cache).is_none() {
+            return Err(format!(
+                "build-cache = {:?}: expected a size such as \"20GB\" or \"10%\"",
+                config.build_cache
+            ));
+        }
         Ok(config)
     }
 
@@ -81,9 +90,58 @@ impl DaemonConfig {
         Duration::from_secs(self.buildkit_idle_seconds)
     }
 
+    /// See `build_cache`.
+    pub fn build_cache(&self) -> Space {
+        Space::parse(&self.build_cache).unwrap_or(Space::Part(10))
+    }
+
     /// See `stop_timeout_seconds`.
     pub fn stop_timeout(&self) -> Duration {
         Duration::from_secs(self.stop_timeout_seconds)
+    }
+}
+
+/// Space on a disk: a part of it in percent, or bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Percent of the disk.
+    Part(u64),
+    /// Bytes.
+    Bytes(u64),
+}
+
+impl Space {
+    /// Reads `10%`, `20GB`, `500000`; units are binary, as everywhere with Docker's sizes. Nothing is no space.
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let number = digits.parse::<u64>().ok().filter(|number| *number > 0)?;
+        let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "%" => return (number <= 100).then_some(Self::Part(number)),
+            "" | "B" => 0,
+            "KB" | "K" => 1,
+            "MB" | "M" => 2,
+            "GB" | "G" => 3,
+            "TB" | "T" => 4,
+            _ => return None,
+        };
+        number.checked_mul(1 << (10 * unit)).map(Self::Bytes)
+    }
+
+    /// A tenth of it.
+    pub fn tenth(self) -> Self {
+        match self {
+            Self::Part(part) => Self::Part(part.div_ceil(10)),
+            Self::Bytes(bytes) => Self::Bytes(bytes.div_ceil(10)),
+        }
+    }
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(part) => write!(f, "{part}%"),
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+        }
     }
 }
 
@@ -100,6 +158,10 @@ mod tests {
             ("subnet = \"10.0.0.0/33\"", "expected an IPv4 network"),
             ("dns = [\"nope\"]", "is not an IP address"),
             ("buildkit-idle-seconds = \"x\"", "invalid type"),
+            ("build-cache = \"much\"", "expected a size"),
+            ("build-cache = \"0GB\"", "expected a size"),
+            ("build-cache = \"101%\"", "expected a size"),
+            ("build-cache = 7", "invalid type"),
         ] {
             let error = DaemonConfig::parse(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
@@ -111,5 +173,20 @@ mod tests {
         let config = DaemonConfig::parse("buildkit-idle-seconds = 7").unwrap();
         assert_eq!(config.buildkit_idle(), Duration::from_secs(7));
         assert_eq!(config.subnet, "10.88.0.0/16");
+        assert_eq!(config.build_cache(), Space::Bytes(20 << 30));
+    }
+
+    #[test]
+    fn spaces() {
+        for (text, space, tenth) in [
+            ("5%", Some(Space::Part(5)), "1%"),
+            ("20GB", Some(Space::Bytes(20 << 30)), "2147483648"),
+            ("512m", Some(Space::Bytes(512 << 20)), "53687092"),
+            ("18446744073709551615TB", None, ""),
+            ("1.5GB", None, ""),
+        ] {
+            assert_eq!(Space::parse(text), space, "{text}");
+            assert_eq!(space.map(|space| space.tenth().to_string()).unwrap_or_default(), tenth);
+        }
     }
 }

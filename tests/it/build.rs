@@ -1,6 +1,7 @@
 //! `k3c build`, on the shared daemon: the demonstration image and Debian's own root file system.
 
 mod contexts;
+mod history;
 mod options;
 mod private;
 
@@ -32,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("build::debian_with_a_compiler", WITH_DEBIAN, debian_with_a_compiler),
     ];
     cases.extend(contexts::cases());
+    cases.extend(history::cases());
     cases.extend(options::cases());
     cases.extend(private::cases());
     cases

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lower")]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Auto,
     None,
     Plain,
@@ -141,7 +141,12 @@ fn failed(error: BuildError) -> CommandError {
     CommandError::failed(format!("ERROR: failed to build: {}", super::error::chain(&error)))
 }
 
-fn display<'a>(mode: Mode, quiet: bool, ui: &'a Ui) -> Result<Box<dyn Display + 'a>, CommandError> {
+/// The display of a mode.
+pub(super) fn display<'a>(
+    mode: Mode,
+    quiet: bool,
+    ui: &'a Ui,
+) -> Result<Box<dyn Display + 'a>, CommandError> {
     let refused = |text: &str| Err(CommandError::failed(format!("ERROR: {text}")));
     let out = Messages(ui);
     if quiet {
