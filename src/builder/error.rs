@@ -26,6 +26,9 @@ pub enum BuildError {
         "{0}: images in directories are not supported as contexts: `k3c load` them and use docker-image://"
     )]
     Layout(String),
+    /// A push of what has no name.
+    #[error("tag is needed when pushing to registry")]
+    Unnamed,
     /// A secret that is none.
     #[error("secret {id}: {why}")]
     Secret {

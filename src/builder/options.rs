@@ -1,8 +1,10 @@
 //! The options of a build, and the words that BuildKit's Dockerfile frontend and image exporter have for them.
 
-use super::{Agent, BuildError, Secret};
+use super::{Agent, BuildError, Output, Secret};
 use crate::model::container::Ulimit;
 use crate::model::reference::Reference;
+use crate::proto::moby::buildkit::v1::{CacheOptions, CacheOptionsEntry, Exporter};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -50,8 +52,25 @@ pub struct Options {
     pub secrets: Vec<Secret>,
     /// SSH agents that steps may use.
     pub agents: Vec<Agent>,
+    /// Statements about what was built, by type: their parameters, or none if they are not wanted.
+    pub attestations: Vec<(String, Option<String>)>,
+    /// Caches of other builds, to take from.
+    pub cache_from: Vec<Cache>,
+    /// Places for this build's cache.
+    pub cache_to: Vec<Cache>,
+    /// What becomes of what was built; without any it is built, and that is all.
+    pub outputs: Vec<Output>,
     /// Privileges that steps may have, if BuildKit's own configuration grants them.
     pub entitlements: Vec<String>,
+}
+
+/// A cache outside of BuildKit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// `registry`, `inline`, ...
+    pub kind: String,
+    /// Attributes, as given.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// The network of steps.
@@ -141,6 +160,23 @@ impl Options {
         if let Some(parent) = &self.cgroup_parent {
             set("cgroup-parent", parent.clone());
         }
+        if !self.cache_from.is_empty() {
+            // The frontend, too, has to know: it solves in its own name.
+            let caches: Vec<Value> = self
+                .cache_from
+                .iter()
+                .map(|cache| {
+                    let attributes: Attributes = cache.attributes.iter().cloned().collect();
+                    json!({ "Type": cache.kind, "Attrs": attributes })
+                })
+                .collect();
+            set("cache-imports", Value::Array(caches).to_string());
+        }
+        for (kind, parameters) in &self.attestations {
+            if let Some(parameters) = parameters {
+                set(&format!("attest:{kind}"), parameters.clone());
+            }
+        }
         for (name, value) in &self.build_args {
             set(&format!("build-arg:{name}"), value.clone());
         }
@@ -175,16 +211,36 @@ impl Options {
         self.build_args.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
-    /// The exporter's attributes. An image without a name gets one that nobody types, or it would be collected as
-    /// garbage.
-    pub(super) fn exporter(&self) -> Result<Attributes, BuildError> {
+    /// The exporters, in the order of the outputs.
+    ///
+    /// # Errors
+    /// A name that is none; a push of what has no name.
+    pub(super) fn exporters(&self) -> Result<Vec<Exporter>, BuildError> {
         let names = self.names()?;
-        let name = match names.is_empty() {
-            true => ("dangling-name-prefix".to_owned(), "<none>".to_owned()),
-            false => ("name".to_owned(), names.join(",")),
+        let annotations: Vec<_> = self.annotations.iter().map(Annotation::attribute).collect();
+        let unnamed = |output: &&Output| {
+            output.is_pushed() && !output.attributes.iter().any(|(name, _)| name == "name")
         };
-        let annotations = self.annotations.iter().map(Annotation::attribute);
-        Ok([name, ("unpack".to_owned(), "true".to_owned())].into_iter().chain(annotations).collect())
+        if names.is_empty() && self.outputs.iter().any(|output| unnamed(&output)) {
+            return Err(BuildError::Unnamed);
+        }
+        Ok(self.outputs.iter().map(|output| output.exporter(&names, &annotations)).collect())
+    }
+
+    /// Where the cache comes from and goes to.
+    pub(super) fn cache(&self) -> CacheOptions {
+        let inline =
+            self.build_arg("BUILDKIT_INLINE_CACHE").is_some_and(|on| matches!(on, "1" | "t" | "true"));
+        let inline = inline.then(|| Cache { kind: "inline".to_owned(), attributes: Vec::new() });
+        let entry = |cache: &Cache| CacheOptionsEntry {
+            r#type: cache.kind.clone(),
+            attrs: cache.attributes.iter().cloned().collect(),
+        };
+        CacheOptions {
+            exports: self.cache_to.iter().chain(&inline).map(entry).collect(),
+            imports: self.cache_from.iter().map(entry).collect(),
+            ..CacheOptions::default()
+        }
     }
 }
 
@@ -256,6 +312,26 @@ mod tests {
                 Options { ulimits: vec![limit("nofile", 1, 2), limit("core", -1, -1)], ..plain() },
                 vec![pair("ulimit", "nofile=1:2,core=-1:-1")],
             ),
+            (
+                Options {
+                    attestations: vec![
+                        ("provenance".to_owned(), Some("mode=max".to_owned())),
+                        ("sbom".to_owned(), None),
+                    ],
+                    ..plain()
+                },
+                vec![pair("attest:provenance", "mode=max")],
+            ),
+            (
+                Options {
+                    cache_from: vec![Cache {
+                        kind: "registry".to_owned(),
+                        attributes: vec![pair("ref", "r")],
+                    }],
+                    ..plain()
+                },
+                vec![pair("cache-imports", r#"[{"Type":"registry","Attrs":{"ref":"r"}}]"#)],
+            ),
             (Options { cgroup_parent: Some("p".to_owned()), ..plain() }, vec![pair("cgroup-parent", "p")]),
         ];
         for (options, added) in cases {
@@ -266,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_of_the_exporter() {
+    fn what_exporters_and_caches_are_told() {
         let annotation = |place: Option<&str>, platform: Option<&str>| Annotation {
             place: place.map(str::to_owned),
             platform: platform.map(str::to_owned),
@@ -278,8 +354,10 @@ mod tests {
             annotation(Some("index"), None),
             annotation(Some("manifest-descriptor"), Some("linux/amd64")),
         ];
+        let outputs = vec![Output::image()];
+        let exporters = Options { annotations, outputs, ..options(&["x", "y"]) }.exporters().unwrap();
         assert_eq!(
-            Options { annotations, ..options(&["x", "y"]) }.exporter().unwrap(),
+            exporters[0].attrs,
             HashMap::from([
                 pair("name", "docker.io/library/x:latest,docker.io/library/y:latest"),
                 pair("unpack", "true"),
@@ -288,10 +366,18 @@ mod tests {
                 pair("annotation-manifest-descriptor[linux/amd64].k", "v"),
             ])
         );
-        assert_eq!(
-            Options::default().exporter().unwrap(),
-            HashMap::from([pair("dangling-name-prefix", "<none>"), pair("unpack", "true")])
-        );
+        let pushed = Output { attributes: vec![pair("push", "true")], ..Output::image() };
+        let unnamed = Options { outputs: vec![pushed], ..Options::default() };
+        assert_eq!(unnamed.exporters().unwrap_err().to_string(), "tag is needed when pushing to registry");
+        let cache = Cache { kind: "registry".to_owned(), attributes: vec![pair("ref", "r")] };
+        let options = Options {
+            cache_from: vec![cache],
+            build_args: vec![pair("BUILDKIT_INLINE_CACHE", "1")],
+            ..Options::default()
+        };
+        let told = options.cache();
+        assert_eq!((told.imports[0].r#type.as_str(), &*told.imports[0].attrs["ref"]), ("registry", "r"));
+        assert_eq!(told.exports.iter().map(|one| one.r#type.as_str()).collect::<Vec<_>>(), ["inline"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::progress::Display;
 use super::session::Session;
 use super::{BuildError, Built, Inputs, Options, call};
 use crate::proto::moby::buildkit::v1::control_client::ControlClient;
-use crate::proto::moby::buildkit::v1::{CacheOptions, Exporter, SolveRequest, StatusRequest, StatusResponse};
+use crate::proto::moby::buildkit::v1::{CacheOptions, SolveRequest, StatusRequest, StatusResponse};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
@@ -33,12 +33,14 @@ pub async fn build(
     inputs: Inputs,
     display: &mut dyn Display,
 ) -> Result<Built, BuildError> {
-    let exporter = Exporter { r#type: "image".to_owned(), attrs: options.exporter()? };
+    let exporters = options.exporters()?;
+    let first = exporters.first().cloned().unwrap_or_default();
     let (frontend, attributes) = frontend(options, &inputs)?;
     let request = SolveRequest {
-        exporter_deprecated: exporter.r#type.clone(),
-        exporter_attrs_deprecated: exporter.attrs.clone(),
-        exporters: vec![exporter],
+        exporter_deprecated: first.r#type,
+        exporter_attrs_deprecated: first.attrs,
+        exporters,
+        cache: Some(options.cache()),
         frontend: frontend.to_owned(),
         frontend_attrs: attributes,
         entitlements: options.granted(),

@@ -3,6 +3,7 @@
 mod contexts;
 mod history;
 mod options;
+mod outputs;
 mod private;
 
 use crate::containers::DEMO;
@@ -35,6 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(contexts::cases());
     cases.extend(history::cases());
     cases.extend(options::cases());
+    cases.extend(outputs::cases());
     cases.extend(private::cases());
     cases
 }

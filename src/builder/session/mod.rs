@@ -8,6 +8,7 @@
 //!                      tunnel ─ server ─┬─ FileSync (directories)
 //!                                       ├─ Auth     (credentials)
 //!                                       ├─ Upload   (a context from standard input)
+//!                                       ├─ FileSend (archives that were built)
 //!                                       ├─ Secrets
 //!                                       ├─ SSH      (agents)
 //!                                       └─ Health
@@ -16,12 +17,15 @@
 mod auth;
 mod files;
 mod health;
+mod receive;
 mod secrets;
 mod ssh;
 mod upload;
 
+pub(super) use receive::Output as Target;
 pub(super) use upload::{ADDRESS, Archive};
 
+use super::output::Sink;
 use super::private::{Agent, Secret};
 use crate::proto::grpc::health::v1::health_server::HealthServer;
 use crate::proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
@@ -61,6 +65,7 @@ const METHODS: [&str; 3] = [
     "/moby.filesync.v1.Auth/Credentials",
 ];
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
+const RECEIVE: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 const SECRETS: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const SSH: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
 
@@ -71,6 +76,10 @@ pub(super) struct Offer {
     pub(super) directories: HashMap<String, PathBuf>,
     /// A context that comes as an archive.
     pub(super) archive: Option<Archive>,
+    /// Places for what exporters send, by the number of the output.
+    pub(super) sinks: HashMap<usize, Sink>,
+    /// Standard output, if a sink is there.
+    pub(super) stdout: Option<Target>,
     /// Secrets that steps may ask for.
     pub(super) secrets: Vec<Secret>,
     /// SSH agents that steps may use.
@@ -119,7 +128,8 @@ impl Metadata {
     fn new(id: &str, offer: &Offer) -> Self {
         let upload = offer.archive.is_some().then_some(UPLOAD);
         // Always there: without any, the answer is that there is none of that name.
-        let more = SSH.into_iter().chain([SECRETS]).chain(upload);
+        let receive = (!offer.sinks.is_empty()).then_some(RECEIVE);
+        let more = SSH.into_iter().chain([SECRETS]).chain(upload).chain(receive);
         Self {
             id: id.to_owned(),
             shared_key: offer.shared_key.clone(),
@@ -170,6 +180,7 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         .add_service(HealthServer::new(health::Health))
         .add_service(FileSyncServer::new(files::Files::new(offer.directories)))
         .add_service(AuthServer::new(auth::Auth))
+        .add_service(receive::FileSend::new(offer.sinks, offer.stdout))
         .add_service(SecretsServer::new(secrets::Secrets(offer.secrets)))
         .add_service(SshServer::new(ssh::Agents(offer.agents)))
         .add_service(UploadServer::new(upload::Upload::new(offer.archive)));

@@ -1,8 +1,9 @@
 //! The flags of `build`.
 
 use super::call::{self, Call, Question};
+use super::outputs;
 use super::values;
-use crate::builder::{Annotation, Network, Options};
+use crate::builder::{Annotation, Network, Options, OutputKind};
 use crate::cli::options::kinds;
 use crate::cli::options::value;
 use crate::config::env;
@@ -21,12 +22,21 @@ pub(crate) struct Args {
     /// Add annotation to the image
     #[arg(long, value_name = "stringArray", value_parser = values::annotations)]
     annotation: Vec<values::Annotations>,
+    /// Attestation parameters (format: "type=sbom,generator=image")
+    #[arg(long, value_name = "stringArray", value_parser = outputs::attestation)]
+    attest: Vec<outputs::Attestation>,
     /// Set build-time variables
     #[arg(long, value_name = "stringArray")]
     build_arg: Vec<String>,
     /// Additional build contexts (e.g., name=path)
     #[arg(long, value_name = "stringArray", value_parser = values::context)]
     build_context: Vec<(String, String)>,
+    /// External cache sources (e.g., "user/app:cache", "type=registry,ref=user/app:cache")
+    #[arg(long, value_name = "stringArray", value_parser = outputs::caches)]
+    cache_from: Vec<outputs::Caches>,
+    /// Cache export destinations (e.g., "user/app:cache", "type=inline")
+    #[arg(long, value_name = "stringArray", value_parser = outputs::caches)]
+    cache_to: Vec<outputs::Caches>,
     /// Set method for evaluating build ("check", "outline", "targets")
     #[arg(long, value_name = "string", default_value = "build", hide_default_value = true, value_parser = call::parse)]
     call: Call,
@@ -51,6 +61,9 @@ pub(crate) struct Args {
     /// Set metadata for an image
     #[arg(long, value_name = "stringArray")]
     label: Vec<String>,
+    /// Shorthand for "--output=type=docker"
+    #[arg(long)]
+    load: bool,
     /// Write build result metadata to a file
     #[arg(long, value_name = "string")]
     pub(super) metadata_file: Option<std::path::PathBuf>,
@@ -63,21 +76,33 @@ pub(crate) struct Args {
     /// Do not cache specified stages
     #[arg(long, value_name = "stringArray")]
     no_cache_filter: Vec<String>,
+    /// Output destination (format: "type=local,dest=path")
+    #[arg(short, long, value_name = "stringArray")]
+    output: Vec<String>,
     /// Set target platform for build
     #[arg(long, value_name = "stringArray")]
     platform: Vec<String>,
     /// Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty")
     #[arg(long, value_name = "string", hide_possible_values = true)]
     pub(super) progress: Option<super::Mode>,
+    /// Shorthand for "--attest=type=provenance"
+    #[arg(long, value_name = "string")]
+    provenance: Option<String>,
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pull: bool,
+    /// Shorthand for "--output=type=registry"
+    #[arg(long)]
+    push: bool,
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Accepted, and without meaning: there are no intermediate containers
     #[arg(long, hide = true)]
     rm: bool,
+    /// Shorthand for "--attest=type=sbom"
+    #[arg(long, value_name = "string")]
+    sbom: Option<String>,
     /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
     #[arg(long, value_name = "stringArray", value_parser = values::secret)]
     secret: Vec<values::Secret>,
@@ -114,11 +139,12 @@ impl Args {
     /// are given. A build argument without a value has that of the environment, and is left out if there is none.
     ///
     /// # Errors
-    /// A secret or an agent that the environment does not have.
+    /// A secret or an agent that the environment does not have; outputs that do not go together.
     pub(super) fn options(
         self,
         variable: impl Fn(&str) -> Option<String>,
         proxies: Vec<(String, String)>,
+        stdout_is_terminal: bool,
     ) -> Result<Options, String> {
         let split =
             |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -146,7 +172,24 @@ impl Args {
         };
         let secrets = self.secret.into_iter().map(|secret| secret.found(&variable));
         let agents = self.ssh.into_iter().map(|agent| agent.found(&variable));
+        let outputs = self.output.iter().filter(|text| !text.is_empty());
+        let outputs = outputs.map(|text| outputs::output(text)).collect::<Result<_, _>>()?;
+        let outputs = outputs::all(outputs, self.push, self.load, stdout_is_terminal)?;
+        let archives = |kind: &OutputKind| matches!(kind, OutputKind::Tar(_) | OutputKind::Directory(_));
+        if self.iidfile.is_some() && outputs.iter().any(|output| archives(&output.kind)) {
+            return Err("local and tar exporters are incompatible with image ID file".to_owned());
+        }
+        let mut attestations = self.attest;
+        for (kind, text) in [("provenance", self.provenance), ("sbom", self.sbom)] {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                attestations.push(outputs::short(kind, &text)?);
+            }
+        }
         Ok(Options {
+            attestations,
+            cache_from: self.cache_from.into_iter().flat_map(|all| all.0).collect(),
+            cache_to: self.cache_to.into_iter().flat_map(|all| all.0).collect(),
+            outputs,
             secrets: secrets.collect::<Result<_, _>>()?,
             agents: agents.collect::<Result<_, _>>()?,
             build_args,
@@ -174,7 +217,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builder::{Agent, Secret, Source};
+    use crate::builder::{Agent, Cache, Output, Secret, Source};
     use crate::cli::command::parse_as;
 
     fn pair(a: &str, b: &str) -> (String, String) {
@@ -188,7 +231,7 @@ mod tests {
             "DOCKER_DEFAULT_PLATFORM" => Some("linux/riscv64".to_owned()),
             _ => None,
         };
-        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec()).unwrap()
+        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec(), false).unwrap()
     }
 
     #[test]
@@ -197,7 +240,8 @@ mod tests {
                     --no-cache --pull --target t -f x/y --platform linux/amd64,linux/arm64 --platform linux/amd64 \
                     --network none --add-host h:1.2.3.4 --shm-size 64k --ulimit nofile=1:2 --no-cache-filter s \
                     --build-context n=d --cgroup-parent p --allow network.host --annotation index:k=v --rm \
-                    --secret id=a,src=/f --secret id=SET --ssh other=/s --force-rm=false --compress dir";
+                    --secret id=a,src=/f --secret id=SET --ssh other=/s -o out --push --cache-from c --cache-to type=inline \
+                    --provenance mode=max --sbom false --force-rm=false --compress dir";
         let annotation = Annotation {
             place: Some("index".to_owned()),
             platform: None,
@@ -227,6 +271,13 @@ mod tests {
                 Secret { id: "SET".into(), source: Source::Value(b"from outside".to_vec()) },
             ],
             agents: vec![Agent { id: "other".into(), socket: "/s".into() }],
+            attestations: vec![("provenance".into(), Some("mode=max".into())), ("sbom".into(), None)],
+            cache_from: vec![Cache { kind: "registry".into(), attributes: vec![pair("ref", "c")] }],
+            cache_to: vec![Cache { kind: "inline".into(), attributes: vec![] }],
+            outputs: vec![
+                Output { kind: OutputKind::Directory("out".into()), attributes: vec![] },
+                Output { attributes: vec![pair("push", "true")], ..Output::image() },
+            ],
             entitlements: vec!["network.host".into()],
         };
         assert_eq!(options(line, &[]), expected);

@@ -2,6 +2,7 @@
 
 mod args;
 mod call;
+mod outputs;
 mod values;
 
 pub(crate) use args::Args;
@@ -28,16 +29,23 @@ pub(crate) enum Mode {
 }
 
 /// Builds; progress goes to standard error, the ID of a quiet build and the answers of the frontend to standard output.
-pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
+pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let mode = mode(args.progress, |name| std::env::var(name).ok())?;
     let quiet = args.quiet || mode == Mode::Quiet;
-    let files = Files { id: args.iidfile.take(), metadata: args.metadata_file.take() };
+    let files = Files { id: args.iidfile.clone(), metadata: args.metadata_file.clone() };
     let call = args.call();
     let mut display = display(mode, quiet, &cx.ui)?;
-    let options = args.options(|name| std::env::var(name).ok(), crate::credentials::proxies());
+    let options = args.options(
+        |name| std::env::var(name).ok(),
+        crate::credentials::proxies(),
+        cx.ui.terminals().stdout,
+    );
     let options = options.map_err(|why| CommandError::failed(format!("ERROR: {why}")))?;
     let stdin = Box::new(tokio::io::stdin());
-    let inputs = Inputs::prepare(&options, stdin).await.map_err(failed)?;
+    // An archive leaves no room for anything else there.
+    let to_stdout = options.outputs.iter().any(outputs::is_stdout);
+    let stdout = to_stdout.then(|| Box::new(tokio::io::stdout()) as Box<_>);
+    let inputs = Inputs::prepare(&options, stdin, stdout).await.map_err(failed)?;
     files.forget().await?;
     let client = cx.client().await?;
     if options.cgroup_parent.is_some() && is_rootless(&client.info().await?) {
@@ -57,8 +65,12 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
         Ok(built) => {
             let Some(built) = built else { return Ok(()) };
             files.write(&built).await?;
-            if quiet {
-                cx.ui.line(built.digest().map_err(failed)?)?;
+            // Files have no ID.
+            if quiet
+                && !to_stdout
+                && let Ok(id) = built.digest()
+            {
+                cx.ui.line(id)?;
             }
             Ok(())
         }

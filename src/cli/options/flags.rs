@@ -158,6 +158,8 @@ const FLAGS: &[Row] = &[
 
 const STEPS: &str = "the steps of a build have the limits of the daemon's own cgroup";
 
+const NO_LOCAL: &str = "all of BuildKit's types but `local`";
+
 /// Flags of `build`.
 const BUILD: &[Row] = &[
     ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
@@ -167,12 +169,12 @@ const BUILD: &[Row] = &[
         Warned("`network.host` is granted; `security.insecure` and devices are refused by the daemon"),
     ),
     ("annotation", None, Done),
-    ("attest", None, Refused(ATTESTATIONS)),
+    ("attest", None, Warned("what it makes of an image is an index")),
     ("build-arg", None, Done),
     ("build-context", None, Warned("no `oci-layout://`")),
     ("builder", None, Refused("there is one builder: the daemon's own")),
-    ("cache-from", None, Refused(LATER)),
-    ("cache-to", None, Refused(LATER)),
+    ("cache-from", None, Warned(NO_LOCAL)),
+    ("cache-to", None, Warned(NO_LOCAL)),
     ("call", None, Done),
     ("cgroup-parent", None, Warned("only as root: a rootless BuildKit makes no cgroups, so it is refused")),
     ("check", None, Done),
@@ -188,14 +190,14 @@ const BUILD: &[Row] = &[
     ("iidfile", None, Done),
     ("isolation", None, Refused("it is for Windows containers")),
     ("label", None, Done),
-    ("load", None, Refused(LATER)),
+    ("load", None, Done),
     ("memory", Some('m'), Refused(STEPS)),
     ("memory-swap", None, Refused(STEPS)),
     ("metadata-file", None, Done),
     ("network", None, Warned("`default`, `none` and `host`, as BuildKit has them")),
     ("no-cache", None, Done),
     ("no-cache-filter", None, Done),
-    ("output", Some('o'), Refused(LATER)),
+    ("output", Some('o'), Warned("no `tar=false`, no `mode=delete`")),
     (
         "platform",
         None,
@@ -203,13 +205,13 @@ const BUILD: &[Row] = &[
     ),
     ("policy", None, Refused("source policies are checked by a client of BuildKit's that k3c is not")),
     ("progress", None, Done),
-    ("provenance", None, Refused(ATTESTATIONS)),
+    ("provenance", None, Warned("what it makes of an image is an index")),
     ("pull", None, Done),
-    ("push", None, Refused(LATER)),
+    ("push", None, Done),
     ("quiet", Some('q'), Done),
     ("resource", None, Refused(STEPS)),
     ("rm", None, Ignored("there are no intermediate containers")),
-    ("sbom", None, Refused(ATTESTATIONS)),
+    ("sbom", None, Warned("what it makes of an image is an index")),
     ("secret", None, Done),
     ("security-opt", None, Refused("BuildKit has `RUN --security`")),
     ("shm-size", None, Done),
@@ -219,8 +221,6 @@ const BUILD: &[Row] = &[
     ("target", None, Done),
     ("ulimit", None, Warned("rootless, no hard limit above the user's own: BuildKit refuses it")),
 ];
-const LATER: &str = "it is not there yet";
-const ATTESTATIONS: &str = "it is not there yet";
 
 /// The table of a command; none for those that have all of Docker's flags.
 fn table(verb: &str) -> &'static [Row] {

@@ -34,19 +34,19 @@ pub(crate) fn cases() -> Vec<Case> {
 const USER: &str = "joe";
 const PASSWORD: &str = "geheim-4711";
 /// A line of htpasswd(1) with the user and the password, in bcrypt.
-const HTPASSWD: &str = "joe:$2b$05$abcdefghijklmnopqrstuuI9Ve74svfU50aEQdy91gepBOB8Ceywa\n";
+pub(crate) const HTPASSWD: &str = "joe:$2b$05$abcdefghijklmnopqrstuuI9Ve74svfU50aEQdy91gepBOB8Ceywa\n";
 
 /// A registry that runs until this is dropped.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
     /// `localhost:PORT`
-    host: String,
+    pub(crate) host: String,
     port: u16,
 }
 
 impl Registry {
     /// Starts a registry that keeps its files in `dir`; with `users`, lines of htpasswd(1), it is for them only.
-    fn start(env: &TestEnv, dir: &Path, users: Option<&str>) -> Result<Self> {
+    pub(crate) fn start(env: &TestEnv, dir: &Path, users: Option<&str>) -> Result<Self> {
         Self::secure(env, dir, users, None)
     }
 
@@ -99,12 +99,12 @@ fn secrets(env: &TestEnv) -> PathBuf {
     env.home.join("secrets")
 }
 
-fn encoded() -> String {
+pub(crate) fn encoded() -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"))
 }
 
 /// Makes a folder of Docker's settings with this `config.json`, which k3c uses from now on.
-fn docker_config(env: &mut TestEnv, name: &str, config: &serde_json::Value) -> Result<()> {
+pub(crate) fn docker_config(env: &mut TestEnv, name: &str, config: &serde_json::Value) -> Result<()> {
     let dir = secrets(env).join(name);
     env.user.dir(&dir, 0o700)?;
     env.user.write(&dir.join("config.json"), config.to_string())?;
