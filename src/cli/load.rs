@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Read from tar archive file, instead of STDIN
     #[arg(short, long, value_name = "string")]
     input: Option<PathBuf>,
+    /// Load only the given platform (e.g., "linux/amd64")
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     /// Suppress the load output
     #[arg(short, long)]
     quiet: bool,
@@ -36,7 +39,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             None => Box::new(tokio::io::stdin()),
         };
     let archive = ReaderStream::with_capacity(input, CHUNK);
-    let mut outcomes = cx.client().await?.load(archive).await?;
+    let mut outcomes = cx.client().await?.load(archive, args.platform).await?;
     let mut progress = cx.ui.progress(args.quiet);
     while let Some(outcome) = outcomes.next().await {
         match outcome? {

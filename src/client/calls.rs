@@ -312,14 +312,15 @@ impl Client {
     /// Loads the images of an archive. An error while reading it ends the call with that error.
     ///
     /// # Errors
-    /// Among the outcomes: `InvalidArgument`, for what cannot be read, is no archive, or has no image for the daemon's
-    /// platform.
-    pub async fn load<S>(&self, archive: S) -> Answers<LoadOutcome>
+    /// `InvalidArgument`, `Unsupported`: the platform. Among the outcomes: `InvalidArgument`, for what cannot be read, is
+    /// no archive or a broken one, or has no image for the daemon's platform; `Conflict`: it has a name that is k3c's own;
+    /// `Internal`: no space is left.
+    pub async fn load<S>(&self, archive: S, platform: Option<String>) -> Answers<LoadOutcome>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let broken = Arc::new(Mutex::new(None));
-        let requests = upload(archive, Arc::clone(&broken));
+        let requests = upload(archive, platform.unwrap_or_default(), Arc::clone(&broken));
         let answer = self.answers(self.image_service().load(requests).await);
         let unreadable = move |error: ClientError| match broken.lock() {
             Ok(mut slot) => slot.take().unwrap_or(error),
@@ -463,13 +464,15 @@ impl Client {
 /// so that the daemon does not take half an archive for a whole one.
 fn upload<S>(
     archive: S,
+    platform: String,
     broken: Arc<Mutex<Option<ClientError>>>,
 ) -> impl Stream<Item = wire::LoadImageRequest> + Send
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
     async_stream::stream! {
-        yield wire::LoadImageRequest { part: Some(Part::Options(wire::LoadOptions::default())) };
+        let options = wire::LoadOptions { platform, ..Default::default() };
+        yield wire::LoadImageRequest { part: Some(Part::Options(options)) };
         let mut archive = std::pin::pin!(archive);
         while let Some(piece) = archive.next().await {
             match piece {

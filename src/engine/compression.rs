@@ -3,12 +3,47 @@
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
+use std::fmt;
 use std::io::{self, BufReader, Cursor, Read};
 
 /// Size of one read, in bytes.
 const BUFFER: usize = 64 << 10;
 /// Length of the longest magic number, in bytes.
 const MAGIC: u64 = 6;
+
+/// Compression that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+}
+
+impl Kind {
+    /// Looks at the first bytes.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [b'B', b'Z', b'h', ..] => Some(Self::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            // A frame, or one to be skipped (RFC 8878).
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        })
+    }
+}
 
 /// An archive without its compression.
 pub(super) struct Archive<'a> {
@@ -20,17 +55,14 @@ pub(super) struct Archive<'a> {
 pub(super) fn open<'a>(mut archive: impl Read + 'a) -> io::Result<Archive<'a>> {
     let mut magic = Vec::new();
     archive.by_ref().take(MAGIC).read_to_end(&mut magic)?;
-    let kind = magic.clone();
+    let kind = Kind::of(&magic);
     let whole = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(archive));
-    let plain: Box<dyn Read + 'a> = match kind.as_slice() {
-        [0x1f, 0x8b, 8, ..] => Box::new(MultiGzDecoder::new(whole)),
-        [b'B', b'Z', b'h', ..] => Box::new(MultiBzDecoder::new(whole)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(XzReader::new(whole, true)),
-        // A frame, or one to be skipped (RFC 8878).
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            Box::new(zstd::Decoder::with_buffer(whole)?)
-        }
-        _ => return Ok(Archive { plain: Box::new(whole), was_compressed: false }),
+    let plain: Box<dyn Read + 'a> = match kind {
+        Some(Kind::Gzip) => Box::new(MultiGzDecoder::new(whole)),
+        Some(Kind::Bzip2) => Box::new(MultiBzDecoder::new(whole)),
+        Some(Kind::Xz) => Box::new(XzReader::new(whole, true)),
+        Some(Kind::Zstd) => Box::new(zstd::Decoder::with_buffer(whole)?),
+        None => return Ok(Archive { plain: Box::new(whole), was_compressed: false }),
     };
     Ok(Archive { plain, was_compressed: true })
 }
@@ -77,6 +109,7 @@ mod tests {
     fn each_is_told_by_its_first_bytes() {
         for (name, text) in SAMPLES {
             let mut bytes = STANDARD.decode(text).unwrap();
+            assert_eq!(Kind::of(&bytes).unwrap().to_string(), name);
             assert_eq!(read(&bytes).unwrap(), b"k3c\n", "{name}");
             // Two, one behind the other, are one.
             assert_eq!(read(&bytes.repeat(2)).unwrap(), b"k3c\nk3c\n", "{name}");

@@ -43,9 +43,22 @@ pub(super) fn has_no_user(status: &Status) -> bool {
     says_all(status, &["no users found"])
 }
 
-/// The archive is none, or is cut off.
-pub(in crate::engine) fn is_bad_archive(status: &Status) -> bool {
-    says_one(status, &["unrecognized image format", "archive/tar", "unexpected EOF"])
+/// A layer that cannot be unpacked: its digest, and the cause. A disk that is full is not the layer's fault.
+pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
+    let (_, rest) = status.message().split_once("failed to extract layer (")?;
+    let digest = rest.split([' ', ')']).find(|word| word.starts_with("sha256:"))?;
+    let cause = rest.rsplit(": ").next()?;
+    (!cause.contains("no space left on device")).then_some((digest, cause))
+}
+
+/// A layer was unpacked, and is another than the image's configuration says.
+pub(in crate::engine) fn is_another_layer(status: &Status) -> bool {
+    says_one(status, &["wrong diff id calculated"])
+}
+
+/// The blob that was written is not what was announced.
+pub(in crate::engine) fn has_another_digest(status: &Status) -> bool {
+    says_one(status, &["unexpected commit digest", "failed size validation", "unexpected commit size"])
 }
 
 /// ID of the pod or container that has the name that we want. The name has our ID in it, so we asked for it ourselves,
@@ -76,7 +89,7 @@ mod tests {
     #[test]
     fn sentences() {
         type Predicate = fn(&Status) -> bool;
-        let table: [(Predicate, Status, bool); 17] = [
+        let table: [(Predicate, Status, bool); 18] = [
             (is_coming_up, Status::unavailable("server is not initialized yet: unavailable"), true),
             (is_coming_up, Status::unimplemented("unknown service runtime.v1.RuntimeService"), true),
             (is_coming_up, Status::unavailable("ref x locked: unavailable"), false),
@@ -93,7 +106,12 @@ mod tests {
             (has_exited, Status::unknown("container is in CONTAINER_RUNNING state"), false),
             (is_starting, Status::unknown("container is already in starting state"), true),
             (has_no_user, Status::unknown("mount: no users found"), true),
-            (is_bad_archive, Status::unknown("archive/tar: invalid tar header"), true),
+            (is_another_layer, Status::unknown("wrong diff id calculated on extraction \"sha256:ab\""), true),
+            (
+                has_another_digest,
+                Status::failed_precondition("unexpected commit digest sha256:ab, expected sha256:cd"),
+                true,
+            ),
         ];
         for (says, status, expected) in table {
             assert_eq!(says(&status), expected, "{status}");

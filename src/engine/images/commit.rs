@@ -87,10 +87,9 @@ impl Inner {
         self.unpack_layer(&layer, &parents, &chain, lease).await?;
 
         let bytes = config.to_string().into_bytes();
-        let config_digest = digest(&bytes);
         let held = format!("containerd.io/gc.ref.snapshot.{}", self.config.snapshotter);
         let size = bytes.len();
-        self.write_blob(bytes, HashMap::from([(held, chain)]), lease).await?;
+        let config_digest = self.write_blob(bytes, HashMap::from([(held, chain)]), lease).await?;
 
         let top: Value = self.manifest_of(&image.id).await?;
         let mut layers = top["layers"].as_array().cloned().unwrap_or_default();
@@ -108,8 +107,8 @@ impl Inner {
             labels.insert(format!("containerd.io/gc.ref.content.l.{index}"), digest);
         }
         let bytes = manifest.to_string().into_bytes();
-        let (id, size) = (digest(&bytes), bytes.len());
-        self.write_blob(bytes, labels, lease).await?;
+        let size = bytes.len();
+        let id = self.write_blob(bytes, labels, lease).await?;
         let target = Descriptor {
             media_type: MANIFEST.to_owned(),
             digest: id.clone(),
@@ -213,18 +212,19 @@ impl Inner {
         }
     }
 
-    async fn write_blob(
+    /// Writes a small blob under a lease; answers its digest.
+    pub(super) async fn write_blob(
         &self,
         data: Vec<u8>,
         labels: HashMap<String, String>,
         lease: &str,
-    ) -> Result<(), EngineError> {
+    ) -> Result<String, EngineError> {
         let digest = digest(&data);
         let message = api::WriteContentRequest {
             action: api::WriteAction::Commit.into(),
             r#ref: format!("k3c-{digest}"),
             total: i64::try_from(data.len()).unwrap_or(0),
-            expected: digest,
+            expected: digest.clone(),
             offset: 0,
             data,
             labels,
@@ -232,8 +232,8 @@ impl Inner {
         let call = leased(futures::stream::iter([message]), lease);
         let answer = async { self.containerd.content().write(call).await?.into_inner().message().await };
         match answer.await {
-            Ok(_) => Ok(()),
-            Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(()),
+            Ok(_) => Ok(digest),
+            Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(digest),
             Err(status) => Err(EngineError::call("cannot write the image")(status)),
         }
     }

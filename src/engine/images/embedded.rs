@@ -1,7 +1,7 @@
 //! The images inside the binary: imported once ever, as the first thing that an instance does. A list of images, and a
 //! look-up of one, waits for that.
 
-use super::import::PIECE;
+use super::load::PIECE;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::reason::Reason;
@@ -124,7 +124,7 @@ impl Inner {
         let file = tokio::fs::File::open(&embedded.archive)
             .await
             .map_err(EngineError::file("cannot open", &embedded.archive))?;
-        self.import(tokio_util::io::ReaderStream::with_capacity(file, PIECE), |_| {}).await?;
+        self.load_archive(tokio_util::io::ReaderStream::with_capacity(file, PIECE), true, |_| {}).await?;
         if !embedded.pinned {
             self.records.commit(Change::new().text(&key, "imported")).await?;
         }

@@ -7,12 +7,13 @@ use crate::engine::locks::held;
 use crate::model::container::Healthcheck;
 use crate::model::image::ImageConfig;
 use crate::model::platform::Platform;
-use containerd_client::services::v1::ReadContentRequest;
+use containerd_client::services::v1::{InfoRequest, ReadContentRequest};
 use containerd_client::types::Descriptor;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Code;
 
 /// An image's facts for this platform. They never change: everything hangs on a digest.
 #[derive(Debug)]
@@ -176,6 +177,23 @@ impl Inner {
         let top: Value = json(&self.blob(digest).await?, digest)?;
         let manifests = top["manifests"].as_array().into_iter().flatten();
         Ok(manifests.filter_map(child).collect())
+    }
+
+    /// Size of a blob in bytes; `None`: it is not there.
+    pub(super) async fn size_of_blob(&self, digest: &str) -> Result<Option<u64>, EngineError> {
+        let answer = patiently(|| {
+            let mut content = self.containerd.content();
+            let message = InfoRequest { digest: digest.to_owned() };
+            async move { content.info(request(message)).await }
+        })
+        .await;
+        match answer {
+            Ok(answer) => {
+                Ok(answer.into_inner().info.map(|info| u64::try_from(info.size).unwrap_or_default()))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(EngineError::call("cannot look for an image's content")(status)),
+        }
     }
 
     /// A whole blob; only for small ones.

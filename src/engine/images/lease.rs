@@ -108,12 +108,6 @@ impl Lease {
         .map(drop)
     }
 
-    /// Digests of the content that it holds.
-    pub(super) async fn content(&self) -> Result<HashSet<String>, EngineError> {
-        let resources = self.resources().await?.into_iter();
-        Ok(resources.filter(|r| r.r#type == "content").map(|r| r.id).collect())
-    }
-
     async fn resources(&self) -> Result<Vec<api::Resource>, EngineError> {
         let answer = call("cannot ask what a lease holds", || {
             let mut leases = LeasesClient::new(self.containerd.channel());
@@ -177,12 +171,13 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    /// Collects at once what nothing else holds: by itself containerd would do that after many changes more.
     fn drop(&mut self) {
         if self.id.is_empty() {
             return;
         }
         let mut leases = LeasesClient::new(self.containerd.channel());
-        let message = api::DeleteRequest { id: std::mem::take(&mut self.id), sync: false };
+        let message = api::DeleteRequest { id: std::mem::take(&mut self.id), sync: true };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(status) = leases.delete(request(message)).await {

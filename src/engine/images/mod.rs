@@ -6,11 +6,11 @@
 mod commit;
 mod embedded;
 mod facts;
-mod import;
 mod inspect;
 mod instructions;
 mod lease;
 mod list;
+mod load;
 mod pull;
 mod push;
 mod registry;

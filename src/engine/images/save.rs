@@ -10,7 +10,7 @@
 use super::facts::json;
 use super::lease::Lease;
 use super::{Group, own_platform, platform_of};
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::request;
 use crate::engine::error::EngineError;
 use crate::engine::{Archive, Engine, Inner};
 use crate::model::archive::Part;
@@ -18,7 +18,7 @@ use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use crate::model::reference::Reference;
 use bytes::Bytes;
-use containerd_client::services::v1::{InfoRequest, ReadContentRequest};
+use containerd_client::services::v1::ReadContentRequest;
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -27,7 +27,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
 
 /// Annotation of a descriptor: the whole name of the image.
 pub(super) const NAME: &str = "io.containerd.image.name";
@@ -217,23 +216,6 @@ impl Inner {
             if kind.contains("image") { json(&self.blob(&config).await?, &config)? } else { Value::Null };
         let platform = platform_of(&image);
         Ok(Some(Whole { descriptor, platform, config, layers, blobs }))
-    }
-
-    /// Size of a blob in bytes; `None`: it is not there.
-    pub(super) async fn size_of_blob(&self, digest: &str) -> Result<Option<u64>, EngineError> {
-        let answer = patiently(|| {
-            let mut content = self.containerd.content();
-            let message = InfoRequest { digest: digest.to_owned() };
-            async move { content.info(request(message)).await }
-        })
-        .await;
-        match answer {
-            Ok(answer) => {
-                Ok(answer.into_inner().info.map(|info| u64::try_from(info.size).unwrap_or_default()))
-            }
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(EngineError::call("cannot look for an image's content")(status)),
-        }
     }
 }
 

@@ -1046,10 +1046,12 @@ pub mod load_image_request {
         Data(::prost::alloc::vec::Vec<u8>),
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadOptions {
     #[prost(bool, tag = "1")]
     pub quiet: bool,
+    #[prost(string, tag = "2")]
+    pub platform: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadImageResponse {

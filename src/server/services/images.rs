@@ -74,7 +74,7 @@ impl Images for Service {
         let Some(Part::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
             return Err(Invalid::new("part", "the first message must hold the options").into());
         };
-        let outcomes = self.0.load(archive(parts)).await.map_err(refused)?;
+        let outcomes = self.0.load(archive(parts), api::present(options.platform)).await.map_err(refused)?;
         let wanted = move |outcome: &Result<LoadOutcome, _>| {
             let progress = matches!(outcome, Ok(LoadOutcome::Progress(_)));
             std::future::ready(!(options.quiet && progress))

@@ -40,6 +40,17 @@ pub(super) const ARCHIVES: &[Line] = &[
         &["\"RepoTags\":[\"saved:1\"]"],
     ),
     ("k3c save $(k3c images -q saved:1) | tar -xO manifest.json", 0, &["\"RepoTags\":null"]),
-    ("mkfifo pipe; cat pipe > piped & k3c save -o pipe saved && wait && cmp piped all.tar", 0, &["="]),
+    (
+        "rm -f pipe; mkfifo pipe; cat pipe > piped & k3c save -o pipe saved && wait && cmp piped all.tar",
+        0,
+        &["="],
+    ),
+    ("k3c load -i no.tar", 1, &["open no.tar: no such file or directory"]),
+    ("k3c load < /dev/null", 1, &["invalid archive: it has neither oci-layout nor manifest.json"]),
+    ("echo text | k3c load", 1, &["invalid archive: it is cut off"]),
+    ("script -qec 'k3c load' /dev/null", 1, &["requested load from stdin, but stdin is empty"]),
+    ("k3c load --platform linux/s390x -i all.tar", 1, &["cannot load for linux/s390x: only linux/"]),
+    ("k3c load -q -i all.tar --platform linux", 0, &["=Loaded image: saved:1\nLoaded image: saved:2"]),
+    ("cat all.tar | xz -0 | k3c image load -q", 0, &["=Loaded image: saved:1\nLoaded image: saved:2"]),
     ("k3c rmi saved:1 saved:2", 0, &["Untagged: saved:1"]),
 ];

@@ -528,7 +528,8 @@ fn image(tag: &str) -> Result<Vec<u8>> {
 
 async fn load(s: &Scene) -> Result<()> {
     use wire::load_image_request::Part;
-    let first = wire::LoadImageRequest { part: Some(Part::Options(wire::LoadOptions { quiet: true })) };
+    let options = wire::LoadOptions { quiet: true, ..Default::default() };
+    let first = wire::LoadImageRequest { part: Some(Part::Options(options)) };
     let data = image("departing/load:1")?;
     let rest: Vec<_> = data
         .chunks(CHUNK)
