@@ -2,6 +2,7 @@
 
 mod contexts;
 mod history;
+mod killed;
 mod options;
 mod outputs;
 mod private;
@@ -35,6 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     cases.extend(contexts::cases());
     cases.extend(history::cases());
+    cases.extend(killed::cases());
     cases.extend(options::cases());
     cases.extend(outputs::cases());
     cases.extend(private::cases());
