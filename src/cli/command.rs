@@ -4,8 +4,8 @@ use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
     argv, attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, images,
-    info, inspect, kill, load, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
-    start, stats, stop, tag, top, update, version, volume, wait,
+    info, inspect, kill, load, login, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi,
+    run, save, start, stats, stop, tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Export(export::Args),
     Kill(kill::Args),
     Load(load::Args),
+    Login(login::Args),
+    Logout(login::LogoutArgs),
     Logs(logs::Args),
     Pause(pause::Args),
     Port(port::Args),
@@ -230,6 +232,8 @@ impl Verb {
             }
             Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
             Self::Pull(args) | Self::Image(Image::Pull(args)) => pull::run(args, cx).await,
+            Self::Login(args) => login::run(args, cx).await,
+            Self::Logout(args) => login::logout(args, cx).await,
             Self::Push(args) | Self::Image(Image::Push(args)) => push::run(args, cx).await,
             Self::Logs(args) | Self::Container(Container::Logs(args)) => logs::run(args, cx).await,
             Self::Rm(args) | Self::Container(Container::Rm(args)) => rm::run(args, cx).await,

@@ -39,6 +39,17 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Asks a registry, as a pull would, whether it takes a login.
+    ///
+    /// # Errors
+    /// `Unauthorized`; `InvalidArgument`: the host; `Timeout`, and what else the registry or the network says.
+    pub async fn check_login(&self, host: &str, login: Login) -> Answer<()> {
+        let request = wire::CheckLoginRequest { host: host.to_owned(), login: Some(login.into()) };
+        self.answer(self.image_service().check_login(request).await).map(drop)
+    }
+}
+
 /// A transfer's requests, which begin with the options.
 fn opened(
     reference: &str,

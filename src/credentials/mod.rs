@@ -1,6 +1,10 @@
 //! Credentials for registries, as Docker's `config.json` and its helpers have them, and after those podman's
 //! `auth.json`. Read when they are needed, so that what a person changes counts at once.
 
+mod store;
+
+pub use store::{Kept, erase, save};
+
 use crate::config::env;
 use crate::model::login::Login;
 use base64::Engine as _;
@@ -10,12 +14,15 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// The registry of short names, and how the configuration calls it.
 const HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Longest time that a helper may take, in which it may also ask the user something.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
 /// The user's name when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
@@ -79,6 +86,25 @@ pub enum CredentialsError {
         /// Words of the helper.
         text: String,
     },
+    /// A helper that does not end.
+    #[error("{helper} does not answer: it was ended after {} s", limit.as_secs())]
+    Hangs {
+        /// The helper's name.
+        helper: String,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no place for the file.
+    #[error("cannot tell where config.json is: neither HOME nor DOCKER_CONFIG is set")]
+    Homeless,
     /// A helper that says something else.
     #[error("{helper} answered with something that is not valid: {source}")]
     Answer {
@@ -263,12 +289,35 @@ fn canonical(name: &str) -> String {
     if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
 }
 
-/// Speaks the helpers' protocol: the registry on standard input, JSON on standard output.
+/// Asks a helper for what it keeps for a registry.
 async fn ask(helper: &str, key: &str) -> Result<Option<Credentials>, CredentialsError> {
+    let said = match call(helper, "get", key).await {
+        Err(CredentialsError::Helper { text, .. }) if text.contains("credentials not found") => {
+            return Ok(None);
+        }
+        said => said?,
+    };
+    let answer: Answer = serde_json::from_slice(&said)
+        .map_err(|source| CredentialsError::Answer { helper: helper.to_owned(), source })?;
+    let username = if answer.username == TOKEN_USER { String::new() } else { answer.username };
+    Ok(Some(Credentials { username, secret: answer.secret }))
+}
+
+/// Speaks the helpers' protocol: what it is about on standard input, JSON on standard output.
+async fn call(helper: &str, verb: &str, input: &str) -> Result<Vec<u8>, CredentialsError> {
+    call_within(HELPER_LIMIT, helper, verb, input).await
+}
+
+async fn call_within(
+    limit: Duration,
+    helper: &str,
+    verb: &str,
+    input: &str,
+) -> Result<Vec<u8>, CredentialsError> {
     let start = |source| CredentialsError::Start { helper: helper.to_owned(), source };
     #[expect(clippy::disallowed_methods, reason = "the user's credential helpers are programs")]
     let mut child = Command::new(helper)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -277,21 +326,19 @@ async fn ask(helper: &str, key: &str) -> Result<Option<Credentials>, Credentials
         .map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read ends with an error of its own.
-        let _ = stdin.write_all(key.as_bytes()).await;
+        let _ = stdin.write_all(input.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(start)?;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&said).trim().to_owned();
-        return match text.contains("credentials not found") {
-            true => Ok(None),
-            false => Err(CredentialsError::Helper { helper: helper.to_owned(), status: output.status, text }),
-        };
+    // One that is not waited for any more is killed.
+    let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
+        return Err(CredentialsError::Hangs { helper: helper.to_owned(), limit });
+    };
+    let output = output.map_err(start)?;
+    if output.status.success() {
+        return Ok(output.stdout);
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|source| CredentialsError::Answer { helper: helper.to_owned(), source })?;
-    let username = if answer.username == TOKEN_USER { String::new() } else { answer.username };
-    Ok(Some(Credentials { username, secret: answer.secret }))
+    let said = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&said).trim().to_owned();
+    Err(CredentialsError::Helper { helper: helper.to_owned(), status: output.status, text })
 }
 
 #[cfg(test)]
@@ -303,6 +350,19 @@ mod tests {
         let entry = serde_json::json!({"httpProxy": "p:1", "noProxy": "", "other": "x"});
         let expected = [("HTTP_PROXY", "p:1"), ("http_proxy", "p:1")];
         assert_eq!(proxies_of(&entry), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_ended() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let helper = dir.path().join("docker-credential-hangs");
+        std::fs::write(&helper, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let limit = Duration::from_secs(1);
+        let error = call_within(limit, helper.to_str().unwrap(), "get", "x").await.unwrap_err();
+        assert!(error.to_string().ends_with("does not answer: it was ended after 1 s"), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ const LOOKS: &[&str] = &[
     "/k3c.v1.Containers/List",
     "/k3c.v1.Containers/Inspect",
     "/k3c.v1.Containers/Logs",
+    "/k3c.v1.Images/CheckLogin",
     "/k3c.v1.Images/List",
     "/k3c.v1.Images/Inspect",
     "/k3c.v1.Images/Save",

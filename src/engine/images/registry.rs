@@ -8,8 +8,8 @@
 
 use super::lease::Lease;
 use super::transfer::{self, Pipe, Saved};
-use crate::engine::Inner;
 use crate::engine::error::EngineError;
+use crate::engine::{Engine, Inner};
 use crate::model::image::{Progress, TransferOutcome, Transferred};
 use crate::model::login::{Login, LoginQuestion};
 use crate::model::reason::Reason;
@@ -45,6 +45,8 @@ pub(super) type End<'a> = &'a (dyn Fn(String) -> (Any, Any) + Sync);
 pub(super) enum Way {
     Pull,
     Push,
+    /// Nothing is moved: somebody only wants to know whether the registry would.
+    Login,
 }
 
 /// Runs a transfer until it is over or its caller has gone.
@@ -135,6 +137,39 @@ pub(super) fn layer_step(status: &str, progress: wire::Progress) -> Option<Progr
     Some(Progress { id: hex.chars().take(12).collect(), status: status.to_owned(), ..step })
 }
 
+impl Engine {
+    /// Asks a registry whether it takes a login, in the way of a pull, so that the settings, certificates and proxies of
+    /// pulls count: for the manifest of an image that is nowhere.
+    ///
+    /// # Errors
+    /// `Unauthorized`; `InvalidArgument`: the host; `Unavailable`, `Timeout`, and what else the registry or the network
+    /// says.
+    pub async fn check_login(&self, host: &str, login: Login) -> Result<(), EngineError> {
+        let inner = self.inner();
+        inner.ready().await;
+        let nowhere = format!("{host}/k3c/{}:login", uuid::Uuid::new_v4());
+        let reference = Reference::parse(&nowhere)?;
+        let (outcomes, mut questions) = mpsc::channel(16);
+        let transfer = Transfer { way: Way::Login, reference: &reference, outcomes: &outcomes };
+        let store = to_any(&wire::ImageStore { name: nowhere.clone(), ..Default::default() });
+        let ends = |stream| (to_any(&inner.registry(&reference, stream)), store.clone());
+        let mut logins = futures::stream::repeat(login).boxed();
+        let asking = inner.move_image(transfer, &ends, None, &mut logins, |_, _| None);
+        let listening = async {
+            while questions.recv().await.is_some() {}
+            std::future::pending().await
+        };
+        let asked = tokio::select! {
+            asked = asking => asked,
+            asked = listening => asked,
+        };
+        match asked {
+            Err(error) if error.reason() != Reason::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Hands containerd's questions on, and the logins back, one by one.
 async fn answer(pipe: Pipe, logins: &mut (impl Stream<Item = Login> + Unpin), outcomes: &Outcomes) {
     let Pipe { sender, mut receiver, .. } = pipe;
@@ -193,6 +228,13 @@ fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
     let host = &reference.domain;
     let code = http_status(text);
     let has = |part: &str| text.contains(part);
+    // Somebody who is known is let in, though not to what is not there.
+    if way == Way::Login
+        && !has("oauth token")
+        && (has("insufficient_scope") || matches!(code, Some((403, _))))
+    {
+        return EngineError::refused(Reason::NotFound, unknown(way, reference));
+    }
     if matches!(code, Some((401 | 403, _))) || has("authorization failed") || has("no basic auth") {
         return EngineError::refused(Reason::Unauthorized, denied(way, reference, code));
     }
@@ -230,6 +272,7 @@ impl Way {
         match self {
             Self::Pull => "cannot pull",
             Self::Push => "cannot push",
+            Self::Login => "cannot log in",
         }
     }
 }
@@ -292,6 +335,11 @@ fn denied(way: Way, reference: &Reference, code: Option<(u16, &str)>) -> String 
         format!("access denied for {repository}, repository does not exist or may require 'docker login'");
     match (way, code) {
         (Way::Pull, _) => format!("pull {text}"),
+        (Way::Login, _) => {
+            let status = code.map_or("401 Unauthorized", |(_, said)| said);
+            let url = format!("https://{}/v2/", reference.domain);
+            format!("login attempt to {url} failed with status: {status}")
+        }
         (Way::Push, Some((401, _))) => format!("push {text}: unauthorized: authentication required"),
         (Way::Push, _) => format!("push {text}: denied: requested access to the resource is denied"),
     }
@@ -299,7 +347,7 @@ fn denied(way: Way, reference: &Reference, code: Option<(u16, &str)>) -> String 
 
 fn unknown(way: Way, reference: &Reference) -> String {
     match way {
-        Way::Pull => {
+        Way::Pull | Way::Login => {
             format!("manifest for {} not found: manifest unknown: manifest unknown", reference.familiar())
         }
         Way::Push => {
@@ -389,6 +437,14 @@ mod tests {
                 "failed to copy: unexpected EOF".to_owned(),
                 Reason::Unavailable,
                 "the registry localhost:5000 hung up: unexpected EOF",
+            ),
+            (
+                Way::Login,
+                format!(
+                    "failed to authorize: failed to fetch oauth token: unexpected status from GET request to {url}: 401 Unauthorized"
+                ),
+                Reason::Unauthorized,
+                "login attempt to https://localhost:5000/v2/ failed with status: 401 Unauthorized",
             ),
             (Way::Push, "something new".to_owned(), Reason::Internal, "cannot push: something new"),
         ] {

@@ -1128,6 +1128,15 @@ pub struct TransferredImage {
     pub size: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckLoginRequest {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub login: ::core::option::Option<Login>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckLoginResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginQuestion {
     #[prost(string, tag = "1")]
     pub host: ::prost::alloc::string::String,
@@ -3714,6 +3723,27 @@ pub mod images_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Pull"));
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn check_login(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckLoginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckLoginResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/CheckLogin");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "CheckLogin"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn push(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -3817,6 +3847,13 @@ pub mod images_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::PullStream>, tonic::Status>;
+        async fn check_login(
+            &self,
+            request: tonic::Request<super::CheckLoginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckLoginResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the Push method.
         type PushStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::TransferImageResponse, tonic::Status>,
@@ -4261,6 +4298,49 @@ pub mod images_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Images/CheckLogin" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckLoginSvc<T: Images>(pub Arc<T>);
+                    impl<T: Images> tonic::server::UnaryService<super::CheckLoginRequest>
+                    for CheckLoginSvc<T> {
+                        type Response = super::CheckLoginResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckLoginRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::check_login(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckLoginSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

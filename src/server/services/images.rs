@@ -93,6 +93,16 @@ impl Images for Service {
         Ok(answers(archive))
     }
 
+    async fn check_login(
+        &self,
+        request: Request<wire::CheckLoginRequest>,
+    ) -> Result<Response<wire::CheckLoginResponse>, Status> {
+        let request = request.into_inner();
+        let login = request.login.map(Into::into).unwrap_or_default();
+        self.0.check_login(&request.host, login).await.map_err(refused)?;
+        Ok(Response::new(wire::CheckLoginResponse {}))
+    }
+
     type PullStream = Answers<wire::TransferImageResponse>;
     type PushStream = Answers<wire::TransferImageResponse>;
 

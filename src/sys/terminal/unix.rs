@@ -1,6 +1,6 @@
 //! termios(3).
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io;
 
 /// Standard input in raw mode: keys come one by one and unchanged, and are not shown. Dropping it restores what was.
@@ -18,6 +18,19 @@ impl Raw {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(stdin, OptionalActions::Now, &raw)?;
+        Ok(Self(before))
+    }
+
+    /// Only does not show the keys, for a password.
+    ///
+    /// # Errors
+    /// Standard input is no terminal.
+    pub fn unseen() -> io::Result<Self> {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin)?;
+        let mut unseen = before.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin, OptionalActions::Now, &unseen)?;
         Ok(Self(before))
     }
 }

@@ -19,15 +19,28 @@ impl Raw {
     /// # Errors
     /// Standard input is no console.
     pub fn enter() -> io::Result<Self> {
+        Self::without(
+            ENABLE_ECHO_INPUT | ENABLE_LINE_INPUT | ENABLE_PROCESSED_INPUT,
+            ENABLE_VIRTUAL_TERMINAL_INPUT,
+        )
+    }
+
+    /// Only does not show the keys, for a password.
+    ///
+    /// # Errors
+    /// Standard input is no console.
+    pub fn unseen() -> io::Result<Self> {
+        Self::without(ENABLE_ECHO_INPUT, 0)
+    }
+
+    fn without(modes: u32, with: u32) -> io::Result<Self> {
         let mut before = 0;
         // SAFETY: the handle is our own standard input and `before` outlives the call.
         if unsafe { GetConsoleMode(GetStdHandle(STD_INPUT_HANDLE), &raw mut before) } == 0 {
             return Err(io::Error::last_os_error());
         }
-        let raw = before & !(ENABLE_ECHO_INPUT | ENABLE_LINE_INPUT | ENABLE_PROCESSED_INPUT);
         // SAFETY: the handle is our own standard input.
-        if unsafe { SetConsoleMode(GetStdHandle(STD_INPUT_HANDLE), raw | ENABLE_VIRTUAL_TERMINAL_INPUT) } == 0
-        {
+        if unsafe { SetConsoleMode(GetStdHandle(STD_INPUT_HANDLE), before & !modes | with) } == 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(Self(before))

@@ -74,6 +74,7 @@ const OTHERS: &[&str] = &[
     "Images/Inspect",
     "Images/List",
     // These need a registry.
+    "Images/CheckLogin",
     "Images/Pull",
     "Images/Push",
     "System/DiskUsage",

@@ -4,7 +4,7 @@ mod proxy;
 mod transfers;
 
 use crate::containers::{DEMO, within};
-use crate::env::TestEnv;
+use crate::env::{TestEnv, installed};
 use crate::host::{Need, tool};
 use crate::{Case, DAEMON};
 use anyhow::{Context, Result, ensure};
@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("registry::a_round_trip", transfers::round_trip),
         case("registry::bad_lines", transfers::faults),
         case("registry::tokens", tokens),
+        case("registry::login", login),
         Case::new("registry::certificates", SECURE, certificates),
     ]
 }
@@ -227,7 +228,12 @@ fn tokens() -> Result<()> {
     ensure!(ran.stderr.contains(&format!("Run 'k3c login {}'", proxy.host)), "{ran}");
     ran.fails(1, &format!("push access denied for {}/team/demo", proxy.host))?;
     env.k3c(&["pull", &image])?.fails(1, &format!("pull access denied for {}/team/demo", proxy.host))?;
-    docker_config(&mut env, "plain", &auth(serde_json::json!({ "auth": encoded() })))?;
+    docker_config(&mut env, "asked", &serde_json::json!({}))?;
+    env.k3c(&["login", "-u", USER, "-p", "wrong", &proxy.host])?.fails(
+        1,
+        &format!("login attempt to https://{}/v2/ failed with status: 401 Unauthorized", proxy.host),
+    )?;
+    ensure!(env.ok(&["login", "-u", USER, "-p", PASSWORD, &proxy.host])? == "Login Succeeded");
     env.ok(&["push", &image])?;
     env.ok(&["rmi", &image])?;
     env.ok(&["pull", &image])?;
@@ -236,6 +242,72 @@ fn tokens() -> Result<()> {
     docker_config(&mut env, "identity", &auth(serde_json::json!({ "identitytoken": identity })))?;
     ensure!(env.ok(&["pull", "-q", &image])? == image);
     drop(proxy);
+    env.stop()
+}
+
+/// Logging in and out: into a file and with a helper.
+fn login() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    let dir = secrets(&env);
+    env.user.dir(&dir, 0o700)?;
+    let registry = Registry::start(&env, &dir.join("registry"), Some(HTPASSWD))?;
+    let host = registry.host.as_str();
+    env.user.write(&dir.join("password"), format!("{PASSWORD}\n"))?;
+    env.user.write(&dir.join("wrong"), "wrong")?;
+    env.start()?;
+    let image = format!("{host}/team/demo:1");
+    env.ok(&["tag", DEMO, &image])?;
+    let login = |env: &TestEnv, file: &str| {
+        let line = format!("k3c login -u {USER} --password-stdin {host} < {}", dir.join(file).display());
+        env.program(Path::new("sh"), &["-c", &line.replacen("k3c", &installed().display().to_string(), 1)])
+    };
+    let pushed = |env: &TestEnv| -> Result<bool> { Ok(env.k3c(&["push", "-q", &image])?.code == 0) };
+
+    // A file, of which all else stays.
+    let settings =
+        serde_json::json!({ "psFormat": "{{.ID}}", "auths": { "other.test": { "auth": "YTpi" } } });
+    docker_config(&mut env, "file", &settings)?;
+    let file = dir.join("file/config.json");
+    let refused = format!("login attempt to https://{host}/v2/ failed with status: 401 Unauthorized");
+    login(&env, "wrong")?.fails(1, &refused)?;
+    let before = settings.to_string();
+    ensure!(std::fs::read_to_string(&file)? == before && !pushed(&env)?);
+    let ran = login(&env, "password")?;
+    let warning = format!("WARNING! Your credentials are stored unencrypted in '{}'", file.display());
+    ensure!(ran.stdout == "Login Succeeded\n" && ran.stderr.contains(&warning), "{ran}");
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    ensure!(kept["psFormat"] == "{{.ID}}" && kept["auths"]["other.test"]["auth"] == "YTpi", "{kept}");
+    ensure!(kept["auths"][host]["auth"] == encoded(), "{kept}");
+    ensure!(std::fs::metadata(&file)?.permissions().mode() & 0o777 == 0o600);
+    ensure!(pushed(&env)?, "nobody is logged in");
+    ensure!(env.ok(&["login", host])?.ends_with("Login Succeeded"), "known credentials are not taken");
+    ensure!(env.ok(&["logout", host])? == format!("Removing login credentials for {host}"));
+    ensure!(env.ok(&["logout", host])? == format!("Not logged in to {host}"));
+    ensure!(!pushed(&env)?, "somebody is logged in");
+    env.k3c(&["login", host])?.fails(1, "Cannot perform an interactive login from a non TTY device")?;
+
+    // A helper of the user's.
+    let bin = dir.join("bin");
+    env.user.dir(&bin, 0o755)?;
+    let helper = bin.join("docker-credential-tests");
+    let script = "#!/bin/sh\nF=$HOME/secrets/kept; case $1 in store) cat > $F;; erase) rm $F;;\n\
+        get) [ -s $F ] && cat $F || { echo credentials not found in native keychain; exit 1; };; esac\n";
+    env.user.write(&helper, script)?;
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755))?;
+    env.set(
+        "PATH",
+        format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()),
+    );
+    let settings = serde_json::json!({ "credsStore": "tests" });
+    docker_config(&mut env, "helper", &settings)?;
+    let ran = login(&env, "password")?;
+    ensure!(ran.code == 0 && ran.stdout == "Login Succeeded\n" && ran.stderr.is_empty(), "{ran}");
+    let before = settings.to_string();
+    ensure!(std::fs::read_to_string(dir.join("helper/config.json"))? == before);
+    ensure!(std::fs::read_to_string(dir.join("kept"))?.contains(PASSWORD) && pushed(&env)?);
+    ensure!(env.ok(&["logout", host])? == format!("Removing login credentials for {host}"));
+    ensure!(!dir.join("kept").exists() && !pushed(&env)?, "the helper was not asked to forget");
+    drop(registry);
     env.stop()
 }
 
