@@ -1,7 +1,9 @@
 //! Images.
 
 use super::{Invalid, time};
-use crate::model::image::{ImageSummary, LoadOutcome, Progress, Removed, TransferOutcome, Transferred};
+use crate::model::image::{
+    HistoryEntry, ImageSummary, ImportOptions, LoadOutcome, Progress, Removed, TransferOutcome, Transferred,
+};
 use crate::model::login::{Login, LoginQuestion};
 use crate::proto::k3c::v1 as wire;
 use wire::load_image_response::What as Loaded;
@@ -37,6 +39,56 @@ impl TryFrom<wire::ImageSummary> for ImageSummary {
             labels: image.labels.into_iter().collect(),
             containers: image.containers,
             config_digest: image.config_digest,
+        })
+    }
+}
+
+impl From<ImportOptions> for wire::ImportOptions {
+    fn from(options: ImportOptions) -> Self {
+        Self {
+            reference: options.reference,
+            changes: options.changes,
+            comment: options.comment,
+            platform: options.platform,
+        }
+    }
+}
+
+impl From<wire::ImportOptions> for ImportOptions {
+    fn from(options: wire::ImportOptions) -> Self {
+        Self {
+            reference: options.reference,
+            changes: options.changes,
+            comment: options.comment,
+            platform: options.platform,
+        }
+    }
+}
+
+impl From<HistoryEntry> for wire::HistoryEntry {
+    fn from(entry: HistoryEntry) -> Self {
+        Self {
+            id: entry.id,
+            created: entry.created.map(time::to),
+            created_by: entry.created_by,
+            size: entry.size,
+            comment: entry.comment,
+            tags: entry.tags,
+        }
+    }
+}
+
+impl TryFrom<wire::HistoryEntry> for HistoryEntry {
+    type Error = Invalid;
+
+    fn try_from(entry: wire::HistoryEntry) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: entry.id,
+            created: time::from("created", entry.created)?,
+            created_by: entry.created_by,
+            size: entry.size,
+            comment: entry.comment,
+            tags: entry.tags,
         })
     }
 }
@@ -193,6 +245,18 @@ mod tests {
         for login in [Login::Anonymous, password, Login::IdentityToken("t".into())] {
             assert_eq!(Login::from(wire::Login::from(login.clone())), login);
         }
+        let entry = HistoryEntry {
+            id: "sha256:1".into(),
+            created: jiff::Timestamp::from_second(1).ok(),
+            created_by: "RUN x".into(),
+            size: 3,
+            comment: "c".into(),
+            tags: vec!["a:1".into()],
+        };
+        assert_eq!(wire::HistoryEntry::from(entry.clone()).try_into(), Ok(entry));
+        let options =
+            ImportOptions { reference: "a:1".into(), changes: vec!["CMD x".into()], ..Default::default() };
+        assert_eq!(ImportOptions::from(wire::ImportOptions::from(options.clone())), options);
         for removed in [Removed::Untagged("a".into()), Removed::Deleted("b".into())] {
             assert_eq!(Line::from(removed.clone()).try_into(), Ok(removed));
         }

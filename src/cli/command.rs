@@ -3,9 +3,9 @@
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, images,
-    info, inspect, kill, load, login, logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi,
-    run, save, start, stats, stop, tag, top, update, version, volume, wait,
+    argv, attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, history,
+    images, import, info, inspect, kill, load, login, logs, manifest, pause, port, prune, ps, pull, push,
+    rename, restart, rm, rmi, run, save, search, start, stats, stop, tag, top, update, version, volume, wait,
 };
 use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
 
@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     Diff(diff::Args),
     Events(events::Args),
     Export(export::Args),
+    History(history::Args),
+    Import(import::Args),
     Kill(kill::Args),
     Load(load::Args),
     Login(login::Args),
@@ -55,6 +57,7 @@ pub(crate) enum Verb {
     Rm(rm::Args),
     Rmi(rmi::Args),
     Save(save::Args),
+    Search(search::Args),
     Start(start::Args),
     Stats(stats::Args),
     Stop(stop::Args),
@@ -77,6 +80,9 @@ pub(crate) enum Verb {
     /// Manage images
     #[command(subcommand)]
     Image(Image),
+    /// Look at manifests of images
+    #[command(subcommand)]
+    Manifest(Manifest),
     /// Manage the engine
     #[command(subcommand)]
     System(System),
@@ -157,6 +163,8 @@ pub(crate) enum Container {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
     Build(Box<build::Args>),
+    History(history::Args),
+    Import(import::Args),
     Inspect(inspect::ImageArgs),
     Load(load::Args),
     #[command(alias = "list")]
@@ -168,6 +176,12 @@ pub(crate) enum Image {
     Rm(rmi::Args),
     Save(save::Args),
     Tag(tag::Args),
+}
+
+/// `k3c manifest ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Manifest {
+    Inspect(manifest::InspectArgs),
 }
 
 /// `k3c system ...`
@@ -230,6 +244,10 @@ impl Verb {
             Self::Build(args) | Self::Image(Image::Build(args)) | Self::Builder(Builder::Build(args)) => {
                 build::run(*args, cx).await
             }
+            Self::History(args) | Self::Image(Image::History(args)) => history::run(args, cx).await,
+            Self::Import(args) | Self::Image(Image::Import(args)) => import::run(args, cx).await,
+            Self::Manifest(Manifest::Inspect(args)) => manifest::inspect(args, cx).await,
+            Self::Search(args) => search::run(&args),
             Self::Load(args) | Self::Image(Image::Load(args)) => load::run(args, cx).await,
             Self::Pull(args) | Self::Image(Image::Pull(args)) => pull::run(args, cx).await,
             Self::Login(args) => login::run(args, cx).await,
@@ -277,6 +295,8 @@ const SPELLINGS: &[&[&str]] = &[
     &["container rm", "container remove", "rm"],
     &["container wait", "wait"],
     &["image ls", "image list", "images"],
+    &["image history", "history"],
+    &["image import", "import"],
     &["image load", "load"],
     &["image save", "save"],
     &["image pull", "pull"],

@@ -9,7 +9,7 @@ use crate::model::container::{
 };
 use crate::model::event::{Event, EventFilter};
 use crate::model::id::ContainerId;
-use crate::model::image::{ImageSummary, LoadOutcome, Removed};
+use crate::model::image::{HistoryEntry, ImageSummary, ImportOptions, LoadOutcome, Removed};
 use crate::model::system::DiskUsage;
 use crate::model::volume::VolumeSummary;
 use crate::proto::k3c::v1 as wire;
@@ -320,16 +320,61 @@ impl Client {
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let broken = Arc::new(Mutex::new(None));
-        let requests = upload(archive, platform.unwrap_or_default(), Arc::clone(&broken));
+        let options = wire::LoadOptions { platform: platform.unwrap_or_default(), ..Default::default() };
+        let first = wire::LoadImageRequest { part: Some(Part::Options(options)) };
+        let rest = upload(archive, Arc::clone(&broken))
+            .map(|data| wire::LoadImageRequest { part: data.map(Part::Data) });
+        let requests = futures::stream::iter([first]).chain(rest);
         let answer = self.answers(self.image_service().load(requests).await);
-        let unreadable = move |error: ClientError| match broken.lock() {
-            Ok(mut slot) => slot.take().unwrap_or(error),
-            Err(_) => error,
-        };
+        let unreadable = unreadable(broken);
         match answer {
             Ok(outcomes) => Ok(outcomes.map(move |outcome| outcome.map_err(&unreadable)).boxed()),
             Err(error) => Err(unreadable(error)),
         }
+    }
+
+    /// Makes an image of a root filesystem's archive; answers its ID. An error while reading it ends the call with that
+    /// error.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the reference, the platform, an instruction, or the archive is none or cut off; `Internal`: no
+    /// space is left.
+    pub async fn import<S>(&self, archive: S, options: ImportOptions) -> Answer<String>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        use wire::import_image_request::Part;
+        let broken = Arc::new(Mutex::new(None));
+        let first = wire::ImportImageRequest { part: Some(Part::Options(options.into())) };
+        let rest = upload(archive, Arc::clone(&broken))
+            .map(|data| wire::ImportImageRequest { part: data.map(Part::Data) });
+        let requests = futures::stream::iter([first]).chain(rest);
+        let answer = self.answer(self.image_service().import(requests).await);
+        answer.map(|answer| answer.id).map_err(unreadable(broken))
+    }
+
+    /// Steps by which an image was made, newest first; `None`: of the daemon's platform.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image, or none for the platform; `InvalidArgument`: the reference or the platform is none;
+    /// `Unavailable`: the image is still being imported.
+    pub async fn history(&self, image: &str, platform: Option<String>) -> Answer<Vec<HistoryEntry>> {
+        let request =
+            wire::ImageHistoryRequest { image: image.to_owned(), platform: platform.unwrap_or_default() };
+        let call = async || self.answer(self.image_service().history(request.clone()).await);
+        let answer = retry::safe(call).await?;
+        Ok(answer.entries.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// The manifest or index of an image that is there; `verbose`: each manifest, with its descriptor.
+    ///
+    /// # Errors
+    /// `NotFound`: no such image; `InvalidArgument`: the reference is none; `Unavailable`: the image is still being
+    /// imported.
+    pub async fn inspect_manifest(&self, image: &str, verbose: bool) -> Answer<serde_json::Value> {
+        let request = wire::InspectManifestRequest { image: image.to_owned(), verbose };
+        let call = async || self.answer(self.image_service().inspect_manifest(request.clone()).await);
+        Ok(api::document(&retry::safe(call).await?.document)?)
     }
 
     /// Images as one archive, in the layout of OCI and of docker save; `None`: each platform that is there.
@@ -460,25 +505,30 @@ impl Client {
     }
 }
 
-/// Requests of a load: options first, then the bytes in pieces. A read error is kept in `broken` and cuts the stream,
-/// so that the daemon does not take half an archive for a whole one.
+/// The error while reading an archive, if there was one, in the place of what came of it.
+fn unreadable(broken: Arc<Mutex<Option<ClientError>>>) -> impl Fn(ClientError) -> ClientError {
+    move |error| match broken.lock() {
+        Ok(mut slot) => slot.take().unwrap_or(error),
+        Err(_) => error,
+    }
+}
+
+/// An archive's bytes in pieces. A read error is kept in `broken` and cuts the stream by a piece that is none, so that the
+/// daemon does not take half an archive for a whole one.
 fn upload<S>(
     archive: S,
-    platform: String,
     broken: Arc<Mutex<Option<ClientError>>>,
-) -> impl Stream<Item = wire::LoadImageRequest> + Send
+) -> impl Stream<Item = Option<Vec<u8>>> + Send
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
     async_stream::stream! {
-        let options = wire::LoadOptions { platform, ..Default::default() };
-        yield wire::LoadImageRequest { part: Some(Part::Options(options)) };
         let mut archive = std::pin::pin!(archive);
         while let Some(piece) = archive.next().await {
             match piece {
                 Ok(bytes) => {
                     for chunk in bytes.chunks(CHUNK) {
-                        yield wire::LoadImageRequest { part: Some(Part::Data(chunk.to_vec())) };
+                        yield Some(chunk.to_vec());
                     }
                 }
                 Err(error) => {
@@ -489,8 +539,7 @@ where
                     if let Ok(mut slot) = broken.lock() {
                         *slot = Some(error);
                     }
-                    // A part out of place, so that the daemon refuses the call.
-                    yield wire::LoadImageRequest { part: None };
+                    yield None;
                     return;
                 }
             }

@@ -96,6 +96,36 @@ pub struct ImageConfig {
     pub shell: Vec<String>,
 }
 
+/// Options of `import`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Empty: the image has no name.
+    pub reference: String,
+    /// Instructions of a Dockerfile.
+    pub changes: Vec<String>,
+    /// Empty: where it came from.
+    pub comment: String,
+    /// `os[/architecture[/variant]]`; empty: the host's.
+    pub platform: String,
+}
+
+/// One step by which an image was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Of the newest step alone: the image's ID. Empty: no image is known for it.
+    pub id: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Instruction, or command.
+    pub created_by: String,
+    /// Bytes of its layer; 0: it has none.
+    pub size: i64,
+    /// Comment.
+    pub comment: String,
+    /// Of the newest step alone: the image's names, familiar form.
+    pub tags: Vec<String>,
+}
+
 /// One line of `rmi`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {

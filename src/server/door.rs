@@ -25,6 +25,8 @@ const LOOKS: &[&str] = &[
     "/k3c.v1.Images/List",
     "/k3c.v1.Images/Inspect",
     "/k3c.v1.Images/Save",
+    "/k3c.v1.Images/History",
+    "/k3c.v1.Images/InspectManifest",
     "/k3c.v1.Volumes/List",
     "/k3c.v1.System/Version",
     "/k3c.v1.System/Info",
@@ -107,8 +109,8 @@ mod tests {
             "Containers/CreateExec Containers/Diff Containers/Export Containers/Kill Containers/Pause",
             "Containers/Prune Containers/Remove Containers/Rename Containers/Restart Containers/Start",
             "Containers/StartExec Containers/StatPath Containers/Stop Containers/Unpause Containers/Update",
-            "Images/Load Images/Prune Images/Pull Images/Push Images/Remove Images/Tag Volumes/Create",
-            "Volumes/Prune Volumes/Remove",
+            "Images/Import Images/Load Images/Prune Images/Pull Images/Push Images/Remove Images/Tag",
+            "Volumes/Create Volumes/Prune Volumes/Remove",
         ];
         assert_eq!(finished.join(" "), expected.join(" "));
     }

@@ -59,6 +59,13 @@ pub(crate) fn rfc3339_nano_in(moment: Timestamp, zone: &TimeZone) -> String {
     format!("{}{offset}", zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f"))
 }
 
+/// RFC 3339 with whole seconds, in a zone, with its offset (`Z` for none).
+pub(crate) fn rfc3339(moment: Timestamp, zone: &TimeZone) -> String {
+    let zoned = moment.to_zoned(zone.clone());
+    let offset = if zoned.offset().is_zero() { "Z".to_owned() } else { zoned.strftime("%:z").to_string() };
+    format!("{}{offset}", zoned.strftime("%Y-%m-%dT%H:%M:%S"))
+}
+
 /// Go's `2006-01-02 15:04:05 -0700 MST`, as `CreatedAt` has it.
 pub(crate) fn long(moment: Timestamp, zone: &TimeZone) -> String {
     moment.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()

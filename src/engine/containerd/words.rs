@@ -51,6 +51,11 @@ pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
     (!cause.contains("no space left on device")).then_some((digest, cause))
 }
 
+/// What should be a tar archive is none, or is cut off.
+pub(in crate::engine) fn is_no_tar(status: &Status) -> bool {
+    says_one(status, &["archive/tar", "unexpected EOF"])
+}
+
 /// A layer was unpacked, and is another than the image's configuration says.
 pub(in crate::engine) fn is_another_layer(status: &Status) -> bool {
     says_one(status, &["wrong diff id calculated"])
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn sentences() {
         type Predicate = fn(&Status) -> bool;
-        let table: [(Predicate, Status, bool); 18] = [
+        let table: [(Predicate, Status, bool); 19] = [
             (is_coming_up, Status::unavailable("server is not initialized yet: unavailable"), true),
             (is_coming_up, Status::unimplemented("unknown service runtime.v1.RuntimeService"), true),
             (is_coming_up, Status::unavailable("ref x locked: unavailable"), false),
@@ -106,6 +111,7 @@ mod tests {
             (has_exited, Status::unknown("container is in CONTAINER_RUNNING state"), false),
             (is_starting, Status::unknown("container is already in starting state"), true),
             (has_no_user, Status::unknown("mount: no users found"), true),
+            (is_no_tar, Status::unknown("failed to extract: archive/tar: invalid tar header"), true),
             (is_another_layer, Status::unknown("wrong diff id calculated on extraction \"sha256:ab\""), true),
             (
                 has_another_digest,

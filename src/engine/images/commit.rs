@@ -86,14 +86,26 @@ impl Inner {
         };
         self.unpack_layer(&layer, &parents, &chain, lease).await?;
 
+        let top: Value = self.manifest_of(&image.id).await?;
+        let mut layers = top["layers"].as_array().cloned().unwrap_or_default();
+        layers.push(json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size }));
+        self.write_image(&config, layers, chain, name, lease).await
+    }
+
+    /// Writes an image whose layers are there and unpacked under `chain`, and gives it its name; answers its ID.
+    pub(super) async fn write_image(
+        &self,
+        config: &Value,
+        layers: Vec<Value>,
+        chain: String,
+        name: Option<&Reference>,
+        lease: &str,
+    ) -> Result<String, EngineError> {
         let bytes = config.to_string().into_bytes();
         let held = format!("containerd.io/gc.ref.snapshot.{}", self.config.snapshotter);
         let size = bytes.len();
         let config_digest = self.write_blob(bytes, HashMap::from([(held, chain)]), lease).await?;
 
-        let top: Value = self.manifest_of(&image.id).await?;
-        let mut layers = top["layers"].as_array().cloned().unwrap_or_default();
-        layers.push(json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size }));
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -168,7 +180,8 @@ impl Inner {
         Ok((layer, diff_id))
     }
 
-    async fn unpack_layer(
+    /// Unpacks a layer on a snapshot; `chain` names the new one.
+    pub(super) async fn unpack_layer(
         &self,
         layer: &Descriptor,
         parent: &str,

@@ -6,6 +6,7 @@
 mod commit;
 mod embedded;
 mod facts;
+mod history;
 mod inspect;
 mod instructions;
 mod lease;

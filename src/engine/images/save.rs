@@ -172,6 +172,12 @@ impl Inner {
         Ok(())
     }
 
+    /// The manifests below a digest of which everything is there: descriptors, and their platforms.
+    pub(super) async fn manifests(&self, id: &str) -> Result<Vec<(Value, Platform)>, EngineError> {
+        let (_, manifests) = self.tree(id).await?;
+        Ok(manifests.into_iter().map(|manifest| (manifest.descriptor, manifest.platform)).collect())
+    }
+
     /// The indexes below a digest with their sizes, itself first, and the manifests that are whole.
     async fn tree(&self, id: &str) -> Result<(Vec<(Value, u64)>, Vec<Whole>), EngineError> {
         let (mut indexes, mut manifests) = (Vec::new(), Vec::new());

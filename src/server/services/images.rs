@@ -74,12 +74,56 @@ impl Images for Service {
         let Some(Part::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
             return Err(Invalid::new("part", "the first message must hold the options").into());
         };
-        let outcomes = self.0.load(archive(parts), api::present(options.platform)).await.map_err(refused)?;
+        let data = |part| match part {
+            wire::LoadImageRequest { part: Some(Part::Data(data)) } => Some(data),
+            _ => None,
+        };
+        let archive = archive(parts, data);
+        let outcomes = self.0.load(archive, api::present(options.platform)).await.map_err(refused)?;
         let wanted = move |outcome: &Result<LoadOutcome, _>| {
             let progress = matches!(outcome, Ok(LoadOutcome::Progress(_)));
             std::future::ready(!(options.quiet && progress))
         };
         Ok(answers(outcomes.filter(wanted)))
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<wire::ImportImageRequest>>,
+    ) -> Result<Response<wire::ImportImageResponse>, Status> {
+        use wire::import_image_request::Part;
+        let mut parts = request.into_inner();
+        let Some(Part::Options(options)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Invalid::new("part", "the first message must hold the options").into());
+        };
+        let data = |part| match part {
+            wire::ImportImageRequest { part: Some(Part::Data(data)) } => Some(data),
+            _ => None,
+        };
+        let id = self.0.import(archive(parts, data), options.into()).await.map_err(refused)?;
+        Ok(Response::new(wire::ImportImageResponse { id }))
+    }
+
+    async fn history(
+        &self,
+        request: Request<wire::ImageHistoryRequest>,
+    ) -> Result<Response<wire::ImageHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let entries =
+            self.0.history(&request.image, api::present(request.platform)).await.map_err(refused)?;
+        Ok(Response::new(wire::ImageHistoryResponse {
+            entries: entries.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn inspect_manifest(
+        &self,
+        request: Request<wire::InspectManifestRequest>,
+    ) -> Result<Response<wire::InspectManifestResponse>, Status> {
+        let request = request.into_inner();
+        let document =
+            self.0.inspect_manifest(&request.image, request.verbose).await.map_err(refused)?.to_string();
+        Ok(Response::new(wire::InspectManifestResponse { document }))
     }
 
     type SaveStream = Answers<wire::Chunk>;
@@ -145,14 +189,15 @@ fn logins(parts: Streaming<wire::TransferImageRequest>) -> impl Stream<Item = Lo
     parts.map(login).take_while(|login| std::future::ready(login.is_some())).filter_map(std::future::ready)
 }
 
-/// Bytes of a load's requests. A client that goes away in the middle, or says something else, is an error and not an
+/// Bytes of an archive's requests. A client that goes away in the middle, or says something else, is an error and not an
 /// end.
-fn archive(
-    parts: Streaming<wire::LoadImageRequest>,
+fn archive<M: Send + 'static>(
+    parts: Streaming<M>,
+    data: impl Fn(M) -> Option<Vec<u8>> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
-    parts.map(|part| match part {
-        Ok(wire::LoadImageRequest { part: Some(Part::Data(data)) }) => Ok(Bytes::from(data)),
-        Ok(_) => Err(io::Error::new(
+    parts.map(move |part| match part.map(&data) {
+        Ok(Some(data)) => Ok(Bytes::from(data)),
+        Ok(None) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the client could not read the archive to its end",
         )),

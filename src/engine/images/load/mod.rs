@@ -14,6 +14,7 @@
 //! so that of an archive that is refused nothing stays.
 
 mod archive;
+mod import;
 mod layout;
 mod store;
 

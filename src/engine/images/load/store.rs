@@ -87,7 +87,8 @@ impl Inner {
         Ok(files)
     }
 
-    async fn store_file(
+    /// Takes a file's bytes to its end; `size` 0: it is not known.
+    pub(super) async fn store_file(
         &self,
         items: &mut Receiver<Item>,
         name: &str,
@@ -123,7 +124,7 @@ impl Inner {
             ..Default::default()
         };
         let (written, fed) = tokio::join!(written, feed(items, first, sender, tell));
-        let head = fed?;
+        let (head, size) = fed?;
         let digest = expected.clone().unwrap_or(digest);
         match written {
             Ok(()) => Ok(Blob { digest, size, head }),
@@ -149,13 +150,13 @@ impl Inner {
     }
 }
 
-/// Sends a file's bytes, then the word that it is whole. Answers its first bytes.
+/// Sends a file's bytes, then the word that it is whole. Answers its first bytes, and how many it has.
 async fn feed(
     items: &mut Receiver<Item>,
     mut request: WriteContentRequest,
     sender: Sender<WriteContentRequest>,
     tell: &(impl Fn(Progress) + Sync),
-) -> Result<Bytes, EngineError> {
+) -> Result<(Bytes, u64), EngineError> {
     let mut head = Bytes::new();
     let short = request.expected.get(7..19).unwrap_or_default().to_owned();
     loop {
@@ -180,8 +181,9 @@ async fn feed(
             }
             Some(Item::End) => {
                 request.action = WriteAction::Commit.into();
+                let size = u64::try_from(request.offset).unwrap_or_default();
                 sender.send(request).await.ok();
-                return Ok(head);
+                return Ok((head, size));
             }
             _ => return Err(bad("it is cut off")),
         }
