@@ -107,7 +107,9 @@ fn details(usage: &DiskUsage, cache: &[CacheRecord], now: Timestamp) -> String {
     let images = usage.images.iter().map(|r| {
         let (name, tag) = r.name.rsplit_once(':').unwrap_or(("<none>", "<none>"));
         let size = size::human(r.size);
-        format!("{name}\t{tag}\t{}\t{}\t{size}\t{}", quote::short_id(&r.id), age(r), r.containers)
+        let (shared, unique) = (size::human(r.shared_size), size::human((r.size - r.shared_size).max(0)));
+        let id = quote::short_id(&r.id);
+        format!("{name}\t{tag}\t{id}\t{}\t{size}\t{shared}\t{unique}\t{}", age(r), r.containers)
     });
     let containers = usage.containers.iter().map(|r| {
         let (id, size) = (quote::short_id(&r.id), size::human(r.size));
@@ -122,7 +124,7 @@ fn details(usage: &DiskUsage, cache: &[CacheRecord], now: Timestamp) -> String {
     [
         section(
             "Images space usage:",
-            "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tCONTAINERS",
+            "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tSHARED SIZE\tUNIQUE SIZE\tCONTAINERS",
             images.collect(),
         ),
         section("Containers space usage:", "CONTAINER ID\tIMAGE\tSIZE\tCREATED\tNAMES", containers.collect()),

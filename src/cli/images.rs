@@ -5,6 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
 use super::format::{duration, moment, quote, size, status};
 use super::options::value;
+use super::prune;
 use crate::api::docker::schema::Struct;
 use crate::credentials;
 use crate::model::image::ImageSummary;
@@ -61,7 +62,7 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     if !args.quiet {
         args.format = args.format.or_else(|| credentials::setting("imagesFormat"));
     }
-    let mut filters = value::filters(&args.filter);
+    let mut filters = prune::filters(&args.filter)?;
     if let Some(reference) = &args.reference {
         filters.entry("reference".to_owned()).or_default().push(reference.clone());
     }

@@ -78,7 +78,7 @@ pub(super) async fn sure(warning: &str, force: bool, cx: &Context) -> Result<boo
 }
 
 /// `until` as a point in time, whatever form it was given in.
-fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
+pub(super) fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
     let mut all = value::filters(pairs);
     for text in all.get_mut("until").into_iter().flatten() {
         *text = moment::parse(text, Timestamp::now(), &TimeZone::system())

@@ -9,6 +9,7 @@ use crate::model::system::{DiskUsage, UsageRow};
 use crate::model::volume::VolumeSummary;
 use crate::store::Record;
 use crate::sys::tree::Tree;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 impl Engine {
@@ -98,10 +99,11 @@ impl Engine {
         let filter = ListFilter { all: true, size: true, ..ListFilter::default() };
         let containers = self.list(filter).await?;
         let volumes = self.volumes(&VolumeFilter::default(), true).await?;
+        let (layers_size, shared) = self.inner().shared_sizes().await;
         let image = |image: ImageSummary| UsageRow {
+            shared_size: shared.get(&image.id).copied().unwrap_or_default(),
             id: image.id,
             size: image.size,
-            shared_size: 0,
             containers: image.containers,
             active: image.containers > 0,
             created: image.created,
@@ -130,7 +132,7 @@ impl Engine {
         };
         Ok(DiskUsage {
             warnings,
-            layers_size: self.inner().layers_size().await,
+            layers_size,
             images: images.into_iter().map(image).collect(),
             containers: containers.into_iter().filter(|c| !c.foreign).map(container).collect(),
             volumes: volumes.into_iter().map(volume).collect(),
@@ -160,22 +162,29 @@ impl Inner {
         Ok(i64::try_from(size).unwrap_or(i64::MAX))
     }
 
-    /// Bytes of all images, each layer once.
-    async fn layers_size(&self) -> i64 {
-        let mut seen = std::collections::BTreeSet::new();
-        let mut sum = 0;
+    /// Bytes of all images, each piece of content and each snapshot once; and of each image those that others have, too.
+    async fn shared_sizes(&self) -> (i64, BTreeMap<String, i64>) {
+        let mut pieces: BTreeMap<String, (i64, Vec<String>)> = BTreeMap::new();
         for group in self.image_groups().await.unwrap_or_default().into_values() {
             if self.is_hidden(&group) {
                 continue;
             }
             let Ok(facts) = self.facts(&group.id).await else { continue };
-            sum += facts.content_size;
+            let mut own: BTreeMap<String, i64> = facts.blobs.iter().cloned().collect();
             for chain in &facts.chain {
-                if seen.insert(chain.clone()) {
-                    sum += self.containerd.usage(&self.config.snapshotter, chain).await.unwrap_or(0);
-                }
+                let size = self.containerd.usage(&self.config.snapshotter, chain).await.unwrap_or(0);
+                own.insert(format!("snapshot {chain}"), size);
+            }
+            for (piece, size) in own {
+                pieces.entry(piece).or_insert((size, Vec::new())).1.push(group.id.clone());
             }
         }
-        sum
+        let mut shared: BTreeMap<String, i64> = BTreeMap::new();
+        for (size, users) in pieces.values().filter(|(_, users)| users.len() > 1) {
+            for user in users {
+                *shared.entry(user.clone()).or_default() += size;
+            }
+        }
+        (pieces.values().map(|(size, _)| size).sum(), shared)
     }
 }

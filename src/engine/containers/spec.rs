@@ -138,7 +138,7 @@ mod tests {
                 "WorkingDir": "/w", "User": "u", "Labels": {"x": "1"}
             }}),
             chain: Vec::new(),
-            content_size: 0,
+            blobs: Vec::new(),
             descriptor: serde_json::Value::Null,
         }
     }

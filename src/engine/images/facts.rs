@@ -26,8 +26,8 @@ pub(in crate::engine) struct Facts {
     pub(in crate::engine) config: Value,
     /// Names of the committed snapshots, bottom first; empty for an image without layers.
     pub(in crate::engine) chain: Vec<String>,
-    /// Size of the content, compressed, in bytes.
-    pub(in crate::engine) content_size: i64,
+    /// Digests of the content, and their sizes in bytes.
+    pub(in crate::engine) blobs: Vec<(String, i64)>,
     /// Media type and size of what `id` names.
     pub(in crate::engine) descriptor: Value,
 }
@@ -85,6 +85,11 @@ impl Facts {
         }
     }
 
+    /// Size of the content, compressed, in bytes.
+    pub(in crate::engine) fn content_size(&self) -> i64 {
+        self.blobs.iter().map(|(_, size)| size).sum()
+    }
+
     /// The topmost snapshot.
     pub(in crate::engine) fn top(&self) -> &str {
         self.chain.last().map_or("", String::as_str)
@@ -123,24 +128,25 @@ impl Inner {
         let descriptor = serde_json::json!({
             "mediaType": top["mediaType"], "digest": id, "size": bytes.len(),
         });
-        let mut content_size = size_of(bytes.len());
+        let mut blobs = vec![(id.to_owned(), size_of(bytes.len()))];
         let manifest = if top["manifests"].is_array() {
             let chosen = chosen(&top).ok_or_else(|| not_for_us(id))?;
             let bytes = self.blob(chosen).await?;
-            content_size += size_of(bytes.len());
+            blobs.push((chosen.to_owned(), size_of(bytes.len())));
             json(&bytes, chosen)?
         } else {
             top
         };
         let config_digest = manifest["config"]["digest"].as_str().unwrap_or_default().to_owned();
         let bytes = self.blob(&config_digest).await?;
-        content_size += size_of(bytes.len());
+        blobs.push((config_digest.clone(), size_of(bytes.len())));
         let config: Value = json(&bytes, &config_digest)?;
         for layer in manifest["layers"].as_array().into_iter().flatten() {
-            content_size += layer["size"].as_i64().unwrap_or_default();
+            let digest = layer["digest"].as_str().unwrap_or_default().to_owned();
+            blobs.push((digest, layer["size"].as_i64().unwrap_or_default()));
         }
         let chain = chain_ids(&config);
-        Ok(Facts { id: id.to_owned(), config_digest, config, chain, content_size, descriptor })
+        Ok(Facts { id: id.to_owned(), config_digest, config, chain, blobs, descriptor })
     }
 
     /// The manifest for this platform.

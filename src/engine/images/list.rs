@@ -66,7 +66,7 @@ impl Inner {
         // A group whose content is for another platform, or gone, is still shown.
         if let Ok(facts) = self.facts(&group.id).await {
             row.created = facts.config["created"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
-            row.size = facts.content_size + self.unpacked_size(&facts).await;
+            row.size = facts.content_size() + self.unpacked_size(&facts).await;
             row.labels = facts.labels();
             row.config_digest = facts.config_digest.clone();
         }

@@ -3,6 +3,7 @@
 use super::{InvalidFilter, LabelFilter, RawFilters, switch};
 use crate::model::image::ImageSummary;
 use globset::{GlobBuilder, GlobMatcher};
+use jiff::Timestamp;
 
 /// Filter of the images in a list.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,7 @@ pub struct ImageFilter {
     pub before: Option<String>,
     /// An image; only newer ones are listed.
     pub since: Option<String>,
+    until: Option<Timestamp>,
 }
 
 impl ImageFilter {
@@ -38,6 +40,10 @@ impl ImageFilter {
                     "label" => wanted.labels.add(&value),
                     "before" => wanted.before = Some(value),
                     "since" => wanted.since = Some(value),
+                    "until" => {
+                        let until = value.parse().map_err(|_| InvalidFilter::value("until", &value))?;
+                        wanted.until = Some(until);
+                    }
                     _ => return Err(InvalidFilter::key(&key)),
                 }
             }
@@ -50,6 +56,7 @@ impl ImageFilter {
         (self.references.is_empty() || row.repo_tags.iter().any(|tag| self.names(tag)))
             && self.dangling.is_none_or(|dangling| dangling == row.repo_tags.is_empty())
             && self.labels.matches(&row.labels)
+            && self.until.is_none_or(|until| row.created.is_some_and(|created| created < until))
     }
 
     /// Keeps only the names that match the filter's references, if it has any.

@@ -105,3 +105,28 @@ pub(super) const HISTORY_AND_IMPORT: &[Line] = &[
     ("k3c search busybox", 1, &["k3c cannot search for \"busybox\": registries have no search in common"]),
     ("k3c rmi imported:1 imported:2", 0, &["Untagged: imported:1"]),
 ];
+
+pub(super) const LISTS_AND_SIZES: &[Line] = &[
+    ("k3c tag $DEMO listed:1; k3c create --name changed $DEMO && echo x > x && k3c cp x changed:/x", 0, &[]),
+    ("k3c commit -c 'LABEL n=1' changed listed:2 && k3c rm changed", 0, &["sha256:", "changed"]),
+    ("k3c images -q --filter label=n=1 | wc -l", 0, &["=1"]),
+    ("k3c images --filter reference='list*:2' --format '{{.Repository}}:{{.Tag}}'", 0, &["=listed:2"]),
+    ("k3c images --filter before=listed:2 --format '{{.Repository}}:{{.Tag}}' listed", 0, &["=listed:1"]),
+    ("k3c images --filter since=listed:1 --format '{{.Repository}}:{{.Tag}}' listed", 0, &["=listed:2"]),
+    ("k3c images --filter until=1h --format '{{.Repository}}:{{.Tag}}' listed", 0, &["=listed:1"]),
+    ("k3c images --filter until=never", 1, &["failed to parse value as time or duration: \"never\""]),
+    ("k3c images --filter what=1", 1, &["invalid filter 'what'"]),
+    ("k3c images --filter before=no.local/no", 1, &["No such image: no.local/no"]),
+    // The layer below is both images', so that nobody has it alone.
+    ("k3c system df -v | grep ^REPOSITORY", 0, &["SIZE", "SHARED SIZE   UNIQUE SIZE   CONTAINERS"]),
+    ("k3c system df -v | grep ^listed | awk '{print $(NF-2) == \"0B\"}' | sort -u", 0, &["=0"]),
+    ("k3c rmi listed", 1, &["No such image: listed:latest"]),
+    ("k3c rmi -f listed; echo $?", 0, &["No such image: listed:latest", "0"]),
+    (
+        "k3c create --name user listed:2 && k3c rmi listed:2",
+        1,
+        &["conflict: unable to delete listed:2 (must be forced) - image is being used by stopped container"],
+    ),
+    ("k3c start user >/dev/null; k3c rm -f user", 0, &["user"]),
+    ("k3c rmi listed:1 listed:2", 0, &["Untagged: listed:1", "Untagged: listed:2", "Deleted: sha256:"]),
+];

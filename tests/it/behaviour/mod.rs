@@ -52,6 +52,7 @@ pub(crate) const TABLES: &[(&str, &[Line])] = &[
     ("nothing_escapes", files::NOTHING_ESCAPES),
     ("images_of_containers", files::IMAGES_OF_CONTAINERS),
     ("archives", images::ARCHIVES),
+    ("lists_and_sizes", images::LISTS_AND_SIZES),
     ("history_and_import", images::HISTORY_AND_IMPORT),
     ("volumes", things::VOLUMES),
     ("pruning", things::PRUNING),
