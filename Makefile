@@ -32,9 +32,9 @@ lint: deps   ## rustfmt, clippy, cargo-deny
 check-cross: deps ## type-check the command line for Windows, Linux arm64 and macOS arm64
 	$(TOOLCHAIN) packaging/check-cross.sh
 proto: deps  ## regenerate src/proto/generated
-	$(TOOLCHAIN) K3C_PROTO_WRITE=1 cargo test --locked --test proto
-bench: build ## time, memory and processes, beside podman's where it is at hand
-	$(TOOLCHAIN) K3C_BENCH=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
+	$(TOOLCHAIN) K3C_PROTO_WRITE=1 cargo test --locked -p k3c-proto --test proto
+bench: build ## time, memory and processes, beside podman's where it is at hand (BENCH=images: only those)
+	$(TOOLCHAIN) K3C_BENCH=$(or $(BENCH),1) K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
 compare-docker: build ## run the tests' tables against Docker and print what differs
 	$(TOOLCHAIN) K3C_COMPARE=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
 install:     ## copy the binary, the user unit and shell completions below PREFIX (/usr/local)

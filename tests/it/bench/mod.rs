@@ -1,4 +1,7 @@
-//! `make bench`: times beside podman's, interleaved; memory when idle; programs executed by a `run`.
+//! `make bench`: times beside podman's and docker's, interleaved; memory when idle; programs executed by a `run`; images
+//! moved and built (`K3C_BENCH=images`: only these).
+
+mod images;
 
 use crate::containers::DEMO;
 use crate::env::{TestEnv, binary};
@@ -110,7 +113,8 @@ pub(crate) fn all() -> Result<()> {
             Err(why) => report(&format!("{name} is left out: {why:#}")),
         }
     }
-    for bench in BENCHES {
+    let only_images = std::env::var("K3C_BENCH").is_ok_and(|which| which == "images");
+    for bench in BENCHES.iter().filter(|_| !only_images) {
         let rounds = bench.rounds.min(rounds);
         let line =
             |text: &str, program: &str, image: &str| text.replace("PROGRAM", program).replace("IMAGE", image);
@@ -151,6 +155,7 @@ pub(crate) fn all() -> Result<()> {
         report(&text);
     }
 
+    images::all(&env, &mut peers, rounds)?;
     started(&env)?;
     executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
     for (name, peer) in peers.iter_mut().filter(|(name, _)| *name == "podman") {
