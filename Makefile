@@ -7,7 +7,7 @@ TOOLCHAIN := if [ -f "$$HOME/.cargo/env" ]; then . "$$HOME/.cargo/env"; fi; PATH
 # One static file (glibc inside), at a fixed address: a static-pie writes to 750 KiB of itself at each start, in every
 # shim. The flags do not reach build scripts and proc-macros, because --target is given.
 STATIC := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static"
-UNIT := --lib --test proto
+UNIT := --workspace --lib --test proto
 
 .PHONY: help deps bundle build demo test compile-tests unit it lint check-cross proto bench compare-docker install clean
 help:        ## this list

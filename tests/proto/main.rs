@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Messages with credentials in them: `src/proto/secret.rs` says how they are shown.
 const SECRET: [&str; 2] = [".k3c.v1.Login", ".moby.buildkit.secrets.v1.GetSecretResponse"];
