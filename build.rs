@@ -75,10 +75,12 @@ fn head(root: &Path) -> Option<Head> {
         Err(_) => git,
     };
     let own = common.join(name);
-    if own.exists() {
-        return Some(Head { commit: Commit::In(own), watched: vec![file] });
-    }
     let packed = common.join("packed-refs");
+    if own.exists() {
+        // git may pack it away later. Cargo takes a file that is not there for one that has always just changed.
+        let packing = if packed.exists() { packed } else { own.parent()?.to_owned() };
+        return Some(Head { commit: Commit::In(own), watched: vec![file, packing] });
+    }
     let lines = fs::read_to_string(&packed).ok()?;
     let commit = lines.lines().find_map(|line| line.split_once(' ').filter(|(_, of)| *of == name))?.0;
     let folder = own.ancestors().skip(1).find(|folder| folder.exists())?.to_owned();
@@ -104,8 +106,13 @@ mod tests {
     fn checkouts() {
         let clone = tree(&[(".git/HEAD", "ref: refs/heads/main\n"), (".git/refs/heads/main", "aa11\n")]);
         let git = clone.path().join(".git");
-        let found = Head { commit: Commit::In(git.join("refs/heads/main")), watched: vec![git.join("HEAD")] };
-        assert_eq!(head(clone.path()), Some(found));
+        let found = |packing: &str| {
+            let watched = vec![git.join("HEAD"), git.join(packing)];
+            Some(Head { commit: Commit::In(git.join("refs/heads/main")), watched })
+        };
+        assert_eq!(head(clone.path()), found("refs/heads"));
+        fs::write(git.join("packed-refs"), "").unwrap();
+        assert_eq!(head(clone.path()), found("packed-refs"));
 
         let detached = tree(&[(".git/HEAD", "aa11\n")]);
         let file = detached.path().join(".git/HEAD");
