@@ -12,7 +12,7 @@ use crate::model::failure::refusal_code;
 use crate::model::id::ContainerId;
 use crate::model::image::{TransferOutcome, Transferred};
 use crate::model::reason::Reason;
-use crate::model::reference::familiar;
+use crate::model::reference::{Reference, familiar};
 use futures::StreamExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -146,8 +146,12 @@ fn missing_image(error: &ClientError, typed: &str) -> Option<String> {
     let text = Some(error.to_string()).filter(|_| is_missing(error))?;
     match text.split_once("No such image: ") {
         Some((_, image)) => Some(image.to_owned()),
-        None => text.contains(OTHER_PLATFORM).then(|| familiar(typed)),
+        None => (text.contains(OTHER_PLATFORM) && has_registry(typed)).then(|| familiar(typed)),
     }
+}
+
+fn has_registry(image: &str) -> bool {
+    Reference::parse(image).is_ok_and(|reference| reference.has_registry())
 }
 
 /// An error of this side before anything is made.

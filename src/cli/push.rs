@@ -5,7 +5,7 @@ use super::error::{CommandError, Outcome};
 use super::options::value;
 use super::pull::{login_hint, without_trust};
 use crate::client::Client;
-use crate::model::image::{TransferOutcome, Transferred};
+use crate::model::image::{Compression, TransferOutcome, Transferred};
 use crate::model::reason::Reason;
 use crate::model::reference::Reference;
 use clap::ArgAction;
@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Push all tags of an image to the repository
     #[arg(short, long)]
     all_tags: bool,
+    /// Compression of layers that have none ("gzip", "zstd", "none")
+    #[arg(long, value_name = "string", default_value = "gzip", value_parser = compression)]
+    compression_format: Compression,
     /// Skip image signing (there is none: false is refused)
     #[arg(long, action = ArgAction::Set)]
     disable_content_trust: bool,
@@ -29,6 +32,10 @@ pub(crate) struct Args {
     quiet: bool,
     #[arg(required = true, value_name = "NAME[:TAG]")]
     image: String,
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    Compression::parse(text).ok_or_else(|| format!("{text:?} is not one of gzip, zstd, none"))
 }
 
 /// Prints the progress, and what the registry calls each tag.
@@ -59,7 +66,8 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 }
 
 async fn push(client: &Client, reference: &Reference, args: &Args, cx: &Context) -> Outcome {
-    let mut outcomes = client.push(&reference.to_string(), args.platform.clone()).await?;
+    let mut outcomes =
+        client.push(&reference.to_string(), args.platform.clone(), args.compression_format).await?;
     let mut progress = cx.ui.progress_of_results(args.quiet);
     while let Some(outcome) = outcomes.next().await {
         let outcome = outcome.map_err(|error| {

@@ -3,7 +3,7 @@
 use super::Client;
 use super::calls::{Answer, Answers};
 use crate::credentials;
-use crate::model::image::TransferOutcome;
+use crate::model::image::{Compression, TransferOutcome};
 use crate::model::login::{Login, LoginQuestion};
 use crate::model::reason::{Reason, chain};
 use crate::model::reference::Reference;
@@ -23,7 +23,7 @@ impl Client {
     /// `InvalidArgument`: the reference or platform; `Unauthorized`, also with why the user's credentials could not be
     /// read; `NotFound`, also for that platform; `Unavailable`, `Timeout`: the registry.
     pub async fn pull(&self, reference: &str, platform: Option<String>) -> Answers<TransferOutcome> {
-        let (replies, requests) = opened(reference, platform);
+        let (replies, requests) = opened(reference, platform, String::new());
         let answer = self.image_service().pull(requests).await;
         Ok(answered(self.answers(answer)?, replies).boxed())
     }
@@ -32,8 +32,13 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Self::pull`]; `NotFound` also for an image that is not here.
-    pub async fn push(&self, reference: &str, platform: Option<String>) -> Answers<TransferOutcome> {
-        let (replies, requests) = opened(reference, platform);
+    pub async fn push(
+        &self,
+        reference: &str,
+        platform: Option<String>,
+        compression: Compression,
+    ) -> Answers<TransferOutcome> {
+        let (replies, requests) = opened(reference, platform, compression.as_str().to_owned());
         let answer = self.image_service().push(requests).await;
         Ok(answered(self.answers(answer)?, replies).boxed())
     }
@@ -54,10 +59,14 @@ impl Client {
 fn opened(
     reference: &str,
     platform: Option<String>,
+    compression: String,
 ) -> (mpsc::Sender<wire::TransferImageRequest>, ReceiverStream<wire::TransferImageRequest>) {
     let (replies, requests) = mpsc::channel(1);
-    let options =
-        wire::TransferOptions { reference: reference.to_owned(), platform: platform.unwrap_or_default() };
+    let options = wire::TransferOptions {
+        reference: reference.to_owned(),
+        platform: platform.unwrap_or_default(),
+        compression,
+    };
     // The channel has room for it.
     replies.try_send(wire::TransferImageRequest { part: Some(Part::Options(options)) }).ok();
     (replies, ReceiverStream::new(requests))

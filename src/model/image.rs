@@ -159,6 +159,34 @@ pub enum LoadOutcome {
     Id(String),
 }
 
+/// The way in which plain layers are compressed for a registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// They stay plain.
+    None,
+    /// What every registry and engine takes.
+    #[default]
+    Gzip,
+    /// Smaller and faster, for engines that know it.
+    Zstd,
+}
+
+impl Compression {
+    /// Its name; `none` for none.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Zstd].into_iter().find(|format| format.as_str() == text)
+    }
+}
+
 /// Answers of `pull` and `push`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferOutcome {

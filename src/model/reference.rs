@@ -15,6 +15,9 @@ pub struct Reference {
     pub digest: Option<String>,
 }
 
+/// The domain of images that are inside k3c.
+pub const NOWHERE: &str = "k3c.local";
+
 /// Why the text is no reference.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidReference {
@@ -72,6 +75,11 @@ impl Reference {
     /// `registry/path`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
+    }
+
+    /// False for names in the domain of images that are inside k3c: no registry has it.
+    pub fn has_registry(&self) -> bool {
+        self.domain != NOWHERE
     }
 
     /// The repository as people see it: without `docker.io/` and, before a single component, `library/`.

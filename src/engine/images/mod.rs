@@ -4,6 +4,7 @@
 //! people give, CRI keeps `sha256:<configuration>` for each image it knows; those hold the content and are not shown.
 
 mod commit;
+mod compress;
 mod embedded;
 mod facts;
 mod history;

@@ -13,7 +13,7 @@ use crate::model::image::{Progress, TransferOutcome, Transferred};
 use crate::model::login::Login;
 use crate::model::platform::Platform;
 use crate::model::reason::Reason;
-use crate::model::reference::Reference;
+use crate::model::reference::{NOWHERE, Reference};
 use containerd_client::services::v1::GetImageRequest;
 use containerd_client::to_any;
 use containerd_client::types::Descriptor;
@@ -39,6 +39,10 @@ impl Engine {
         inner.ready().await;
         let reference = Reference::parse(reference)?;
         let platform = wanted(platform.as_deref())?;
+        if !reference.has_registry() {
+            let text = format!("cannot pull {}: {NOWHERE} is no registry", reference.familiar());
+            return Err(EngineError::refused(Reason::NotFound, text));
+        }
         let mut logins = logins.boxed();
         Ok(registry::serve(|outcomes| async move {
             inner.pull(&reference, &platform, &mut logins, &outcomes).await

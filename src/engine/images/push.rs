@@ -9,11 +9,11 @@ use super::{own_platform, remove};
 use crate::engine::containerd::request;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::image::{Progress, TransferOutcome, Transferred};
+use crate::model::image::{Compression, Progress, TransferOutcome, Transferred};
 use crate::model::login::Login;
 use crate::model::platform::Platform;
 use crate::model::reason::Reason;
-use crate::model::reference::Reference;
+use crate::model::reference::{NOWHERE, Reference};
 use containerd_client::services::v1::{CreateImageRequest, Image};
 use containerd_client::to_any;
 use containerd_client::types::Descriptor;
@@ -25,11 +25,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Front of the names that exist while something is pushed.
 pub(super) const PASSING: &str = "k3c.local/pushing/";
-/// The domain of names that are no registry's.
-const NOWHERE: &str = "k3c.local";
 
 impl Engine {
-    /// Sends an image to its registry. Each question among the outcomes takes one of the logins; when there are no more,
+    /// Sends an image to its registry; plain layers are compressed first. Each question among the outcomes takes one of the logins; when there are no more,
     /// the answer is that there are no credentials.
     ///
     /// # Errors
@@ -40,6 +38,7 @@ impl Engine {
         &self,
         reference: &str,
         platform: Option<String>,
+        compression: Compression,
         logins: impl Stream<Item = Login> + Send + 'static,
     ) -> Result<ReceiverStream<Result<TransferOutcome, EngineError>>, EngineError> {
         let inner = self.inner().clone();
@@ -48,7 +47,7 @@ impl Engine {
         if reference.digest.is_some() {
             return Err(EngineError::invalid("cannot push a digest reference"));
         }
-        if reference.domain == NOWHERE {
+        if !reference.has_registry() {
             return Err(EngineError::invalid(format!(
                 "cannot push {}: {NOWHERE} is no registry; give the image a name in one first (tag {} HOST/NAME)",
                 reference.familiar(),
@@ -58,9 +57,9 @@ impl Engine {
         let platform = platform.as_deref().map(|text| wanted(Some(text))).transpose()?;
         let target = inner.pushed(&reference, platform.as_ref()).await?;
         let mut logins = logins.boxed();
-        Ok(registry::serve(
-            |outcomes| async move { inner.push(&reference, target, &mut logins, &outcomes).await },
-        ))
+        Ok(registry::serve(|outcomes| async move {
+            inner.push(&reference, target, compression, &mut logins, &outcomes).await
+        }))
     }
 }
 
@@ -127,13 +126,19 @@ impl Inner {
     async fn push(
         &self,
         reference: &Reference,
-        target: Target,
+        mut target: Target,
+        compression: Compression,
         logins: &mut Logins,
         outcomes: &Outcomes,
     ) -> Result<Transferred, EngineError> {
         let status = format!("The push refers to repository [{}]", reference.repository());
         let step = Progress { status, ..Progress::default() };
         outcomes.send(Ok(TransferOutcome::Progress(step))).await.ok();
+        let image = target.descriptor.digest.clone();
+        let lease = self.lease("push").await?;
+        if let Some(packed) = self.compressed(&target.descriptor, compression, &lease, outcomes).await? {
+            target = Target { descriptor: packed, whole: false };
+        }
         let Descriptor { digest: id, size, .. } = target.descriptor.clone();
         let transfer = Transfer { way: Way::Push, reference, outcomes };
         let source = match target.whole {
@@ -147,7 +152,7 @@ impl Inner {
             self.delete_name(&source, false).await?;
         }
         pushed?;
-        self.image_event("push", &id, &reference.familiar()).await;
+        self.image_event("push", &image, &reference.familiar()).await;
         Ok(Transferred { reference: reference.to_string(), id, unchanged: false, size })
     }
 

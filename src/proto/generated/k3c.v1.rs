@@ -1168,6 +1168,8 @@ pub struct TransferOptions {
     pub reference: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub platform: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub compression: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferImageResponse {

@@ -3,7 +3,7 @@
 use super::{Answers, Service, answers, refused};
 use crate::api::{self, Invalid, docker};
 use crate::model::filter::{ImageFilter, PruneFilter};
-use crate::model::image::LoadOutcome;
+use crate::model::image::{Compression, LoadOutcome};
 use crate::model::login::Login;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
@@ -155,6 +155,9 @@ impl Images for Service {
         request: Request<Streaming<wire::TransferImageRequest>>,
     ) -> Result<Response<Self::PullStream>, Status> {
         let (options, logins) = opened(request).await?;
+        if !options.compression.is_empty() {
+            return Err(Invalid::new("compression", "is for a push").into());
+        }
         let platform = api::present(options.platform);
         Ok(answers(self.0.pull(&options.reference, platform, logins).await.map_err(refused)?))
     }
@@ -165,7 +168,14 @@ impl Images for Service {
     ) -> Result<Response<Self::PushStream>, Status> {
         let (options, logins) = opened(request).await?;
         let platform = api::present(options.platform);
-        Ok(answers(self.0.push(&options.reference, platform, logins).await.map_err(refused)?))
+        let compression = match options.compression.as_str() {
+            "" => Compression::default(),
+            name => Compression::parse(name).ok_or_else(|| {
+                Invalid::new("compression", format!("{name:?} is not one of none, gzip, zstd"))
+            })?,
+        };
+        let outcomes = self.0.push(&options.reference, platform, compression, logins).await;
+        Ok(answers(outcomes.map_err(refused)?))
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("registry::credentials_are_asked_for_on_the_way", credentials),
         case("registry::a_round_trip", transfers::round_trip),
+        case("registry::plain_layers_are_compressed_once", transfers::plain_layers),
         case("registry::bad_lines", transfers::faults),
         case("registry::tokens", tokens),
         case("registry::login", login),

@@ -7,6 +7,7 @@ use crate::env::{Ran, TestEnv};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub(super) fn round_trip() -> Result<()> {
     env.k3c(&["push", &format!("{plain}:3")])?.fails(1, &format!("tag does not exist: {plain}:3"))?;
     env.k3c(&["push", "-a", &one])?.fails(1, "tag can't be used with --all-tags/-a")?;
     env.k3c(&["push", DEMO])?.fails(1, "k3c.local is no registry")?;
+    env.k3c(&["pull", DEMO])?.fails(1, "k3c.local is no registry")?;
 
     env.ok(&["rmi", &one, &two])?;
     let pulled = env.ok(&["pull", &one])?;
@@ -205,5 +207,50 @@ pub(super) fn faults() -> Result<()> {
     resumed(&proxy)?;
     here(&env)?;
     drop(proxy);
+    env.stop()
+}
+
+/// An archive of `docker save` has plain layers: they are compressed once, for all pushes.
+pub(super) fn plain_layers() -> Result<()> {
+    let (mut env, registry) = started()?;
+    let script = r#"set -e; mkdir plain; cd plain
+        $K3C export -o layer.tar $($K3C create $DEMO true); sum=$(sha256sum < layer.tar | cut -c1-64)
+        printf '{"architecture":"%s","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+            $($K3C image inspect -f '{{.Architecture}}' $DEMO) $sum > config.json
+        echo '[{"Config":"config.json","RepoTags":["plain:1"],"Layers":["layer.tar"]}]' > manifest.json
+        tar -cf ../plain.tar manifest.json config.json layer.tar; $K3C load -q -i ../plain.tar"#;
+    let script = format!("export K3C={} DEMO={DEMO}; {script}", crate::env::installed().display());
+    env.program(Path::new("/bin/bash"), &["-c", &script])?.ok()?;
+    // The type of the layer that the registry has.
+    let kind = |name: &str| -> Result<String> {
+        let script = "import json, sys, urllib.request as u
+kinds = 'application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
+r = u.Request(f'http://{sys.argv[1]}/v2/{sys.argv[2]}/manifests/1', headers={'Accept': kinds})
+print(*(layer['mediaType'] for layer in json.load(u.urlopen(r))['layers']))";
+        env.program(Path::new("python3"), &["-c", script, &registry.host, name])?.ok()
+    };
+    for (name, flags, compressing, suffix) in [
+        ("none", &["--compression-format", "none"][..], false, ".tar"),
+        ("first", &[], true, "gzip"),
+        ("second", &[], false, "gzip"),
+        ("smaller", &["--compression-format=zstd"], true, "zstd"),
+    ] {
+        let full = format!("{}/{name}:1", registry.host);
+        env.ok(&["tag", "plain:1", &full])?;
+        let said = env.ok(&[&["push"], flags, &[&full]].concat())?;
+        ensure!(said.contains(": Compressing") == compressing, "{name}: {said}");
+        let kind = kind(name)?;
+        ensure!(kind.ends_with(suffix), "{name}: {kind}");
+        let digest =
+            said.rsplit("digest: ").next().and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        env.ok(&["rmi", &full])?;
+        env.ok(&["pull", "-q", &full])?;
+        ensure!(env.ok(&["image", "inspect", "-f", "{{.Id}}", &full])? == digest, "{name}: {said}");
+        ensure!(env.ok(&["run", "--rm", &full, "echo", name])? == name);
+        env.ok(&["rmi", &full])?;
+    }
+    env.k3c(&["push", "--compression-format", "lzma", "plain:1"])?
+        .fails(125, "\"lzma\" is not one of gzip, zstd, none")?;
+    ensure!(env.ok(&["run", "--rm", "plain:1", "echo", "here"])? == "here");
     env.stop()
 }
