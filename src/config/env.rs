@@ -48,3 +48,15 @@ pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 pub const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// BuildKit's: how progress is shown, if `--progress` is not given.
 pub const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
+
+/// Everybody's: the proxies between this machine and registries.
+pub const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];

@@ -1,6 +1,7 @@
 //! A daemon of systemd where there is one, else a process in a session of its own.
 
 use super::StartError;
+use crate::config::env;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ const TRANSIENT: &str = "k3c-autostart.service";
 
 /// Time for a service manager to answer; one that takes longer counts as none.
 const MANAGER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Variables of ours that a transient unit gets, beside the proxies: the manager's own environment is another one.
+const PASSED: [&str; 6] =
+    ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"];
 
 /// Number of lines that are shown of a daemon that ended.
 const LAST_LINES: usize = 10;
@@ -153,7 +158,7 @@ async fn transient(scope: Scope, own: &Path) -> bool {
         "--property=KillMode=mixed",
     ]);
     command.arg(format!("--unit={TRANSIENT}")).arg("--description=k3c, started when it was first needed");
-    for name in ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"] {
+    for name in PASSED.into_iter().chain(env::PROXIES) {
         if let Some(value) = std::env::var_os(name) {
             let mut setting = std::ffi::OsString::from(format!("--setenv={name}="));
             setting.push(value);

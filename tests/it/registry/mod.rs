@@ -26,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("registry::credentials_are_asked_for_on_the_way", credentials),
         case("registry::a_round_trip", transfers::round_trip),
         case("registry::plain_layers_are_compressed_once", transfers::plain_layers),
+        case("registry::through_the_daemons_proxy", transfers::through_a_proxy),
         case("registry::bad_lines", transfers::faults),
         case("registry::tokens", tokens),
         case("registry::login", login),

@@ -254,3 +254,28 @@ print(*(layer['mediaType'] for layer in json.load(u.urlopen(r))['layers']))";
     ensure!(env.ok(&["run", "--rm", "plain:1", "echo", "here"])? == "here");
     env.stop()
 }
+
+/// The proxy of the daemon's environment is the way to registries, also to those whose names only it knows.
+pub(super) fn through_a_proxy() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.user.dir(&secrets(&env), 0o700)?;
+    let registry = Registry::start(&env, &secrets(&env).join("registry"), None)?;
+    let proxy = Proxy::start(registry.port)?;
+    let plain = "server = \"http://registry.test:5000\"\n";
+    env.user.dir(&env.home.join(".config"), 0o755)?;
+    env.user.write(&env.home.join(".config/k3c/certs.d/registry.test:5000/hosts.toml"), plain)?;
+    env.set("HTTP_PROXY", format!("http://{}", proxy.host));
+    env.start()?;
+    let image = "registry.test:5000/team/demo:1";
+    env.ok(&["tag", DEMO, image])?;
+    env.ok(&["push", image])?;
+    env.ok(&["rmi", image])?;
+    ensure!(env.ok(&["pull", "-q", image])? == image);
+    ensure!(env.ok(&["run", "--rm", image, "echo", "here"])? == "here");
+    let requests = proxy.requests();
+    let through = |method: &str| {
+        requests.iter().any(|r| r.starts_with(&format!("{method} http://registry.test:5000/v2/team/demo/")))
+    };
+    ensure!(through("PUT") && through("GET"), "{requests:?}");
+    env.stop()
+}
