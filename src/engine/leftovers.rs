@@ -4,7 +4,7 @@
 //! is the user's: it is touched only when a mark in it says what was under way.
 
 use super::containerd::request;
-use super::images::OF_PULLS;
+use super::images::{ENGINE, OF_PULLS};
 use super::records::Book;
 use super::{EngineConfig, Inner, NAMESPACE};
 use crate::sys::mount;
@@ -97,17 +97,18 @@ impl Inner {
     }
 }
 
-/// True for a lease of ours that is older than this engine (`started`) and no pull's, which the next pull of the image
-/// goes on from; and for one of containerd's own
-/// (`NANOSECONDS-RANDOM`, and no label but its end) that is older than that process (`born`).
+/// True for a lease of ours that is another engine's than this one (`started`) and no pull's, which the next pull of the
+/// image goes on from; and for one of containerd's own (`NANOSECONDS-RANDOM`, and no label but its end) that is older
+/// than that process (`born`).
 fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
     let created = lease.created_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
     let Some(created) = created else { return false };
     let own = lease.id.starts_with("k3c-") && !lease.id.starts_with(OF_PULLS);
+    let others = lease.labels.get(ENGINE).is_none_or(|engine| *engine != started.to_string());
     let theirs = lease.id.split_once('-').is_some_and(|(time, random)| {
         random.len() == 4 && !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit())
     }) && lease.labels.keys().eq([EXPIRES]);
-    own && created < started || theirs && created < born
+    own && others || theirs && created < born
 }
 
 #[cfg(test)]
@@ -160,7 +161,11 @@ mod tests {
         let lease = |id: &str, second: i64, labels: &[&str]| api::Lease {
             id: id.into(),
             created_at: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
-            labels: labels.iter().map(|l| ((*l).to_owned(), String::new())).collect::<HashMap<_, _>>(),
+            labels: labels
+                .iter()
+                .map(|label| label.split_once('=').unwrap_or((label, "")))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect::<HashMap<_, _>>(),
         };
         for (id, second, labels, dead) in [
             ("405364965-nI4O", 5, &[EXPIRES][..], true),
@@ -168,7 +173,9 @@ mod tests {
             ("405364965-nI4O", 5, &[EXPIRES, "buildkit/lease.temporary"], false),
             ("somebodys", 5, &[EXPIRES], false),
             ("k3c-commit-x", 15, &[EXPIRES], true),
-            ("k3c-commit-x", 25, &[EXPIRES], false),
+            ("k3c-commit-x", 25, &["io.k3c.engine=1970-01-01T00:00:20Z"], false),
+            // Of an engine that had died when containerd took it.
+            ("k3c-commit-x", 25, &["io.k3c.engine=1970-01-01T00:00:03Z"], true),
             ("k3c-pull-x", 15, &[EXPIRES], false),
         ] {
             assert_eq!(is_dead(&lease(id, second, labels), at(10), at(20)), dead, "{id} {second}");

@@ -28,6 +28,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tonic::{Status as Answer, Streaming};
 
+/// Time in which containerd has done what a dead engine had asked for.
+const LATE: Duration = Duration::from_secs(10);
 /// An event of our own.
 const HELLO: &str = "/k3c/hello";
 /// CRI's reason of an attempt that could not be started.
@@ -169,6 +171,16 @@ impl Inner {
         self.compare_execs(None).await;
         self.sweep(&pods).await;
         self.drop_dead_leases().await;
+        if start {
+            // containerd may be busy with the last calls of the engine before this one.
+            let late = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(LATE).await;
+                if let Some(inner) = late.upgrade() {
+                    inner.drop_dead_leases().await;
+                }
+            });
+        }
         Ok(())
     }
 

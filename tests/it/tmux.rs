@@ -455,8 +455,9 @@ fn interrupted_looking() -> Result<()> {
         screen.over(130).context(line)?;
         ensure!(running(&env, name)?);
     }
-    screen.enter("cat | k3c load")?;
-    screen.sees("\nImporting")?;
+    let line = "k3c load";
+    screen.enter(&format!("cat | {line}"))?;
+    within(PATIENCE, line, || Ok(client(&env, line).is_ok()))?;
     screen.keys(&["C-c"])?;
     screen.over(130)?;
     // Without --sig-proxy=false the key's signal goes to the container.

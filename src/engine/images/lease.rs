@@ -19,6 +19,9 @@ pub(in crate::engine) const OF_PULLS: &str = "k3c-pull-";
 /// Label of a pull's lease: the name that is pulled.
 const NAME: &str = "io.k3c.pull";
 
+/// Label of a lease: the start of the engine that took it. containerd may take a lease after that engine's death.
+pub(in crate::engine) const ENGINE: &str = "io.k3c.engine";
+
 /// Kind of a lease's resource: content that is not here as a whole.
 const PIECE: &str = "ingests";
 
@@ -74,6 +77,7 @@ impl Inner {
     ) -> Result<Lease, EngineError> {
         let end = Timestamp::now().checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         labels.insert("containerd.io/gc.expire".to_owned(), end.to_string());
+        labels.insert(ENGINE.to_owned(), self.course.started.to_string());
         let message = api::CreateRequest { id: format!("k3c-{purpose}-{}", uuid::Uuid::new_v4()), labels };
         let containerd = self.containerd.clone();
         // In a task of its own: a caller that goes away meanwhile leaves a lease that is dropped when it is there.

@@ -21,7 +21,7 @@ mod save;
 mod transfer;
 
 pub(super) use facts::{Facts, architecture, platform_of};
-pub(super) use lease::OF_PULLS;
+pub(super) use lease::{ENGINE, OF_PULLS};
 
 use super::Inner;
 use super::containerd::{call, request};

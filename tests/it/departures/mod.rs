@@ -71,8 +71,11 @@ const OTHERS: &[&str] = &[
     "Containers/Top",
     "Containers/Wait",
     "Events/Subscribe",
+    "Images/History",
     "Images/Inspect",
+    "Images/InspectManifest",
     "Images/List",
+    "Images/Save",
     // These need a registry.
     "Images/CheckLogin",
     "Images/Pull",

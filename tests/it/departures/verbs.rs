@@ -339,6 +339,20 @@ pub(super) const VERBS: &[Verb] = &[
         }),
     },
     Verb {
+        rpc: "Images/Import",
+        name: "import",
+        prepare: call!(|s| { s.api.remove_image("departing/import:1").await }),
+        call: call!(|s| { import(&s).await }),
+        side: |_, now, _| Ok(done(now.images.contains_key("departing/import:1"))),
+        again: call!(|s, side| {
+            if side == Side::After {
+                whole(&s, "departing/import:1").await?;
+            }
+            import(&s).await?;
+            whole(&s, "departing/import:1").await
+        }),
+    },
+    Verb {
         rpc: "Images/Prune",
         name: "image-prune",
         prepare: call!(|s| { s.api.image("departing/prune:1").await }),
@@ -538,6 +552,21 @@ async fn load(s: &Scene) -> Result<()> {
     let requests = futures::stream::iter(std::iter::once(first).chain(rest));
     let mut answers = s.api.images().load(requests).await?.into_inner();
     while answers.message().await?.is_some() {}
+    Ok(())
+}
+
+async fn import(s: &Scene) -> Result<()> {
+    use wire::import_image_request::Part;
+    let options = wire::ImportOptions { reference: "departing/import:1".into(), ..Default::default() };
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(4);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "true", &b"true"[..])?;
+    let data = archive.into_inner()?;
+    let parts = [Part::Options(options), Part::Data(data)];
+    let requests = futures::stream::iter(parts.map(|part| wire::ImportImageRequest { part: Some(part) }));
+    s.api.images().import(requests).await?;
     Ok(())
 }
 
