@@ -72,13 +72,21 @@ fn archive() -> Result<PathBuf> {
     let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers });
     let mut manifest = put(manifest.to_string().into(), "manifest.v1+json")?;
     manifest["annotations"] = json!({ "io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": "docker.io/library/big:1" });
+    // For Docker's older versions.
+    let place = |blob: &serde_json::Value| {
+        blob["digest"].as_str().unwrap_or_default().replace("sha256:", "blobs/sha256/")
+    };
+    let docker = json!([{ "Config": place(&config), "RepoTags": ["big:1"],
+        "Layers": layers.iter().map(place).collect::<Vec<_>>() }]);
     let oci = work.path().join("oci");
+    fs::write(oci.join("manifest.json"), docker.to_string())?;
     fs::write(oci.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
     fs::write(oci.join("index.json"), json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string())?;
     let new = archive.with_extension("new");
     run(Command::new("tar").arg("-C").arg(&oci).arg("-cf").arg(&new).args([
         "oci-layout",
         "index.json",
+        "manifest.json",
         "blobs",
     ]))?;
     fs::rename(&new, &archive)?;
@@ -191,7 +199,14 @@ fn sides<'a>(
              --progress plain 2> /dev/null"
         )),
     });
-    all.extend(peers.iter_mut().map(|(name, shell)| docker_like(name, shell)));
+    for (name, shell) in peers.iter_mut() {
+        let mut side = docker_like(name, shell);
+        if *name == "docker" {
+            // A rootless dockerd has a loopback of its own, without the registry.
+            (side.push, side.pull) = (String::new(), String::new());
+        }
+        all.push(side);
+    }
     all
 }
 
