@@ -1,11 +1,13 @@
 //! Refusals of the engine, and failures below it, in Docker's words.
 
 use crate::model::name::InvalidName;
+use crate::model::platform::InvalidPlatform;
 use crate::model::reason::Reason;
 use crate::model::reference::InvalidReference;
 use crate::model::signal::InvalidSignal;
 use crate::store::StoreError;
 use crate::sys::disk;
+use std::fmt;
 use std::path::PathBuf;
 use tonic::{Code, Status};
 
@@ -110,6 +112,16 @@ impl EngineError {
         Self::refused(Reason::InvalidArgument, text)
     }
 
+    /// An image that is here, and not for a platform that was asked for.
+    pub(super) fn other_platform(image: &str, platform: impl fmt::Display) -> Self {
+        Self::refused(
+            Reason::NotFound,
+            format!(
+                "image with reference {image} was found but does not provide the specified platform ({platform})"
+            ),
+        )
+    }
+
     pub(super) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { what, path, source }
@@ -138,6 +150,12 @@ impl From<InvalidName> for EngineError {
 
 impl From<InvalidReference> for EngineError {
     fn from(error: InvalidReference) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<InvalidPlatform> for EngineError {
+    fn from(error: InvalidPlatform) -> Self {
         Self::invalid(error.to_string())
     }
 }

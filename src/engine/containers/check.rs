@@ -219,15 +219,9 @@ pub(super) fn check_platform(
         known => known,
     };
     if !spec.platform.is_empty() {
-        let asked = Platform::parse(&spec.platform, &own).map_err(|e| EngineError::invalid(e.to_string()))?;
+        let asked = Platform::parse(&spec.platform, &own)?;
         if !asked.takes(&image) {
-            return Err(EngineError::refused(
-                Reason::NotFound,
-                format!(
-                    "image with reference {} was found but does not provide the specified platform ({})",
-                    spec.image, spec.platform
-                ),
-            ));
+            return Err(EngineError::other_platform(&spec.image, &spec.platform));
         }
     }
     if binfmt::runs(&own, &image, handlers) {

@@ -1,6 +1,7 @@
 //! `commit`: a container's changes as one more layer, with its configuration. A lease keeps the pieces until the image's
 //! name holds them.
 
+use super::content::{self, UNCOMPRESSED, digest};
 use super::{Facts, instructions};
 use crate::engine::containerd::{leased, request};
 use crate::engine::error::EngineError;
@@ -14,14 +15,11 @@ use containerd_client::services::v1::snapshots as snapshot;
 use containerd_client::types::{Descriptor, Mount};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// Label of a compressed layer's content: the digest of the uncompressed layer.
-const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 impl Engine {
     /// Makes an image of a container and answers its ID.
@@ -112,12 +110,7 @@ impl Inner {
             "config": { "mediaType": CONFIG, "digest": config_digest, "size": size },
             "layers": layers,
         });
-        let mut labels =
-            HashMap::from([("containerd.io/gc.ref.content.config".to_owned(), config_digest.clone())]);
-        for (index, layer) in layers.iter().enumerate() {
-            let digest = layer["digest"].as_str().unwrap_or_default().to_owned();
-            labels.insert(format!("containerd.io/gc.ref.content.l.{index}"), digest);
-        }
+        let labels = content::references(&manifest);
         let bytes = manifest.to_string().into_bytes();
         let size = bytes.len();
         let id = self.write_blob(bytes, labels, lease).await?;
@@ -224,40 +217,10 @@ impl Inner {
             }
         }
     }
-
-    /// Writes a small blob under a lease; answers its digest.
-    pub(super) async fn write_blob(
-        &self,
-        data: Vec<u8>,
-        labels: HashMap<String, String>,
-        lease: &str,
-    ) -> Result<String, EngineError> {
-        let digest = digest(&data);
-        let message = api::WriteContentRequest {
-            action: api::WriteAction::Commit.into(),
-            r#ref: format!("k3c-{digest}"),
-            total: i64::try_from(data.len()).unwrap_or(0),
-            expected: digest.clone(),
-            offset: 0,
-            data,
-            labels,
-        };
-        let call = leased(futures::stream::iter([message]), lease);
-        let answer = async { self.containerd.content().write(call).await?.into_inner().message().await };
-        match answer.await {
-            Ok(_) => Ok(digest),
-            Err(status) if status.code() == tonic::Code::AlreadyExists => Ok(digest),
-            Err(status) => Err(EngineError::call("cannot write the image")(status)),
-        }
-    }
 }
 
 fn wire(layer: Layer) -> Mount {
     Mount { r#type: layer.kind, source: layer.source, target: String::new(), options: layer.options }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
 /// The image's configuration, changed by the container's own and by the instructions.

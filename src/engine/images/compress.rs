@@ -9,10 +9,12 @@
 //!                └ block ─ member ┘
 //! ```
 
+use super::content::{self, UNCOMPRESSED};
 use super::facts::json;
 use super::lease::Lease;
 use super::registry::Outcomes;
-use crate::engine::containerd::{leased, request};
+use super::transfer;
+use crate::engine::containerd::request;
 use crate::engine::error::EngineError;
 use crate::engine::{Inner, blocking};
 use crate::model::image::{Compression, Progress, TransferOutcome};
@@ -30,14 +32,12 @@ use std::io::{self, Write};
 use std::pin::pin;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// Bytes of a plain layer that are compressed as one piece.
 const BLOCK: usize = 4 << 20;
 /// Front of a label of a plain layer: the digest of the compressed one, which it keeps from being collected.
 const KEPT: &str = "containerd.io/gc.ref.content.k3c.";
-/// Label of a compressed layer: the digest of the plain one.
-const PLAIN: &str = "containerd.io/uncompressed";
 /// Levels: those that the programs of these names have by default.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
@@ -118,11 +118,7 @@ impl Packing<'_> {
         let mut document: Value = json(&self.inner.blob(&target.digest).await?, &target.digest)?;
         let entries = if document["manifests"].is_array() { "manifests" } else { "layers" };
         let mut changed = false;
-        let mut labels = HashMap::new();
-        if let Some(config) = document["config"]["digest"].as_str() {
-            labels.insert("containerd.io/gc.ref.content.config".to_owned(), config.to_owned());
-        }
-        for (index, entry) in document[entries].as_array_mut().into_iter().flatten().enumerate() {
+        for entry in document[entries].as_array_mut().into_iter().flatten() {
             let new = match entries {
                 "manifests" => self.child(entry).await?,
                 _ => self.layer(entry).await?,
@@ -132,15 +128,13 @@ impl Packing<'_> {
                 entry["mediaType"] = new.media_type.into();
                 changed = true;
             }
-            let digest = entry["digest"].as_str().unwrap_or_default().to_owned();
-            labels.insert(format!("containerd.io/gc.ref.content.{}.{index}", &entries[..1]), digest);
         }
         if !changed {
             return Ok(None);
         }
         let bytes = document.to_string().into_bytes();
         let size = i64::try_from(bytes.len()).unwrap_or(0);
-        let digest = self.inner.write_blob(bytes, labels, self.lease.id()).await?;
+        let digest = self.inner.write_blob(bytes, content::references(&document), self.lease.id()).await?;
         Ok(Some(Descriptor { digest, size, ..target }))
     }
 
@@ -190,21 +184,11 @@ impl Packing<'_> {
     async fn write(&self, plain: &str, total: i64) -> Result<(String, i64), EngineError> {
         let reference = format!("k3c-compress-{}", uuid::Uuid::new_v4());
         let (sender, requests) = mpsc::channel(2);
-        let writing = async {
-            let call = leased(ReceiverStream::new(requests), self.lease.id());
-            let mut answers = self.inner.containerd.content().write(call).await?.into_inner();
-            while answers.message().await?.is_some() {}
-            Ok(())
-        };
+        let writing = self.inner.write_pieces(ReceiverStream::new(requests), self.lease.id());
         let feeding = self.feed(plain, total, &reference, sender);
         let (written, fed) = tokio::join!(writing, feeding);
-        match written {
-            // The same bytes were written before, or by somebody else meanwhile.
-            Err(status) if Status::code(&status) != Code::AlreadyExists => {
-                Err(EngineError::call("cannot write a compressed layer")(status))
-            }
-            _ => fed,
-        }
+        written.map_err(EngineError::call("cannot write a compressed layer"))?;
+        fed
     }
 
     /// Sends the members of a layer, and at the end their digest.
@@ -252,9 +236,12 @@ impl Packing<'_> {
             }
             offset += size;
             done += i64::try_from(plain_bytes).unwrap_or(0);
-            let hex = plain.strip_prefix("sha256:").unwrap_or(plain);
-            let id = hex.chars().take(12).collect();
-            let step = Progress { id, status: "Compressing".to_owned(), current: done, total };
+            let step = Progress {
+                id: transfer::short(plain),
+                status: "Compressing".to_owned(),
+                current: done,
+                total,
+            };
             self.outcomes.try_send(Ok(TransferOutcome::Progress(step))).ok();
         }
         let digest = format!("sha256:{:x}", hash.finalize());
@@ -262,7 +249,7 @@ impl Packing<'_> {
             offset,
             total: offset,
             expected: digest.clone(),
-            labels: HashMap::from([(PLAIN.to_owned(), plain.to_owned())]),
+            labels: HashMap::from([(UNCOMPRESSED.to_owned(), plain.to_owned())]),
             ..message(api::WriteAction::Commit)
         };
         sender.send(end).await.ok();

@@ -1,12 +1,11 @@
 //! `history` and `manifest inspect`: what an image was made by, and its manifests as they are.
 
 use super::facts::json;
-use super::{Facts, own_platform};
+use super::{Facts, own_platform, platform_of};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::HistoryEntry;
 use crate::model::platform::Platform;
-use crate::model::reason::Reason;
 use crate::model::reference;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -26,18 +25,9 @@ impl Engine {
         inner.ready().await;
         let (found, facts) = inner.open_image(who).await?;
         if let Some(text) = platform {
-            let wanted = Platform::parse(&text, &own_platform());
-            let wanted = wanted.map_err(|error| EngineError::invalid(error.to_string()))?;
-            let text = |key: &str| facts.config[key].as_str().unwrap_or_default().to_owned();
-            let has =
-                Platform { os: text("os"), architecture: text("architecture"), variant: text("variant") };
-            if !wanted.takes(&has) {
-                return Err(EngineError::refused(
-                    Reason::NotFound,
-                    format!(
-                        "image with reference {who} was found but does not provide the specified platform ({wanted})"
-                    ),
-                ));
+            let wanted = Platform::parse(&text, &own_platform())?;
+            if !wanted.takes(&platform_of(&facts.config)) {
+                return Err(EngineError::other_platform(who, wanted));
             }
         }
         let sizes = inner.layer_sizes(&facts).await?;

@@ -5,6 +5,7 @@
 
 mod commit;
 mod compress;
+mod content;
 mod embedded;
 mod facts;
 mod history;

@@ -38,7 +38,8 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let reference = Reference::parse(reference)?;
-        let platform = wanted(platform.as_deref())?;
+        let own = own_platform();
+        let platform = platform.map_or(Ok(own.clone()), |text| Platform::parse(&text, &own))?;
         if !reference.has_registry() {
             let text = format!("cannot pull {}: {NOWHERE} is no registry", reference.familiar());
             return Err(EngineError::refused(Reason::NotFound, text));
@@ -47,15 +48,6 @@ impl Engine {
         Ok(registry::serve(|outcomes| async move {
             inner.pull(&reference, &platform, &mut logins, &outcomes).await
         }))
-    }
-}
-
-/// The platform that is asked for, or the host's.
-pub(super) fn wanted(platform: Option<&str>) -> Result<Platform, EngineError> {
-    let own = own_platform();
-    match platform {
-        Some(text) => Platform::parse(text, &own).map_err(|error| EngineError::invalid(error.to_string())),
-        None => Ok(own),
     }
 }
 

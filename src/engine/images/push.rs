@@ -3,7 +3,6 @@
 //! Of an index that is here in parts only, the manifest for one platform is pushed: a registry takes no index whose
 //! manifests it does not have. containerd pushes what a name leads to, so that manifest has one for the time being.
 
-use super::pull::wanted;
 use super::registry::{self, Logins, Outcomes, Transfer, Way};
 use super::{own_platform, remove};
 use crate::engine::containerd::request;
@@ -27,8 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 pub(super) const PASSING: &str = "k3c.local/pushing/";
 
 impl Engine {
-    /// Sends an image to its registry; plain layers are compressed first. Each question among the outcomes takes one of the logins; when there are no more,
-    /// the answer is that there are no credentials.
+    /// Sends an image to its registry; plain layers are compressed first. Each question among the outcomes takes one of
+    /// the logins; when there are no more, the answer is that there are no credentials.
     ///
     /// # Errors
     /// At once: `InvalidArgument` (the reference, the platform), `NotFound` (the image, or not for that platform). Among
@@ -54,7 +53,7 @@ impl Engine {
                 reference.familiar()
             )));
         }
-        let platform = platform.as_deref().map(|text| wanted(Some(text))).transpose()?;
+        let platform = platform.map(|text| Platform::parse(&text, &own_platform())).transpose()?;
         let target = inner.pushed(&reference, platform.as_ref()).await?;
         let mut logins = logins.boxed();
         Ok(registry::serve(|outcomes| async move {
@@ -91,13 +90,7 @@ impl Inner {
             Some(found) if self.size_of_blob(&found.digest).await?.is_some() => {
                 Ok(Target { whole: found.digest == id, descriptor: found })
             }
-            _ => Err(EngineError::refused(
-                Reason::NotFound,
-                format!(
-                    "image with reference {} was found but does not provide the specified platform ({platform})",
-                    reference.familiar()
-                ),
-            )),
+            _ => Err(EngineError::other_platform(&reference.familiar(), platform)),
         }
     }
 

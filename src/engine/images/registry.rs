@@ -133,8 +133,7 @@ pub(super) fn layer_step(status: &str, progress: wire::Progress) -> Option<Progr
         return None;
     }
     let step = transfer::step(progress);
-    let hex = step.id.strip_prefix("sha256:").unwrap_or(&step.id);
-    Some(Progress { id: hex.chars().take(12).collect(), status: status.to_owned(), ..step })
+    Some(Progress { id: transfer::short(&step.id), status: status.to_owned(), ..step })
 }
 
 impl Engine {

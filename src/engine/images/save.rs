@@ -15,7 +15,6 @@ use crate::engine::error::EngineError;
 use crate::engine::{Archive, Engine, Inner};
 use crate::model::archive::Part;
 use crate::model::platform::Platform;
-use crate::model::reason::Reason;
 use crate::model::reference::Reference;
 use bytes::Bytes;
 use containerd_client::services::v1::ReadContentRequest;
@@ -72,8 +71,7 @@ impl Engine {
         let inner = self.inner().clone();
         inner.ready().await;
         let own = own_platform();
-        let platform = platform.map(|text| Platform::parse(&text, &own)).transpose();
-        let platform = platform.map_err(|error| EngineError::invalid(error.to_string()))?;
+        let platform = platform.map(|text| Platform::parse(&text, &own)).transpose()?;
         let lease = inner.lease("save").await?;
         let mut contents = Contents::default();
         let mut saved = Vec::new();
@@ -136,12 +134,7 @@ impl Inner {
         let best = manifests.iter().position(|m| own.takes(&m.platform)).unwrap_or(0);
         let Some(shown) = manifests.get(best) else {
             return Err(match platform {
-                Some(platform) => EngineError::refused(
-                    Reason::NotFound,
-                    format!(
-                        "image with reference {who} was found but does not provide the specified platform ({platform})"
-                    ),
-                ),
+                Some(platform) => EngineError::other_platform(who, platform),
                 None => EngineError::Broken(format!("of the image {who} no platform is whole")),
             });
         };

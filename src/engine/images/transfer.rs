@@ -129,6 +129,11 @@ async fn watch(mut receiver: Streaming<Any>, tell: impl Fn(wire::Progress)) -> V
     saved
 }
 
+/// A digest as progress shows it: twelve digits.
+pub(super) fn short(digest: &str) -> String {
+    digest.strip_prefix("sha256:").unwrap_or(digest).chars().take(12).collect()
+}
+
 /// Progress in containerd's words; its id is a digest, or a name.
 pub(super) fn step(progress: wire::Progress) -> Progress {
     Progress {

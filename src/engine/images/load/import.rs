@@ -1,10 +1,11 @@
 //! `import`: a root filesystem becomes an image of one layer.
 
 use super::archive::{self, Item, bad};
+use super::{Read, opened, over};
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::images::{instructions, own_platform};
-use crate::engine::{Engine, Inner, compression};
+use crate::engine::{Engine, Inner};
 use crate::model::image::ImportOptions;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -13,7 +14,7 @@ use containerd_client::types::Descriptor;
 use futures::Stream;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use tokio::sync::mpsc;
 
 /// Size of a piece, in bytes.
@@ -61,11 +62,7 @@ impl Inner {
         let reading = tokio::task::spawn_blocking(move || read(input, &sender));
         let stored = self.store_file(&mut items, "layer.tar", 0, &lease, &|_| {}).await;
         drop(items);
-        let read = reading.await;
-        let read = read.map_err(|died| EngineError::Broken(format!("reading the archive died: {died}")))?;
-        if let Err(Some(error)) = read {
-            return Err(error);
-        }
+        over(reading).await?;
         let layer = stored?;
         config["rootfs"] = json!({ "type": "layers", "diff_ids": [layer.digest] });
         let descriptor = Descriptor {
@@ -84,14 +81,13 @@ impl Inner {
     }
 }
 
-/// Reads an archive to its end. An error that is none: nobody receives any more.
+/// Reads an archive to its end.
 fn read(
     input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
     items: &mpsc::Sender<Item>,
-) -> Result<(), Option<EngineError>> {
+) -> Read {
     let broken = |error| Some(archive::broken(error));
-    let reader = tokio_util::io::StreamReader::new(Box::pin(input));
-    let mut plain = compression::open(tokio_util::io::SyncIoBridge::new(reader)).map_err(broken)?;
+    let mut plain = opened(input)?;
     let mut any = false;
     loop {
         let mut piece = Vec::with_capacity(PIECE);
@@ -113,7 +109,7 @@ fn config(options: &ImportOptions) -> Result<Value, EngineError> {
     let own = own_platform();
     let platform = match options.platform.as_str() {
         "" => own,
-        text => Platform::parse(text, &own).map_err(|error| EngineError::invalid(error.to_string()))?,
+        text => Platform::parse(text, &own)?,
     };
     if platform.os != "linux" {
         return Err(EngineError::invalid(format!(

@@ -8,8 +8,8 @@ use crate::engine::Inner;
 use crate::engine::compression::Kind;
 use crate::engine::error::EngineError;
 use crate::engine::images::lease::Lease;
-use crate::engine::images::own_platform;
 use crate::engine::images::save::{NAME, REF_NAME};
+use crate::engine::images::{own_platform, platform_of};
 use crate::model::platform::Platform;
 use crate::model::reference::{self, Reference};
 use containerd_client::types::Descriptor;
@@ -215,11 +215,13 @@ fn name_of(descriptor: &Value) -> Result<Option<Reference>, EngineError> {
     }
 }
 
-/// Platform in a configuration, or in a descriptor.
+/// Platform in a configuration, or in a descriptor; those of Docker's early days have no system.
 fn platform_in(object: &Value) -> Platform {
-    let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
-    let os = Some(text("os")).filter(|os| !os.is_empty()).unwrap_or_else(|| "linux".to_owned());
-    Platform { os, architecture: text("architecture"), variant: text("variant") }
+    let mut platform = platform_of(object);
+    if platform.os.is_empty() {
+        "linux".clone_into(&mut platform.os);
+    }
+    platform
 }
 
 fn layer(name: &Value, file: &Blob) -> Result<Value, EngineError> {

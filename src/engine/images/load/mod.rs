@@ -39,6 +39,7 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use std::io;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
@@ -62,8 +63,7 @@ impl Engine {
         inner.ready().await;
         let own = own_platform();
         if let Some(text) = platform {
-            let wanted = Platform::parse(&text, &own);
-            let wanted = wanted.map_err(|error| EngineError::invalid(error.to_string()))?;
+            let wanted = Platform::parse(&text, &own)?;
             if !wanted.takes(&own) {
                 return Err(EngineError::refused(
                     Reason::Unsupported,
@@ -117,11 +117,7 @@ impl Inner {
         let reading = tokio::task::spawn_blocking(move || read(input, &sender));
         let stored = self.store_files(items, &lease, &tell).await;
         // The reader's error is the cause; that files end too early is its consequence.
-        let read = reading.await;
-        let read = read.map_err(|died| EngineError::Broken(format!("reading the archive died: {died}")))?;
-        if let Err(Some(error)) = read {
-            return Err(error);
-        }
+        over(reading).await?;
         let images = self.images_in(&stored?, &lease).await?;
         if let Some(taken) = images.iter().filter(|_| !own).find_map(|image| self.pinned_name(image)) {
             let text = format!("cannot load {taken}: the image belongs to k3c itself");
@@ -183,14 +179,32 @@ impl Inner {
     }
 }
 
-/// Reads an archive to its end. An error that is none: nobody receives any more.
+/// What became of reading. An error that is none: nobody received any more, and whoever did not says why.
+type Read = Result<(), Option<EngineError>>;
+
+/// Waits until an input was read.
+async fn over(reading: JoinHandle<Read>) -> Result<(), EngineError> {
+    match reading.await {
+        Err(died) => Err(EngineError::Broken(format!("reading the archive died: {died}"))),
+        Ok(Err(Some(error))) => Err(error),
+        Ok(Ok(()) | Err(None)) => Ok(()),
+    }
+}
+
+/// An input without its compression, to be read by a thread that may block.
+fn opened<'a>(
+    input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'a,
+) -> Result<compression::Archive<'a>, EngineError> {
+    let reader = tokio_util::io::StreamReader::new(Box::pin(input));
+    compression::open(tokio_util::io::SyncIoBridge::new(reader)).map_err(archive::broken)
+}
+
+/// Reads an archive to its end.
 fn read(
     input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
     items: &mpsc::Sender<Item>,
-) -> Result<(), Option<EngineError>> {
-    let reader = tokio_util::io::StreamReader::new(Box::pin(input));
-    let plain = compression::open(tokio_util::io::SyncIoBridge::new(reader));
-    let mut plain = plain.map_err(|error| Some(archive::broken(error)))?;
+) -> Read {
+    let mut plain = opened(input)?;
     archive::read(&mut plain, |item| items.blocking_send(item).map_err(|_| None))?;
     plain.check().map_err(|error| Some(archive::broken(error)))
 }

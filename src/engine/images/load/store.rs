@@ -2,7 +2,7 @@
 //! have it, and one that is there already is passed over.
 
 use super::archive::{DOCUMENTS, Item, bad};
-use crate::engine::containerd::{leased, words};
+use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::images::lease::Lease;
 use crate::engine::{Inner, blocking};
@@ -14,7 +14,6 @@ use containerd_client::services::v1::{WriteAction, WriteContentRequest};
 use std::collections::HashMap;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
 
 /// Length of the beginning of a file that tells its compression, in bytes.
 const HEAD: usize = 6;
@@ -106,16 +105,7 @@ impl Inner {
         }
         self.check_room(name, size).await?;
         let (sender, requests) = mpsc::channel(2);
-        let call = leased(ReceiverStream::new(requests), lease.id());
-        let mut digest = String::new();
-        let written = async {
-            let mut answers = self.containerd.content().write(call).await?.into_inner();
-            // Each says the digest of what is written so far.
-            while let Some(answer) = answers.message().await? {
-                digest = answer.digest;
-            }
-            Ok::<_, Status>(())
-        };
+        let written = self.write_pieces(ReceiverStream::new(requests), lease.id());
         let first = WriteContentRequest {
             action: WriteAction::Write.into(),
             r#ref: format!("{}-{name}", lease.id()),
@@ -125,11 +115,8 @@ impl Inner {
         };
         let (written, fed) = tokio::join!(written, feed(items, first, sender, tell));
         let (head, size) = fed?;
-        let digest = expected.clone().unwrap_or(digest);
         match written {
-            Ok(()) => Ok(Blob { digest, size, head }),
-            // The same bytes are there, under another name or by somebody else.
-            Err(status) if status.code() == Code::AlreadyExists => Ok(Blob { digest, size, head }),
+            Ok(digest) => Ok(Blob { digest: expected.unwrap_or(digest), size, head }),
             Err(status) if expected.is_some() && words::has_another_digest(&status) => {
                 Err(bad(format!("{name:?} has not the digest that its name says")))
             }
