@@ -153,7 +153,10 @@ fn docker_like<'a>(name: &'a str, shell: &'a mut Shell) -> Side<'a> {
         tag: format!("{name} tag big:1 HOST/push:1"),
         push: format!("{name} push -q {insecure}HOST/push:1"),
         pull: format!("{name} pull -q {insecure}HOST/push:1"),
-        remove: format!("{name} rmi -f big:1 HOST/push:1 2> /dev/null || true"),
+        // Also what a broken-off run left, with the name of another registry: it would have the layers.
+        remove: format!(
+            "{name} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -E '(^|/)(big|push):1$' | xargs -r {name} rmi -f"
+        ),
         build: Some(format!("{name} build MORE -q -t built {SHARED}/CONTEXT")),
     }
 }
