@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
-use super::format::{duration, quote, size, status, table};
+use super::format::{quote, size, status, table};
 use crate::api::docker::schema::Struct;
 use crate::builder::{self, CacheRecord};
 use crate::model::system::{DiskUsage, UsageRow};
@@ -99,7 +99,7 @@ fn summary(usage: &DiskUsage, cache: &[CacheRecord]) -> Vec<Row> {
 }
 
 fn details(usage: &DiskUsage, cache: &[CacheRecord], now: Timestamp) -> String {
-    let age = |row: &UsageRow| format!("{} ago", duration::human(status::elapsed(row.created, now)));
+    let age = |row: &UsageRow| status::ago(row.created, now);
     let section = |title: &str, head: &str, rows: Vec<String>| {
         let lines = std::iter::once(head.to_owned()).chain(rows).collect::<Vec<_>>().join("\n");
         format!("{title}\n\n{}\n", table::align(&(lines + "\n")))

@@ -3,7 +3,8 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
-use super::format::{duration, moment, quote, size, status};
+use super::format::{moment, quote, size, status};
+use super::options::value;
 use crate::api::docker::schema::Struct;
 use crate::model::image::HistoryEntry;
 use jiff::Timestamp;
@@ -12,22 +13,13 @@ use serde_json::json;
 
 /// Show the history of an image
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("human", value::switch))]
 pub(crate) struct Args {
     /// Format output: 'table', 'table TEMPLATE', 'json', or a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
     /// Print sizes and dates in human readable format
-    #[arg(
-        short = 'H',
-        long,
-        value_name = "bool",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        hide_possible_values = true,
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
+    #[arg(short = 'H', long, action = clap::ArgAction::Set)]
     human: bool,
     /// Don't truncate output
     #[arg(long)]
@@ -80,10 +72,7 @@ fn render(
         // Builders that want the same image each time say that it was made at the beginning of time.
         let created = entry.created.filter(|created| created.as_second() > 0);
         let at = created.map_or_else(|| "N/A".to_owned(), |t| moment::rfc3339(t, zone));
-        let since = created.map_or_else(
-            || "N/A".to_owned(),
-            |t| format!("{} ago", duration::human(status::elapsed(Some(t), now))),
-        );
+        let since = created.map_or_else(|| "N/A".to_owned(), |t| status::ago(Some(t), now));
         let by = entry.created_by.replace('\t', " ");
         let fields = json!({
             "Comment": entry.comment,

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
-use super::format::{duration, moment, quote, size, status};
+use super::format::{moment, quote, size, status};
 use super::options::value;
 use super::prune;
 use crate::api::docker::schema::Struct;
@@ -99,10 +99,8 @@ fn render(
     let mut rows = Vec::new();
     for image in images {
         for (repository, tag, digest) in names(image, with_digests) {
-            let age = image.created.map_or_else(
-                || "N/A".to_owned(),
-                |created| format!("{} ago", duration::human(status::elapsed(Some(created), now))),
-            );
+            let age =
+                image.created.map_or_else(|| "N/A".to_owned(), |created| status::ago(Some(created), now));
             let fields = json!({
                 "Containers": image.containers.to_string(),
                 "CreatedAt": image.created.map_or_else(|| "N/A".to_owned(), |t| moment::long(t, zone)),

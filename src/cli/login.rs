@@ -2,13 +2,11 @@
 
 use super::context::Context;
 use super::error::{CommandError, Outcome};
+use super::ui::typed_line;
 use crate::credentials::{self, Credentials, Kept};
 use crate::model::reason::Reason;
 use crate::sys::terminal::Raw;
 use std::io::Read;
-
-/// The registry of short names, as people see it.
-const HUB: &str = "https://index.docker.io/v1/";
 
 /// Authenticate to a registry
 #[derive(Debug, clap::Args)]
@@ -65,7 +63,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 /// Forgets what was kept.
 pub(crate) async fn logout(args: LogoutArgs, cx: &Context) -> Outcome {
     let host = host(args.server.as_deref());
-    let shown = if host == "docker.io" { HUB } else { &host };
+    let shown = if host == "docker.io" { credentials::HUB_KEY } else { &host };
     let text = match credentials::erase(&host).await.map_err(CommandError::failed)? {
         true => format!("Removing login credentials for {shown}"),
         false => format!("Not logged in to {shown}"),
@@ -149,9 +147,7 @@ async fn given(
 
 async fn line(question: &str, cx: &Context) -> Result<String, CommandError> {
     cx.ui.data(question.as_bytes())?;
-    // Aside: a read that waits for somebody would keep us from the signals.
-    let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next().transpose());
-    Ok(line.await.map_err(CommandError::failed)??.unwrap_or_default())
+    Ok(typed_line().await?)
 }
 
 /// Standard input up to its end, without the end of its last line.
@@ -175,7 +171,7 @@ mod tests {
         for (server, expected) in [
             ("", "docker.io"),
             ("index.docker.io", "docker.io"),
-            (HUB, "docker.io"),
+            (credentials::HUB_KEY, "docker.io"),
             ("localhost:5000", "localhost:5000"),
             ("https://registry.example/v2/", "registry.example"),
         ] {

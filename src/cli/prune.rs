@@ -6,6 +6,7 @@ use super::error::{CommandError, Outcome};
 use super::format::{moment, size};
 use super::options::groups::Pruning;
 use super::options::value;
+use super::ui::typed_line;
 use crate::builder::Pruning as Pruned;
 use crate::model::image::Removed;
 use jiff::Timestamp;
@@ -64,9 +65,7 @@ pub(super) async fn sure(warning: &str, force: bool, cx: &Context) -> Result<boo
     }
     let answer = async {
         cx.ui.data(format!("{warning}\nAre you sure you want to continue? [y/N] ").as_bytes())?;
-        // Aside: a read that waits for somebody would keep us from the signals.
-        let line = tokio::task::spawn_blocking(|| std::io::stdin().lines().next().transpose());
-        Ok::<_, CommandError>(line.await.map_err(CommandError::failed)??.unwrap_or_default())
+        Ok::<_, CommandError>(typed_line().await?)
     };
     match cx.signals.unless(answer).await? {
         Some(answer) => Ok(matches!(answer?.trim(), "y" | "Y")),

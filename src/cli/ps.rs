@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
-use super::format::{duration, moment, quote, size, status};
+use super::format::{moment, quote, size, status};
 use super::options::value;
 use crate::api::docker::schema::Struct;
 use crate::credentials;
@@ -119,7 +119,6 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
         (digest, false) if digest.starts_with("sha256:") => quote::short_id(digest),
         (image, _) => image,
     };
-    let age = status::elapsed(Some(container.created), now);
     let size = container.size.map_or_else(
         || "0B".to_owned(),
         |(written, all)| match all > 0 {
@@ -142,7 +141,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
         "Networks": if container.foreign { "" } else { "bridge" },
         "Platform": null,
         "Ports": "",
-        "RunningFor": format!("{} ago", duration::human(age)),
+        "RunningFor": status::ago(Some(container.created), now),
         "Size": size,
         "State": container.state.status.as_str(),
         "Status": status::status(&container.state, now),

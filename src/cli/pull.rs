@@ -3,12 +3,14 @@
 use super::context::{Context, PROGRAM};
 use super::error::{CommandError, Outcome};
 use super::options::value;
+use crate::client::ClientError;
 use crate::config::env;
-use crate::model::image::TransferOutcome;
+use crate::model::image::{TransferOutcome, Transferred};
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
 use clap::ArgAction;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 
 /// Download an image from a registry
 #[derive(Debug, clap::Args)]
@@ -53,34 +55,38 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         cx.ui.line("Using default tag: latest")?;
     }
     let platform = args.platform.or_else(default_platform);
-    let mut outcomes = cx.client().await?.pull(&args.image, platform).await?;
-    let mut progress = cx.ui.progress_of_results(args.quiet);
+    let outcomes = cx.client().await?.pull(&args.image, platform).await?;
+    let done = transferred(outcomes, &reference, args.quiet, cx).await?;
+    if !args.quiet {
+        let shown = reference::familiar(&done.reference);
+        let status = match done.unchanged {
+            true => format!("Image is up to date for {shown}"),
+            false => format!("Downloaded newer image for {shown}"),
+        };
+        cx.ui.line(&format!("Digest: {}\nStatus: {status}", done.id))?;
+    }
+    Ok(cx.ui.line(&done.reference)?)
+}
+
+/// Shows the progress of a pull or a push, to its end.
+pub(crate) async fn transferred(
+    mut outcomes: BoxStream<'static, Result<TransferOutcome, ClientError>>,
+    reference: &Reference,
+    quiet: bool,
+    cx: &Context,
+) -> Result<Transferred, CommandError> {
+    let mut progress = cx.ui.progress_of_results(quiet);
     while let Some(outcome) = outcomes.next().await {
         let outcome = outcome.map_err(|error| {
             let unauthorized = error.reason == Reason::Unauthorized;
             let error = CommandError::from(error);
-            match unauthorized {
-                true => error.hint(login_hint(&reference)),
-                false => error,
-            }
+            if unauthorized { error.hint(login_hint(reference)) } else { error }
         })?;
         match outcome {
             TransferOutcome::Progress(step) => progress.step(&step),
             // The client has answered it.
             TransferOutcome::Question(_) => {}
-            TransferOutcome::Done(done) => {
-                drop(progress);
-                if !args.quiet {
-                    let shown = reference::familiar(&done.reference);
-                    let status = match done.unchanged {
-                        true => format!("Image is up to date for {shown}"),
-                        false => format!("Downloaded newer image for {shown}"),
-                    };
-                    cx.ui.line(&format!("Digest: {}\nStatus: {status}", done.id))?;
-                }
-                cx.ui.line(&done.reference)?;
-                return Ok(());
-            }
+            TransferOutcome::Done(done) => return Ok(done),
         }
     }
     Err(CommandError::failed("the daemon did not say what became of it"))
@@ -92,7 +98,7 @@ pub(crate) fn default_platform() -> Option<String> {
 }
 
 /// The next step for somebody whom a registry does not let in.
-pub(crate) fn login_hint(reference: &Reference) -> String {
+fn login_hint(reference: &Reference) -> String {
     let host = if reference.domain == "docker.io" { "" } else { &reference.domain };
     format!("Run '{}' if you have an account there", format!("{PROGRAM} login {host}").trim_end())
 }

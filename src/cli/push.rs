@@ -3,13 +3,11 @@
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::options::value;
-use super::pull::{login_hint, without_trust};
+use super::pull::{transferred, without_trust};
 use crate::client::Client;
-use crate::model::image::{Compression, TransferOutcome, Transferred};
-use crate::model::reason::Reason;
+use crate::model::image::Compression;
 use crate::model::reference::Reference;
 use clap::ArgAction;
-use futures::StreamExt;
 
 /// Upload an image to a registry
 #[derive(Debug, clap::Args)]
@@ -66,30 +64,14 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 }
 
 async fn push(client: &Client, reference: &Reference, args: &Args, cx: &Context) -> Outcome {
-    let mut outcomes =
+    let outcomes =
         client.push(&reference.to_string(), args.platform.clone(), args.compression_format).await?;
-    let mut progress = cx.ui.progress_of_results(args.quiet);
-    while let Some(outcome) = outcomes.next().await {
-        let outcome = outcome.map_err(|error| {
-            let unauthorized = error.reason == Reason::Unauthorized;
-            let error = CommandError::from(error);
-            if unauthorized { error.hint(login_hint(reference)) } else { error }
-        })?;
-        match outcome {
-            TransferOutcome::Progress(step) => progress.step(&step),
-            // The client has answered it.
-            TransferOutcome::Question(_) => {}
-            TransferOutcome::Done(Transferred { id, size, .. }) => {
-                drop(progress);
-                if !args.quiet {
-                    let tag = reference.tag.as_deref().unwrap_or_default();
-                    cx.ui.line(&format!("{tag}: digest: {id} size: {size}"))?;
-                }
-                return Ok(());
-            }
-        }
+    let done = transferred(outcomes, reference, args.quiet, cx).await?;
+    if !args.quiet {
+        let tag = reference.tag.as_deref().unwrap_or_default();
+        cx.ui.line(&format!("{tag}: digest: {} size: {}", done.id, done.size))?;
     }
-    Err(CommandError::failed("the daemon did not say what became of it"))
+    Ok(())
 }
 
 /// The tags of a repository that are here, in their order.

@@ -20,7 +20,8 @@ use tokio::process::Command;
 
 /// The registry of short names, and how the configuration calls it.
 const HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
-const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// The registry of short names in the configuration, and as people see it.
+pub const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// Longest time that a helper may take, in which it may also ask the user something.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 /// The user's name when the secret is an identity token.
@@ -164,10 +165,7 @@ pub async fn lookup(host: &str, repository: Option<&str>) -> Result<Option<Crede
         let file: File = serde_json::from_str(&text)
             .map_err(|source| CredentialsError::Parse { path: path.clone(), source })?;
         let found = match file.helper(host) {
-            Some(helper) => {
-                let key = if HUB.contains(&host) { HUB_KEY } else { host };
-                ask(&format!("docker-credential-{helper}"), key).await?
-            }
+            Some(helper) => ask(&format!("docker-credential-{helper}"), key(host)).await?,
             None => file.entry(&path, &keys)?,
         };
         if found.is_some() {
@@ -175,6 +173,11 @@ pub async fn lookup(host: &str, repository: Option<&str>) -> Result<Option<Crede
         }
     }
     Ok(None)
+}
+
+/// The registry's name as the configuration and its helpers have it.
+fn key(host: &str) -> &str {
+    if HUB.contains(&host) { HUB_KEY } else { host }
 }
 
 /// The names that an entry may have, the closest first, as [`canonical`] has them.

@@ -1,7 +1,7 @@
 //! Credentials are kept where Docker keeps them: by a helper of the user's, else in `config.json`, whose other keys stay
 //! as they are.
 
-use super::{Credentials, CredentialsError, File, HUB, HUB_KEY, TOKEN_USER, call, canonical, path};
+use super::{Credentials, CredentialsError, File, TOKEN_USER, call, canonical, key, path};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize as _;
@@ -62,11 +62,6 @@ pub async fn erase(host: &str) -> Result<bool, CredentialsError> {
         known = true;
     }
     Ok(known)
-}
-
-/// The registry's name as the configuration and its helpers have it.
-fn key(host: &str) -> &str {
-    if HUB.contains(&host) { HUB_KEY } else { host }
 }
 
 /// Docker's file, which need not be there.

@@ -6,7 +6,7 @@ use crate::builder::{self, CacheRecord};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Outcome};
 use crate::cli::format::listing::{self, Columns, Row};
-use crate::cli::format::{duration, moment, size, status, table};
+use crate::cli::format::{moment, size, status, table};
 use crate::cli::options::value;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
 
 /// A time as its distance from now; empty: never.
 fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
-    time.map_or_else(String::new, |_| format!("{} ago", duration::human(status::elapsed(time, now))))
+    time.map_or_else(String::new, |time| status::ago(Some(time), now))
 }
 
 fn row(record: &CacheRecord, now: Timestamp) -> Row {

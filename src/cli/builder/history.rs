@@ -6,7 +6,7 @@ use crate::cli::build::{self, Mode};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Outcome};
 use crate::cli::format::listing::{self, Columns, Row};
-use crate::cli::format::{duration, moment, status, table};
+use crate::cli::format::{moment, status, table};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -237,9 +237,7 @@ fn row(build: &Past, whole: bool, now: Timestamp) -> Row {
     if !whole && shown.chars().count() > NAME {
         shown = shown.chars().take(NAME - 1).chain(['…']).collect();
     }
-    let created = build.created.map_or_else(String::new, |_| {
-        format!("{} ago", duration::human(status::elapsed(build.created, now)))
-    });
+    let created = build.created.map_or_else(String::new, |created| status::ago(Some(created), now));
     let fields = json!({
         "CreatedAt": created,
         "Duration": short(lasted(build, now)),

@@ -20,12 +20,17 @@ pub(crate) fn status(state: &ContainerState, now: Timestamp) -> String {
             format!("Up {}{health}", since(state.started_at))
         }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
-        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
+        Status::Restarting => format!("Restarting ({}) {}", state.exit_code, ago(state.finished_at, now)),
         Status::Removing => "Removal In Progress".to_owned(),
         Status::Exited if state.finished_at.is_none() => "Created".to_owned(),
-        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
+        Status::Exited => format!("Exited ({}) {}", state.exit_code, ago(state.finished_at, now)),
         Status::Dead => "Dead".to_owned(),
     }
+}
+
+/// `5 minutes ago`
+pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
+    format!("{} ago", duration::human(elapsed(then, now)))
 }
 
 /// Since then; nothing for a clock that went back.

@@ -26,6 +26,13 @@ pub(crate) struct Terminals {
     pub(crate) stderr: bool,
 }
 
+/// The next line of standard input; empty at its end. Aside: a read that waits for somebody would keep us from the
+/// signals.
+pub(crate) async fn typed_line() -> io::Result<String> {
+    let line = tokio::task::spawn_blocking(|| io::stdin().lines().next().transpose());
+    Ok(line.await.map_err(io::Error::other)??.unwrap_or_default())
+}
+
 impl Ui {
     /// Our own standard streams.
     pub(crate) fn stdio() -> Self {
