@@ -45,8 +45,8 @@ if ! sources; then
     [ -z "${K3C_TEST_REQUIRE:-}" ]; exit
 fi
 
-# What is only type-checked against is never linked, so import libraries may be empty archives, and on Linux, where
-# the engine is checked too, so may the archives of its C parts (zstd). The command line's own set has none.
+# What is only type-checked against is never linked, so import libraries may be empty archives, and so may the archives
+# of C parts (ring, and on Linux, where the engine is checked too, zstd).
 mkdir -p "$CROSS/bin" "$CROSS/stdbuild/src"
 cat > "$CROSS/bin/x86_64-w64-mingw32-dlltool" <<'END'
 #!/bin/sh
@@ -80,6 +80,5 @@ for target in $TARGETS; do
     fi
     echo "check-cross: $target" >&2
     variable=CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUSTFLAGS
-    only=(); case $target in *-linux-*) only=("CC_${target//-/_}=true" "AR_${target//-/_}=$CROSS/bin/empty-ar") ;; esac
-    env "${only[@]}" "$variable=--sysroot=$sysroot" cargo check --locked --lib --target "$target" --target-dir "$CROSS/target" "$@"
+    env "CC_${target//-/_}=true" "AR_${target//-/_}=$CROSS/bin/empty-ar" "$variable=--sysroot=$sysroot" cargo check --locked --lib --target "$target" --target-dir "$CROSS/target" "$@"
 done

@@ -13,7 +13,7 @@ needs=(
     busybox:busybox-static debootstrap:debootstrap strace:strace cpio:cpio depmod:kmod tmux:tmux
     $([ "$(uname -m)" = x86_64 ] && echo qemu-system-x86_64:qemu-system-x86 || true)
     skopeo:skopeo podman:podman
-    docker-registry:docker-registry ssh-agent:openssh-client python3:python3 /usr/share/python-wheels:python3-venv systemd-analyze:systemd
+    docker-registry:docker-registry ssh-agent:openssh-client sshd:openssh-server python3:python3 /usr/share/python-wheels:python3-venv systemd-analyze:systemd
     /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 has() { if [[ $1 == /* ]]; then [ -e "$1" ]; else PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; fi; }

@@ -26,6 +26,14 @@ pub enum BuildError {
         "{0}: images in directories are not supported as contexts: `k3c load` them and use docker-image://"
     )]
     Layout(String),
+    /// A builder that cannot be used.
+    #[error("cannot use the builder {address}: {why}")]
+    Builder {
+        /// Its address.
+        address: String,
+        /// Why.
+        why: String,
+    },
     /// A push of what has no name.
     #[error("tag is needed when pushing to registry")]
     Unnamed,

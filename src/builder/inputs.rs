@@ -1,7 +1,7 @@
 //! The files of a build: directories, and whatever is on standard input. They are checked before anybody is asked to
 //! build.
 
-use super::session::{self, Archive, Offer, Target};
+use super::session::{self, Archive, Offer, Targets};
 use super::{BuildError, Options, Output, private};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -33,11 +33,7 @@ impl Inputs {
     ///
     /// # Errors
     /// A name, a context or a Dockerfile that is none; standard input that is not what it was said to be.
-    pub async fn prepare(
-        options: &Options,
-        stdin: Archive,
-        stdout: Option<Target>,
-    ) -> Result<Self, BuildError> {
+    pub async fn prepare(options: &Options, stdin: Archive, targets: Targets) -> Result<Self, BuildError> {
         options.exporters()?;
         private::check_secrets(&options.secrets)?;
         private::check_agents(&options.agents)?;
@@ -46,7 +42,7 @@ impl Inputs {
         inputs.offer.agents.clone_from(&options.agents);
         let sinks = options.outputs.iter().map(Output::sink).enumerate();
         inputs.offer.sinks = sinks.filter_map(|(number, sink)| Some((number, sink?))).collect();
-        inputs.offer.stdout = stdout;
+        inputs.offer.targets = targets;
         for (name, source) in &options.contexts {
             inputs.add(name, source)?;
         }
@@ -275,7 +271,7 @@ mod tests {
     }
 
     async fn prepared(options: Options, stdin: &[u8]) -> Result<Inputs, BuildError> {
-        Inputs::prepare(&options, Box::new(io::Cursor::new(stdin.to_vec())), None).await
+        Inputs::prepare(&options, Box::new(io::Cursor::new(stdin.to_vec())), Targets::default()).await
     }
 
     async fn refused(options: Options, stdin: &[u8]) -> String {

@@ -21,6 +21,7 @@ mod options;
 mod output;
 mod private;
 mod progress;
+mod remote;
 mod session;
 mod solve;
 
@@ -34,4 +35,6 @@ pub use options::{Annotation, Cache, Network, Options};
 pub use output::{Destination, Output, OutputKind};
 pub use private::{Agent, Secret, Source};
 pub use progress::{Display, Plain, Quiet, Raw, Size, Tty};
+pub use remote::Remote;
+pub use session::{STORE, Targets};
 pub use solve::{ask, build};

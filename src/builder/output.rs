@@ -20,6 +20,8 @@ pub struct Output {
 pub enum OutputKind {
     /// An image in the store, which may be pushed, too.
     Image,
+    /// An image that comes from a builder elsewhere into the store.
+    Loaded,
     /// An image in an archive of the OCI's form.
     Oci(Destination),
     /// An image in an archive of Docker's form.
@@ -45,6 +47,16 @@ impl Output {
         Self { kind: OutputKind::Image, attributes: Vec::new() }
     }
 
+    /// The same for a builder elsewhere: what is pushed stays there, all else comes here.
+    pub fn elsewhere(mut self) -> Self {
+        if self.is_pushed() {
+            self.attributes.push(("unpack".to_owned(), "false".to_owned()));
+        } else if self.kind == OutputKind::Image {
+            self.kind = OutputKind::Loaded;
+        }
+        self
+    }
+
     /// True for an image that goes to a registry.
     pub fn is_pushed(&self) -> bool {
         self.kind == OutputKind::Image && self.attribute("push").is_some_and(is_true)
@@ -54,6 +66,7 @@ impl Output {
     pub(super) fn sink(&self) -> Option<Sink> {
         match &self.kind {
             OutputKind::Image => None,
+            OutputKind::Loaded => Some(Sink::Loader),
             OutputKind::Oci(to) | OutputKind::Docker(to) | OutputKind::Tar(to) => {
                 Some(Sink::Archive(to.clone()))
             }
@@ -71,7 +84,7 @@ impl Output {
         let mut attrs = Attributes::new();
         let kind = match &self.kind {
             OutputKind::Image => "image",
-            OutputKind::Oci(_) => "oci",
+            OutputKind::Oci(_) | OutputKind::Loaded => "oci",
             OutputKind::Docker(_) => "docker",
             OutputKind::Tar(_) | OutputKind::Directory(_) => "tar",
         };
@@ -101,6 +114,8 @@ impl Output {
 pub(super) enum Sink {
     Archive(Destination),
     Directory(PathBuf),
+    /// The store, which takes an archive.
+    Loader,
 }
 
 fn is_true(text: &str) -> bool {
@@ -161,7 +176,14 @@ mod tests {
             assert_eq!(exporter.r#type, kind);
             assert_eq!(exporter.attrs, attributes.into_iter().collect(), "{output:?}");
         }
-        assert!(output(OutputKind::Image, &[("push", "1")]).is_pushed());
+        let pushed = output(OutputKind::Image, &[("push", "1")]);
+        assert!(pushed.is_pushed());
+        assert_eq!(pushed.elsewhere().exporter(&names, &[]).attrs["unpack"], "false");
+        let loaded = Output::image().elsewhere();
+        assert_eq!(
+            (loaded.sink(), loaded.exporter(&names, &[]).r#type.as_str()),
+            (Some(Sink::Loader), "oci")
+        );
         assert!(!Output::image().is_pushed());
     }
 }

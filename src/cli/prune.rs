@@ -203,7 +203,9 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
     if !filters.contains_key("label") && !filters.contains_key("label!") {
         let age = filters.get("until").and_then(|v| v.first()?.parse::<Timestamp>().ok());
         let age = age.and_then(|t| Duration::try_from(Timestamp::now().duration_since(t)).ok());
-        match builder::prune::now(Pruned { all: args.all, unused_for: age, ..Pruned::default() }, cx).await {
+        let channel = cx.client().await?.channel();
+        let pruned = Pruned { all: args.all, unused_for: age, ..Pruned::default() };
+        match builder::prune::now(channel, pruned, cx).await {
             Ok(more) => bytes += more,
             Err(error) => cx.ui.warning(&error.to_string()),
         }

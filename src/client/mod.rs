@@ -48,11 +48,15 @@ pub async fn connect(address: &Address, autostart: Autostart<'_>) -> Result<Clie
 
 /// The channel to an address, connected when it is first used.
 fn channel(address: &Address) -> Result<Channel, ClientError> {
-    let endpoint = Endpoint::from_static("http://k3c")
+    transport::channel(tuned(Endpoint::from_static("http://k3c")), address)
+}
+
+/// An endpoint with windows and limits for files and errors of BuildKit's.
+pub fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_max_header_list_size(HEADER_BYTES);
-    transport::channel(endpoint, address)
+        .http2_max_header_list_size(HEADER_BYTES)
 }
 
 impl Client {

@@ -46,6 +46,10 @@ pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// OpenSSH's: the socket of the user's agent, which builds may be given.
 pub const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
+/// Address of the builder that builds, unless `--builder` is given; with options for TLS behind commas.
+pub const BUILDER: &str = "K3C_BUILDER";
+/// Docker's: the name of a builder. Ignored, with one warning.
+pub const BUILDX_BUILDER: &str = "BUILDX_BUILDER";
 /// BuildKit's: how progress is shown, if `--progress` is not given.
 pub const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
 

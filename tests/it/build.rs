@@ -6,6 +6,7 @@ mod killed;
 mod options;
 mod outputs;
 mod private;
+mod remote;
 
 use crate::containers::DEMO;
 use crate::env::TestEnv;
@@ -40,6 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(options::cases());
     cases.extend(outputs::cases());
     cases.extend(private::cases());
+    cases.extend(remote::cases());
     cases
 }
 

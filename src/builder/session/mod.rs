@@ -22,7 +22,7 @@ mod secrets;
 mod ssh;
 mod upload;
 
-pub(super) use receive::Output as Target;
+pub use receive::{STORE, Targets};
 pub(super) use upload::{ADDRESS, Archive};
 
 use super::output::Sink;
@@ -78,8 +78,8 @@ pub(super) struct Offer {
     pub(super) archive: Option<Archive>,
     /// Places for what exporters send, by the number of the output.
     pub(super) sinks: HashMap<usize, Sink>,
-    /// Standard output, if a sink is there.
-    pub(super) stdout: Option<Target>,
+    /// Sinks without a path.
+    pub(super) targets: Targets,
     /// Secrets that steps may ask for.
     pub(super) secrets: Vec<Secret>,
     /// SSH agents that steps may use.
@@ -180,7 +180,7 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         .add_service(HealthServer::new(health::Health))
         .add_service(FileSyncServer::new(files::Files::new(offer.directories)))
         .add_service(AuthServer::new(auth::Auth))
-        .add_service(receive::FileSend::new(offer.sinks, offer.stdout))
+        .add_service(receive::FileSend::new(offer.sinks, offer.targets))
         .add_service(SecretsServer::new(secrets::Secrets(offer.secrets)))
         .add_service(SshServer::new(ssh::Agents(offer.agents)))
         .add_service(UploadServer::new(upload::Upload::new(offer.archive)));

@@ -25,19 +25,31 @@ const NUMBER: &str = "buildkit-attachable-exporter-id";
 /// Standard output, or what stands in for it.
 pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
+/// The store's name in an error about writing to it.
+pub const STORE: &str = "the image to the store";
+
 /// Takes what is sent.
 #[derive(Clone)]
 pub(super) struct FileSend(Arc<State>);
 
 struct State {
     sinks: HashMap<usize, Sink>,
-    /// It can be used once.
-    stdout: Mutex<Option<Output>>,
+    /// They can be used once.
+    targets: Mutex<Targets>,
+}
+
+/// What is written to and has no path.
+#[derive(Default)]
+pub struct Targets {
+    /// Standard output, if an output goes there.
+    pub stdout: Option<Output>,
+    /// The store, if an image comes from elsewhere.
+    pub loader: Option<Output>,
 }
 
 impl FileSend {
-    pub(super) fn new(sinks: HashMap<usize, Sink>, stdout: Option<Output>) -> Self {
-        Self(Arc::new(State { sinks, stdout: Mutex::new(stdout) }))
+    pub(super) fn new(sinks: HashMap<usize, Sink>, targets: Targets) -> Self {
+        Self(Arc::new(State { sinks, targets: Mutex::new(targets) }))
     }
 }
 
@@ -82,11 +94,14 @@ impl StreamingService<BytesMessage> for Method {
                 Ok(message) => Ok(message.data),
                 Err(status) => Err(io::Error::other(status.message().to_owned())),
             });
+            let target = |of: fn(&mut Targets) -> &mut Option<Output>| {
+                of(&mut state.targets.lock().unwrap_or_else(PoisonError::into_inner)).take()
+            };
             let (place, taken) = match &sink {
                 Sink::Archive(Destination::Stdout) => {
-                    let stdout = state.stdout.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    ("standard output".to_owned(), write(stdout, pieces).await)
+                    ("standard output".to_owned(), write(target(|all| &mut all.stdout), pieces).await)
                 }
+                Sink::Loader => (STORE.to_owned(), write(target(|all| &mut all.loader), pieces).await),
                 Sink::Archive(Destination::File(path)) => {
                     (path.display().to_string(), file(path, pieces).await)
                 }

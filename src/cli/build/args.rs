@@ -4,6 +4,7 @@ use super::call::{self, Call, Question};
 use super::outputs;
 use super::values;
 use crate::builder::{Annotation, Network, Options, OutputKind};
+use crate::cli::builder::Place;
 use crate::cli::options::kinds;
 use crate::cli::options::value;
 use crate::config::env;
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// Additional build contexts (e.g., name=path)
     #[arg(long, value_name = "stringArray", value_parser = values::context)]
     build_context: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) place: Place,
     /// External cache sources (e.g., "user/app:cache", "type=registry,ref=user/app:cache")
     #[arg(long, value_name = "stringArray", value_parser = outputs::caches)]
     cache_from: Vec<outputs::Caches>,
@@ -135,7 +138,7 @@ impl Args {
         }
     }
 
-    /// What is to be built; `variable` is the caller's environment, `proxies` are variables that a build has unless they
+    /// What is to be built, here or elsewhere; `variable` is the caller's environment, `proxies` are variables that a build has unless they
     /// are given. A build argument without a value has that of the environment, and is left out if there is none.
     ///
     /// # Errors
@@ -144,6 +147,7 @@ impl Args {
         self,
         variable: impl Fn(&str) -> Option<String>,
         proxies: Vec<(String, String)>,
+        elsewhere: bool,
         stdout_is_terminal: bool,
     ) -> Result<Options, String> {
         let split =
@@ -174,7 +178,7 @@ impl Args {
         let agents = self.ssh.into_iter().map(|agent| agent.found(&variable));
         let outputs = self.output.iter().filter(|text| !text.is_empty());
         let outputs = outputs.map(|text| outputs::output(text)).collect::<Result<_, _>>()?;
-        let outputs = outputs::all(outputs, self.push, self.load, stdout_is_terminal)?;
+        let outputs = outputs::all(outputs, self.push, self.load, elsewhere, stdout_is_terminal)?;
         let archives = |kind: &OutputKind| matches!(kind, OutputKind::Tar(_) | OutputKind::Directory(_));
         if self.iidfile.is_some() && outputs.iter().any(|output| archives(&output.kind)) {
             return Err("local and tar exporters are incompatible with image ID file".to_owned());
@@ -231,7 +235,7 @@ mod tests {
             "DOCKER_DEFAULT_PLATFORM" => Some("linux/riscv64".to_owned()),
             _ => None,
         };
-        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec(), false).unwrap()
+        parse_as::<Args>(line).unwrap().options(variable, proxies.to_vec(), false, false).unwrap()
     }
 
     #[test]

@@ -2,19 +2,24 @@
 
 mod args;
 mod call;
+mod load;
 mod outputs;
 mod values;
 
 pub(crate) use args::Args;
 
+use super::builder::connected;
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;
-use crate::builder::{self, BuildError, Built, Display, Inputs, Plain, Quiet, Raw, Size, Tty};
+use crate::builder::{
+    self, BuildError, Built, Display, Inputs, Options, OutputKind, Plain, Quiet, Raw, Size, Targets, Tty,
+};
 use crate::config::env;
 use clap::ValueEnum as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tonic::transport::Channel;
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,10 +39,12 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let quiet = args.quiet || mode == Mode::Quiet;
     let files = Files { id: args.iidfile.clone(), metadata: args.metadata_file.clone() };
     let call = args.call();
+    let remote = args.place.remote(cx)?;
     let mut display = display(mode, quiet, &cx.ui)?;
     let options = args.options(
         |name| std::env::var(name).ok(),
         crate::credentials::proxies(),
+        remote.is_some(),
         cx.ui.terminals().stdout,
     );
     let options = options.map_err(|why| CommandError::failed(format!("ERROR: {why}")))?;
@@ -45,15 +52,19 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     // An archive leaves no room for anything else there.
     let to_stdout = options.outputs.iter().any(outputs::is_stdout);
     let stdout = to_stdout.then(|| Box::new(tokio::io::stdout()) as Box<_>);
-    let inputs = Inputs::prepare(&options, stdin, stdout).await.map_err(failed)?;
+    let is_loaded = options.outputs.iter().any(|output| output.kind == OutputKind::Loaded);
+    let (loader, arriving) = is_loaded.then(load::pipe).unzip();
+    let targets = Targets { stdout, loader };
+    let inputs = Inputs::prepare(&options, stdin, targets).await.map_err(failed)?;
     files.forget().await?;
-    let client = cx.client().await?;
-    if options.cgroup_parent.is_some() && is_rootless(&client.info().await?) {
-        let why =
-            "ERROR: --cgroup-parent is not supported by a rootless daemon: BuildKit makes no cgroups there";
-        return Err(CommandError::failed(why));
-    }
-    let channel = client.channel();
+    let channel = match &remote {
+        Some(remote) => connected(remote).await?,
+        None => own(&options, cx).await?,
+    };
+    let loading = match arriving {
+        Some(from) => Some(load::start(cx.client().await?.clone(), from)),
+        None => None,
+    };
     let outcome = match &call {
         None => builder::build(channel, &options, inputs, display.as_mut()).await.map(Some),
         Some(call) => match builder::ask(channel, &options, &call.name, inputs, display.as_mut()).await {
@@ -64,6 +75,9 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     match outcome {
         Ok(built) => {
             let Some(built) = built else { return Ok(()) };
+            if let Some(loading) = loading {
+                loading.finish(&cx.ui, quiet || matches!(mode, Mode::None | Mode::RawJson)).await?;
+            }
             files.write(&built).await?;
             // Files have no ID.
             if quiet
@@ -75,12 +89,28 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             Ok(())
         }
         Err(error) => {
+            if let Some(loading) = loading.filter(|_| error.to_string().contains(builder::STORE))
+                && let Some(refusal) = loading.refusal().await
+            {
+                return Err(refusal);
+            }
             if let Some(excerpt) = error.excerpt() {
                 cx.ui.error_data(excerpt.as_bytes())?;
             }
             Err(failed(error))
         }
     }
+}
+
+/// The connection to the daemon's own builder.
+async fn own(options: &Options, cx: &Context) -> Result<Channel, CommandError> {
+    let client = cx.client().await?;
+    if options.cgroup_parent.is_some() && is_rootless(&client.info().await?) {
+        let why =
+            "ERROR: --cgroup-parent is not supported by a rootless daemon: BuildKit makes no cgroups there";
+        return Err(CommandError::failed(why));
+    }
+    Ok(client.channel())
 }
 
 fn is_rootless(info: &serde_json::Value) -> bool {

@@ -76,6 +76,7 @@ pub(super) fn all(
     given: Vec<Option<Output>>,
     push: bool,
     load: bool,
+    elsewhere: bool,
     stdout_is_terminal: bool,
 ) -> Result<Vec<Output>, String> {
     let is_empty = given.is_empty();
@@ -90,6 +91,12 @@ pub(super) fn all(
     };
     if let (Some(image), true) = (image, push) {
         outputs[image].attributes.push(("push".to_owned(), "true".to_owned()));
+    }
+    if elsewhere {
+        outputs = outputs.into_iter().map(Output::elsewhere).collect();
+        if load && !outputs.iter().any(|output| output.kind == OutputKind::Loaded) {
+            outputs.push(Output::image().elsewhere());
+        }
     }
     let stdout = outputs.iter().filter(|output| is_stdout(output)).count();
     match stdout {
@@ -205,8 +212,18 @@ mod tests {
         let pushed = Output { attributes: list(&[("push", "true")]), ..Output::image() };
         let dir = output("d").unwrap();
         let of = |given: &[&Option<Output>], push, load| {
-            all(given.iter().copied().cloned().collect(), push, load, true)
+            all(given.iter().copied().cloned().collect(), push, load, false, true)
         };
+        let elsewhere = |push, load| {
+            let all = all(vec![], push, load, true, true).unwrap();
+            all.iter()
+                .map(|output| (output.is_pushed(), output.kind == OutputKind::Loaded))
+                .collect::<Vec<_>>()
+        };
+        let (sent, loaded) = ((true, false), (false, true));
+        assert_eq!(elsewhere(false, false), [loaded]);
+        assert_eq!(elsewhere(true, false), [sent]);
+        assert_eq!(elsewhere(true, true), [sent, loaded]);
         assert_eq!(of(&[], false, false).unwrap(), [Output::image()]);
         assert_eq!(of(&[], true, true).unwrap(), std::slice::from_ref(&pushed));
         assert_eq!(of(&[&None], false, false).unwrap(), []);

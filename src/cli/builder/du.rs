@@ -15,6 +15,8 @@ use serde_json::json;
 /// Disk usage of the build cache
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    place: super::Place,
     /// Provide filter values (e.g. "type=exec.cachemount")
     #[arg(long, value_name = "filter", value_parser = value::filter)]
     filter: Vec<(String, String)>,
@@ -46,7 +48,7 @@ const TITLES: &[(&str, &str)] = &[
 /// Lists the records, the largest first, and sums them up.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let filters = filters(&args.filter, |_, _| Ok(false))?;
-    let channel = cx.client().await?.channel();
+    let channel = args.place.channel(cx).await?;
     let mut records = builder::usage(channel, filters).await.map_err(CommandError::failed)?;
     records.sort_by_key(|record| std::cmp::Reverse(record.size));
     let now = Timestamp::now();

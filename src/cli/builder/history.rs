@@ -1,5 +1,6 @@
 //! `builder history`: builds of the past, from BuildKit's own memory of them.
 
+use super::Place;
 use crate::api::docker::schema::Struct;
 use crate::builder::{self, Past, Phase};
 use crate::cli::build::{self, Mode};
@@ -16,6 +17,8 @@ use tonic::transport::Channel;
 /// List builds
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
+    #[command(flatten)]
+    place: Place,
     /// Format output: 'table', 'table TEMPLATE', 'json', or a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
@@ -27,6 +30,8 @@ pub(crate) struct ListArgs {
 /// Print the logs of a build
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    place: Place,
     /// Set type of progress output ("plain", "rawjson", "tty")
     #[arg(
         long,
@@ -44,6 +49,8 @@ pub(crate) struct LogsArgs {
 /// Inspect a build
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    place: Place,
     /// Format output: 'json', or a Go template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -55,6 +62,8 @@ pub(crate) struct InspectArgs {
 /// Remove builds from the history
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    place: Place,
     /// Remove all builds
     #[arg(long)]
     all: bool,
@@ -78,7 +87,7 @@ const NAME: usize = 36;
 
 /// Lists builds, the newest first.
 pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
-    let builds = all(cx.client().await?.channel()).await?;
+    let builds = all(args.place.channel(cx).await?).await?;
     let now = Timestamp::now();
     let whole = args.no_trunc || args.format.as_deref().is_some_and(|f| !f.starts_with("table"));
     let columns = Columns {
@@ -95,7 +104,7 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
 
 /// Prints what a build said to standard error, as the build itself did.
 pub(crate) async fn logs(args: LogsArgs, cx: &Context) -> Outcome {
-    let channel = cx.client().await?.channel();
+    let channel = args.place.channel(cx).await?;
     let build = one(channel.clone(), args.build.as_deref()).await?;
     let mut display = build::display(args.progress, false, &cx.ui)?;
     builder::logs(channel, &build, display.as_mut()).await.map_err(CommandError::failed)
@@ -103,7 +112,7 @@ pub(crate) async fn logs(args: LogsArgs, cx: &Context) -> Outcome {
 
 /// Prints a table of what is known of a build, or its document.
 pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
-    let build = one(cx.client().await?.channel(), args.build.as_deref()).await?;
+    let build = one(args.place.channel(cx).await?, args.build.as_deref()).await?;
     let text = match args.format.as_deref() {
         None | Some("") => details(&build, Timestamp::now(), &TimeZone::system()),
         Some(format) => {
@@ -126,7 +135,7 @@ pub(crate) async fn remove(args: RemoveArgs, cx: &Context) -> Outcome {
     if let Some(why) = refused {
         return Err(CommandError::failed(format!("ERROR: {why}")));
     }
-    let channel = cx.client().await?.channel();
+    let channel = args.place.channel(cx).await?;
     let builds = all(channel.clone()).await?;
     let mut failures = Vec::new();
     let mut chosen = Vec::new();

@@ -1,6 +1,6 @@
 //! `builder prune`
 
-use super::filters;
+use super::{connected, filters};
 use crate::builder::{self, Pruning};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Outcome};
@@ -8,11 +8,14 @@ use crate::cli::format::duration;
 use crate::cli::options::{groups, value};
 use crate::cli::prune::{listed, sure, total};
 use std::time::Duration;
+use tonic::transport::Channel;
 
 /// Remove build cache
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("filter", |arg| arg.help("Provide filter values (e.g. \"until=24h\")")))]
 pub(crate) struct Args {
+    #[command(flatten)]
+    place: super::Place,
     /// Remove all unused build cache, not just dangling ones
     #[arg(short, long)]
     all: bool,
@@ -43,6 +46,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         true => "WARNING! This will remove all build cache.",
         false => "WARNING! This will remove all dangling build cache.",
     };
+    let remote = args.place.remote(cx)?;
     if !sure(warning, args.pruning.force, cx).await? {
         return Ok(());
     }
@@ -54,7 +58,11 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         most: args.max_used_space.unwrap_or_default(),
         free: args.min_free_space.unwrap_or_default(),
     };
-    let bytes = now(pruning, cx).await?;
+    let channel = match remote {
+        None => cx.client().await?.channel(),
+        Some(remote) => connected(&remote).await?,
+    };
+    let bytes = now(channel, pruning, cx).await?;
     cx.ui.line(&total(bytes))?;
     Ok(())
 }
@@ -66,8 +74,7 @@ fn age(text: &str) -> Result<Duration, CommandError> {
 }
 
 /// Prunes, lists what went, and answers its bytes.
-pub(crate) async fn now(pruning: Pruning, cx: &Context) -> Result<i64, CommandError> {
-    let channel = cx.client().await?.channel();
+pub(crate) async fn now(channel: Channel, pruning: Pruning, cx: &Context) -> Result<i64, CommandError> {
     let gone = builder::prune(channel, pruning).await.map_err(CommandError::failed)?;
     let ids: Vec<String> = gone.iter().map(|r| r.id.clone()).collect();
     listed("Deleted build cache objects:", &ids, cx)?;

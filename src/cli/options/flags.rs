@@ -172,7 +172,13 @@ const BUILD: &[Row] = &[
     ("attest", None, Warned("what it makes of an image is an index")),
     ("build-arg", None, Done),
     ("build-context", None, Warned("no `oci-layout://`")),
-    ("builder", None, Refused("there is one builder: the daemon's own")),
+    (
+        "builder",
+        None,
+        Warned(
+            "an address (`tcp://`, `unix://`, `ssh://`) instead of a name, or `default`: the daemon's own",
+        ),
+    ),
     ("cache-from", None, Warned(NO_LOCAL)),
     ("cache-to", None, Warned(NO_LOCAL)),
     ("call", None, Done),
