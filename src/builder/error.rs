@@ -21,11 +21,20 @@ pub enum BuildError {
         /// Why; part of the text, as Docker has it.
         source: Box<BuildError>,
     },
-    /// A further context that is an image in a directory.
-    #[error(
-        "{0}: images in directories are not supported as contexts: `k3c load` them and use docker-image://"
-    )]
-    Layout(String),
+    /// A further context that is no image in a folder.
+    #[error("failed to get build context {context}: {why}")]
+    Layout {
+        /// The context, as given.
+        context: String,
+        /// Why.
+        why: String,
+    },
+    /// A cache without its folder: the flag, and what it lacks.
+    #[error("{1} is required for --{0} type=local")]
+    Folder(&'static str, &'static str),
+    /// Two images that are to be folders.
+    #[error("only one output can have tar=false")]
+    TwoLayouts,
     /// A builder that cannot be used.
     #[error("cannot use the builder {address}: {why}")]
     Builder {

@@ -87,7 +87,8 @@ impl From<BuildHistoryRecord> for Past {
             error: record.error.map_or_else(String::new, |error| error.message),
             created: moment(record.created_at.as_ref()),
             completed: moment(record.completed_at.as_ref()),
-            attributes: record.frontend_attrs.into_iter().collect(),
+            // Caches are given with the keys to them.
+            attributes: record.frontend_attrs.into_iter().filter(|(key, _)| key != "cache-imports").collect(),
             exporters: record
                 .exporters
                 .into_iter()

@@ -1,7 +1,9 @@
 //! The files of a build: directories, and whatever is on standard input. They are checked before anybody is asked to
 //! build.
 
+use super::keys::Keepers;
 use super::session::{self, Archive, Offer, Targets};
+use super::stores::{LAYOUT, Stores};
 use super::{BuildError, Options, Output, private};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -16,8 +18,8 @@ const HEAD: usize = 512;
 /// Bytes of a tar header in which its magic word is.
 const TAR_MAGIC: std::ops::Range<usize> = 257..262;
 const DOCKERFILE: &str = "Dockerfile";
-/// The start of an image in a directory.
-const LAYOUT: &str = "oci-layout://";
+/// The attribute for the context's folder, as buildx has it.
+const FOLDER: &str = "vcs:localdir:context";
 /// A frontend that hands the build on to another one hands on the contexts, too.
 const FORWARD: &str = "moby.buildkit.frontend.contexts+forward";
 
@@ -25,6 +27,9 @@ const FORWARD: &str = "moby.buildkit.frontend.contexts+forward";
 pub struct Inputs {
     pub(super) offer: Offer,
     pub(super) attributes: HashMap<String, String>,
+    /// Caches and images in folders.
+    pub(super) stores: Stores,
+    keepers: Keepers,
     _temporary: Option<TempDir>,
 }
 
@@ -36,16 +41,17 @@ impl Inputs {
     pub async fn prepare(options: &Options, stdin: Archive, targets: Targets) -> Result<Self, BuildError> {
         options.exporters()?;
         private::check_secrets(&options.secrets)?;
-        private::check_agents(&options.agents)?;
         let mut inputs = Self::main(options, stdin).await?;
         inputs.offer.secrets.clone_from(&options.secrets);
-        inputs.offer.agents.clone_from(&options.agents);
+        inputs.offer.agents = inputs.keepers.sockets(&options.agents).await?;
         let sinks = options.outputs.iter().map(Output::sink).enumerate();
         inputs.offer.sinks = sinks.filter_map(|(number, sink)| Some((number, sink?))).collect();
         inputs.offer.targets = targets;
+        inputs.stores = Stores::new(options)?;
         for (name, source) in &options.contexts {
             inputs.add(name, source)?;
         }
+        inputs.offer.layouts.clone_from(&inputs.stores.layouts);
         Ok(inputs)
     }
 
@@ -68,10 +74,18 @@ impl Inputs {
             _ => None,
         };
         match (directory(&options.context), temporary) {
-            (Ok(directory), Some(temporary)) => Ok(temporary.inputs(directory)),
-            (Ok(directory), None) => {
-                let (place, name) = dockerfile(&directory, file)?;
-                Ok(Self::new(directory, place, name, None))
+            (Ok(directory), temporary) => {
+                let folder = directory.file_name().map(|name| name.to_string_lossy().into_owned());
+                let mut inputs = match temporary {
+                    Some(temporary) => temporary.inputs(directory),
+                    None => {
+                        let (place, name) = dockerfile(&directory, file)?;
+                        Self::new(directory, place, name, None)
+                    }
+                };
+                // By this the build is known in the history.
+                inputs.attributes.extend(folder.map(|folder| (FOLDER.to_owned(), folder)));
+                Ok(inputs)
             }
             (Err(BuildError::Context(address)), temporary) if is_address(&address) => {
                 Self::fetched(address, file, temporary)
@@ -97,6 +111,8 @@ impl Inputs {
             (file, None) => Self {
                 offer: Offer::default(),
                 attributes: file.map(|file| ("filename".to_owned(), file.to_owned())).into_iter().collect(),
+                stores: Stores::default(),
+                keepers: Keepers::default(),
                 _temporary: None,
             },
         };
@@ -113,6 +129,8 @@ impl Inputs {
                 ..Offer::default()
             },
             attributes: attributes.map(|(key, value)| (key.to_owned(), value)).into(),
+            stores: Stores::default(),
+            keepers: Keepers::default(),
             _temporary: temporary,
         }
     }
@@ -120,7 +138,7 @@ impl Inputs {
     /// One more context.
     fn add(&mut self, name: &str, source: &str) -> Result<(), BuildError> {
         let value = match source {
-            _ if source.starts_with(LAYOUT) => return Err(BuildError::Layout(source.to_owned())),
+            _ if source.starts_with(LAYOUT) => self.stores.context(source)?,
             _ if ["docker-image://", "target:"].iter().any(|start| source.starts_with(start)) => {
                 source.to_owned()
             }
@@ -156,7 +174,13 @@ impl Inputs {
             let mut attributes = HashMap::from([("context".to_owned(), session::ADDRESS.to_owned())]);
             attributes.extend(options.file.iter().map(|file| ("filename".to_owned(), file.clone())));
             let offer = Offer { archive: Some(Box::new(whole)), ..Offer::default() };
-            return Ok(Self { offer, attributes, _temporary: None });
+            return Ok(Self {
+                offer,
+                attributes,
+                stores: Stores::default(),
+                keepers: Keepers::default(),
+                _temporary: None,
+            });
         }
         if options.file.is_some() {
             return Err(BuildError::TwiceDockerfile);
@@ -175,6 +199,8 @@ impl Inputs {
         Self {
             offer: Offer { directories, shared_key, ..Offer::default() },
             attributes: HashMap::from([("filename".to_owned(), name)]),
+            stores: Stores::default(),
+            keepers: Keepers::default(),
             _temporary: temporary,
         }
     }

@@ -16,6 +16,8 @@ mod error;
 mod excerpt;
 mod history;
 mod inputs;
+mod keys;
+mod layout;
 mod local;
 mod options;
 mod output;
@@ -24,6 +26,7 @@ mod progress;
 mod remote;
 mod session;
 mod solve;
+mod stores;
 
 pub use built::Built;
 pub use cache::{CacheRecord, Pruning, filter, prune, usage};

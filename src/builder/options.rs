@@ -1,6 +1,6 @@
 //! The options of a build, and the words that BuildKit's Dockerfile frontend and image exporter have for them.
 
-use super::{Agent, BuildError, Output, Secret};
+use super::{Agent, BuildError, Output, Secret, stores};
 use crate::model::container::Ulimit;
 use crate::model::reference::Reference;
 use crate::proto::moby::buildkit::v1::{CacheOptions, CacheOptionsEntry, Exporter};
@@ -165,10 +165,7 @@ impl Options {
             let caches: Vec<Value> = self
                 .cache_from
                 .iter()
-                .map(|cache| {
-                    let attributes: Attributes = cache.attributes.iter().cloned().collect();
-                    json!({ "Type": cache.kind, "Attrs": attributes })
-                })
+                .map(|cache| json!({ "Type": cache.kind, "Attrs": stores::attributes(cache) }))
                 .collect();
             set("cache-imports", Value::Array(caches).to_string());
         }
@@ -234,7 +231,7 @@ impl Options {
         let inline = inline.then(|| Cache { kind: "inline".to_owned(), attributes: Vec::new() });
         let entry = |cache: &Cache| CacheOptionsEntry {
             r#type: cache.kind.clone(),
-            attrs: cache.attributes.iter().cloned().collect(),
+            attrs: stores::attributes(cache),
         };
         CacheOptions {
             exports: self.cache_to.iter().chain(&inline).map(entry).collect(),

@@ -24,6 +24,8 @@ pub enum OutputKind {
     Loaded,
     /// An image in an archive of the OCI's form.
     Oci(Destination),
+    /// An image in a folder of the OCI's form.
+    Layout(PathBuf),
     /// An image in an archive of Docker's form.
     Docker(Destination),
     /// The files, in an archive.
@@ -65,7 +67,7 @@ impl Output {
     /// The archive's place or the directory.
     pub(super) fn sink(&self) -> Option<Sink> {
         match &self.kind {
-            OutputKind::Image => None,
+            OutputKind::Image | OutputKind::Layout(_) => None,
             OutputKind::Loaded => Some(Sink::Loader),
             OutputKind::Oci(to) | OutputKind::Docker(to) | OutputKind::Tar(to) => {
                 Some(Sink::Archive(to.clone()))
@@ -84,7 +86,7 @@ impl Output {
         let mut attrs = Attributes::new();
         let kind = match &self.kind {
             OutputKind::Image => "image",
-            OutputKind::Oci(_) | OutputKind::Loaded => "oci",
+            OutputKind::Oci(_) | OutputKind::Loaded | OutputKind::Layout(_) => "oci",
             OutputKind::Docker(_) => "docker",
             OutputKind::Tar(_) | OutputKind::Directory(_) => "tar",
         };
@@ -98,6 +100,9 @@ impl Output {
         }
         if kind == "image" {
             attrs.insert("unpack".to_owned(), "true".to_owned());
+        }
+        if matches!(self.kind, OutputKind::Layout(_)) {
+            attrs.insert("tar".to_owned(), "false".to_owned());
         }
         for (name, value) in &self.attributes {
             if name == "name" && !names.is_empty() {

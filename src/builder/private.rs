@@ -40,8 +40,15 @@ impl fmt::Debug for Source {
 pub struct Agent {
     /// Name.
     pub id: String,
-    /// The agent's socket.
-    pub socket: PathBuf,
+    /// The agent's socket, or files with keys.
+    pub paths: Vec<PathBuf>,
+}
+
+/// An agent by its name and its socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Forwarded {
+    pub(super) id: String,
+    pub(super) socket: PathBuf,
 }
 
 /// Refuses secrets that are not there.
@@ -55,24 +62,6 @@ pub(super) fn check_secrets(secrets: &[Secret]) -> Result<(), BuildError> {
             Ok(data) if data.len() > LARGEST => {
                 return Err(failed(format!("{} is larger than {LARGEST} bytes", path.display())));
             }
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Refuses agents that are none.
-pub(super) fn check_agents(agents: &[Agent]) -> Result<(), BuildError> {
-    for agent in agents {
-        let failed = |why: String| BuildError::Agent { id: agent.id.clone(), why };
-        let path = agent.socket.display();
-        match std::fs::metadata(&agent.socket) {
-            Err(error) => return Err(failed(format!("{path}: {error}"))),
-            Ok(data) if data.is_file() => {
-                let why = "is a file: keys are not read, add it to an agent (ssh-add) and forward that one";
-                return Err(failed(format!("{path} {why}")));
-            }
-            Ok(data) if data.is_dir() => return Err(failed(format!("{path} is no socket"))),
             Ok(_) => {}
         }
     }
@@ -94,13 +83,7 @@ mod tests {
         };
         assert!(secret(dir.path().join("none")).starts_with("secret s: "));
         assert!(secret(dir.path().to_owned()).ends_with(" is no file"));
-        assert!(secret(large.clone()).ends_with(" is larger than 512000 bytes"));
-        let agent = |path: PathBuf| {
-            check_agents(&[Agent { id: "a".to_owned(), socket: path }]).unwrap_err().to_string()
-        };
-        assert!(agent(dir.path().join("none")).starts_with("ssh a: "));
-        assert!(agent(dir.path().to_owned()).ends_with(" is no socket"));
-        assert!(agent(large).contains("keys are not read"));
+        assert!(secret(large).ends_with(" is larger than 512000 bytes"));
     }
 
     #[test]

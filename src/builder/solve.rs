@@ -30,7 +30,7 @@ const MESSAGE_LIMIT: usize = 64 << 20;
 pub async fn build(
     channel: Channel,
     options: &Options,
-    inputs: Inputs,
+    mut inputs: Inputs,
     display: &mut dyn Display,
 ) -> Result<Built, BuildError> {
     let exporters = options.exporters()?;
@@ -46,7 +46,9 @@ pub async fn build(
         entitlements: options.granted(),
         ..SolveRequest::default()
     };
+    let stores = std::mem::take(&mut inputs.stores);
     let response = solve(channel, request, inputs, display, None).await?;
+    stores.finish(&response)?;
     Ok(Built { response })
 }
 

@@ -44,6 +44,23 @@ pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The time that a reproducible build gives to what it makes, in seconds since 1970; builds get it as an argument.
 pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// GitHub's: the address of the cache of a workflow's run, of the second version of its protocol, whether that is
+/// spoken, and the token for both. Caches of `type=gha` get them.
+pub const ACTIONS_CACHE_URL: &str = "ACTIONS_CACHE_URL";
+/// See [`ACTIONS_CACHE_URL`].
+pub const ACTIONS_RESULTS_URL: &str = "ACTIONS_RESULTS_URL";
+/// See [`ACTIONS_CACHE_URL`].
+pub const ACTIONS_CACHE_SERVICE_V2: &str = "ACTIONS_CACHE_SERVICE_V2";
+/// See [`ACTIONS_CACHE_URL`].
+pub const ACTIONS_RUNTIME_TOKEN: &str = "ACTIONS_RUNTIME_TOKEN";
+/// Amazon's: keys that caches of `type=s3` get, unless others are given.
+pub const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// See [`AWS_ACCESS_KEY_ID`].
+pub const AWS_SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// See [`AWS_ACCESS_KEY_ID`].
+pub const AWS_SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// The user's home, for `~` in paths that no shell has looked at.
+pub const HOME: &str = "HOME";
 /// OpenSSH's: the socket of the user's agent, which builds may be given.
 pub const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// Address of the builder that builds, unless `--builder` is given; with options for TLS behind commas.

@@ -75,6 +75,17 @@ pub mod moby {
     }
 }
 
+/// `containerd.services`
+pub mod containerd {
+    /// `containerd.services.content`
+    pub mod content {
+        /// Version 1.
+        pub mod v1 {
+            include!("generated/containerd.services.content.v1.rs");
+        }
+    }
+}
+
 /// `fsutil.types`: what DiffCopy sends.
 pub mod fsutil {
     /// Packets and stats.

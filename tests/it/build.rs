@@ -3,6 +3,7 @@
 mod contexts;
 mod history;
 mod killed;
+mod layouts;
 mod options;
 mod outputs;
 mod private;
@@ -38,6 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(contexts::cases());
     cases.extend(history::cases());
     cases.extend(killed::cases());
+    cases.extend(layouts::cases());
     cases.extend(options::cases());
     cases.extend(outputs::cases());
     cases.extend(private::cases());

@@ -1,7 +1,7 @@
 //! The generated code under `src/proto` is what the definitions give.
 //!
-//! The definitions are our own (`src/proto/k3c`), Kubernetes' CRI (the Go module `k8s.io/cri-api`, at the version of
-//! `images/go.mod`) and BuildKit's (the resources of the crate `bollard-buildkit-proto`). `make proto` runs this test
+//! The definitions are our own (`src/proto/k3c`), Kubernetes' CRI and containerd's content (the Go
+//! modules `k8s.io/cri-api` and `github.com/containerd/containerd/api`, at the versions of `images/go.mod`) and BuildKit's (the resources of the crate `bollard-buildkit-proto`). `make proto` runs this test
 //! with `K3C_PROTO_WRITE=1`, which writes the files instead of comparing them.
 
 #![expect(clippy::disallowed_methods, reason = "the test starts cargo and go")]
@@ -89,6 +89,12 @@ fn generated() -> BTreeMap<String, String> {
     fs::copy(module.join("pkg/apis/runtime/v1/api.proto"), cri.path().join("api.proto"))
         .expect("the CRI definition");
     generate(out.path(), &["api.proto"], &[cri.path().to_path_buf()]);
+
+    let containerd = go_module("github.com/containerd/containerd/api");
+    let definitions = tempfile::tempdir().expect("a temporary folder");
+    fs::copy(containerd.join("services/content/v1/content.proto"), definitions.path().join("content.proto"))
+        .expect("the definition of containerd's content");
+    generate(out.path(), &["content.proto"], &[definitions.path().to_path_buf()]);
 
     let buildkit = crate_folder("bollard-buildkit-proto").join("resources");
     let files = [

@@ -9,12 +9,14 @@
 //!                                       ├─ Auth     (credentials)
 //!                                       ├─ Upload   (a context from standard input)
 //!                                       ├─ FileSend (archives that were built)
+//!                                       ├─ Content  (images and caches in folders)
 //!                                       ├─ Secrets
 //!                                       ├─ SSH      (agents)
 //!                                       └─ Health
 //! ```
 
 mod auth;
+mod content;
 mod files;
 mod health;
 mod receive;
@@ -25,8 +27,10 @@ mod upload;
 pub use receive::{STORE, Targets};
 pub(super) use upload::{ADDRESS, Archive};
 
+use super::layout::Layout;
 use super::output::Sink;
-use super::private::{Agent, Secret};
+use super::private::{Forwarded, Secret};
+use crate::proto::containerd::content::v1::content_server::ContentServer;
 use crate::proto::grpc::health::v1::health_server::HealthServer;
 use crate::proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use crate::proto::moby::buildkit::v1::BytesMessage;
@@ -39,6 +43,7 @@ use futures::StreamExt;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -66,6 +71,13 @@ const METHODS: [&str; 3] = [
 ];
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
 const RECEIVE: &str = "/moby.filesync.v1.FileSend/DiffCopy";
+const CONTENT: [&str; 5] = [
+    "/containerd.services.content.v1.Content/Info",
+    "/containerd.services.content.v1.Content/Read",
+    "/containerd.services.content.v1.Content/Write",
+    "/containerd.services.content.v1.Content/Status",
+    "/containerd.services.content.v1.Content/Abort",
+];
 const SECRETS: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const SSH: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
 
@@ -78,12 +90,14 @@ pub(super) struct Offer {
     pub(super) archive: Option<Archive>,
     /// Places for what exporters send, by the number of the output.
     pub(super) sinks: HashMap<usize, Sink>,
+    /// Folders with images and caches.
+    pub(super) layouts: HashMap<String, Arc<Layout>>,
     /// Sinks without a path.
     pub(super) targets: Targets,
     /// Secrets that steps may ask for.
     pub(super) secrets: Vec<Secret>,
     /// SSH agents that steps may use.
-    pub(super) agents: Vec<Agent>,
+    pub(super) agents: Vec<Forwarded>,
     /// A key that builds of the same thing share, so that BuildKit asks only for what has changed.
     pub(super) shared_key: String,
 }
@@ -127,9 +141,10 @@ struct Metadata {
 impl Metadata {
     fn new(id: &str, offer: &Offer) -> Self {
         let upload = offer.archive.is_some().then_some(UPLOAD);
+        let content = (!offer.layouts.is_empty()).then_some(CONTENT).into_iter().flatten();
         // Always there: without any, the answer is that there is none of that name.
         let receive = (!offer.sinks.is_empty()).then_some(RECEIVE);
-        let more = SSH.into_iter().chain([SECRETS]).chain(upload).chain(receive);
+        let more = SSH.into_iter().chain([SECRETS]).chain(upload).chain(receive).chain(content);
         Self {
             id: id.to_owned(),
             shared_key: offer.shared_key.clone(),
@@ -180,6 +195,9 @@ async fn serve(connection: DuplexStream, offer: Offer) {
         .add_service(HealthServer::new(health::Health))
         .add_service(FileSyncServer::new(files::Files::new(offer.directories)))
         .add_service(AuthServer::new(auth::Auth))
+        .add_service(
+            ContentServer::new(content::Content(offer.layouts)).max_decoding_message_size(content::LARGEST),
+        )
         .add_service(receive::FileSend::new(offer.sinks, offer.targets))
         .add_service(SecretsServer::new(secrets::Secrets(offer.secrets)))
         .add_service(SshServer::new(ssh::Agents(offer.agents)))

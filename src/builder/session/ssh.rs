@@ -1,7 +1,7 @@
 //! `SSH`: agents for `RUN --mount=type=ssh`. Each call is a connection to one. A step may ask which keys there are and
 //! have something signed; it can neither add nor remove any.
 
-use crate::builder::private::Agent;
+use crate::builder::private::Forwarded;
 use crate::proto::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse, ssh_server};
 use futures::StreamExt;
 use std::io;
@@ -26,10 +26,10 @@ const FAILURE: [u8; 5] = [0, 0, 0, 1, 5];
 const QUEUE: usize = 4;
 
 /// The user's agents.
-pub(super) struct Agents(pub(super) Vec<Agent>);
+pub(super) struct Agents(pub(super) Vec<Forwarded>);
 
 impl Agents {
-    fn get(&self, id: &str) -> Result<&Agent, Status> {
+    fn get(&self, id: &str) -> Result<&Forwarded, Status> {
         let id = if id.is_empty() { DEFAULT } else { id };
         let agent = self.0.iter().rev().find(|agent| agent.id == id);
         agent.ok_or_else(|| Status::not_found(format!("unset ssh forward key {id}")))

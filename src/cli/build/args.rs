@@ -112,7 +112,7 @@ pub(crate) struct Args {
     /// Shared memory size for build containers
     #[arg(long, value_name = "bytes", value_parser = value::bytes)]
     shm_size: Option<i64>,
-    /// SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")
+    /// SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")
     #[arg(long, value_name = "stringArray", value_parser = values::agent)]
     ssh: Vec<values::Agent>,
     /// Name and optionally a tag (format: "name:tag")
@@ -189,10 +189,11 @@ impl Args {
                 attestations.push(outputs::short(kind, &text)?);
             }
         }
+        let filled = |cache| outputs::filled(cache, &variable);
         Ok(Options {
             attestations,
-            cache_from: self.cache_from.into_iter().flat_map(|all| all.0).collect(),
-            cache_to: self.cache_to.into_iter().flat_map(|all| all.0).collect(),
+            cache_from: self.cache_from.into_iter().flat_map(|all| all.0).map(&filled).collect(),
+            cache_to: self.cache_to.into_iter().flat_map(|all| all.0).map(&filled).collect(),
             outputs,
             secrets: secrets.collect::<Result<_, _>>()?,
             agents: agents.collect::<Result<_, _>>()?,
@@ -274,7 +275,7 @@ mod tests {
                 Secret { id: "a".into(), source: Source::File("/f".into()) },
                 Secret { id: "SET".into(), source: Source::Value(b"from outside".to_vec()) },
             ],
-            agents: vec![Agent { id: "other".into(), socket: "/s".into() }],
+            agents: vec![Agent { id: "other".into(), paths: vec!["/s".into()] }],
             attestations: vec![("provenance".into(), Some("mode=max".into())), ("sbom".into(), None)],
             cache_from: vec![Cache { kind: "registry".into(), attributes: vec![pair("ref", "c")] }],
             cache_to: vec![Cache { kind: "inline".into(), attributes: vec![] }],

@@ -47,7 +47,10 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         remote.is_some(),
         cx.ui.terminals().stdout,
     );
-    let options = options.map_err(|why| CommandError::failed(format!("ERROR: {why}")))?;
+    let mut options = options.map_err(|why| CommandError::failed(format!("ERROR: {why}")))?;
+    for words in options.find_caches().map_err(failed)? {
+        cx.ui.warning(&words);
+    }
     let stdin = Box::new(tokio::io::stdin());
     // An archive leaves no room for anything else there.
     let to_stdout = options.outputs.iter().any(outputs::is_stdout);

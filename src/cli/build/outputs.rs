@@ -2,6 +2,7 @@
 
 use crate::builder::{Cache, Destination, Output, OutputKind};
 use crate::cli::options::{csv, value};
+use crate::config::env;
 use std::path::Path;
 
 type Pairs = Vec<(String, String)>;
@@ -37,15 +38,20 @@ pub(super) fn output(text: &str) -> Result<Option<Output>, String> {
         None | Some("-") => Destination::Stdout,
         Some(path) => Destination::File(path.into()),
     };
+    let is_archive = match take(&mut attributes, "tar") {
+        Some(text) => value::boolean(&text).ok_or(format!("invalid value tar={text}"))?,
+        None => true,
+    };
+    if !is_archive && kind != "oci" {
+        return Err(format!("tar=false is not supported by {kind} output: type=oci can be a folder"));
+    }
     if let Some(dest) = &dest
+        && is_archive
         && dest != "-"
         && kind != "local"
         && Path::new(dest).is_dir()
     {
         return Err(format!("destination file {dest} is a directory"));
-    }
-    if take(&mut attributes, "tar").is_some_and(|on| value::boolean(&on) != Some(true)) {
-        return Err("tar=false is not supported: images are exported as archives only".to_owned());
     }
     let kind = match (kind.as_str(), dest) {
         ("image" | "registry", Some(_)) => return Err(format!("dest is not supported by {kind} output")),
@@ -56,6 +62,8 @@ pub(super) fn output(text: &str) -> Result<Option<Output>, String> {
         }
         ("docker", None) => OutputKind::Image,
         ("docker", dest) => OutputKind::Docker(archive(dest)),
+        ("oci", Some(dest)) if !is_archive && dest != "-" => OutputKind::Layout(dest.into()),
+        ("oci", _) if !is_archive => return Err("dest is required for oci output with tar=false".to_owned()),
         ("oci", dest) => OutputKind::Oci(archive(dest)),
         ("tar", dest) => OutputKind::Tar(archive(dest)),
         ("local", Some(dest)) if dest != "-" => {
@@ -134,9 +142,42 @@ pub(super) fn caches(text: &str) -> Result<Caches, String> {
     let kind = take(&mut attributes, "type").ok_or(format!("type required for {text:?}"))?;
     match kind.as_str() {
         "registry" | "inline" | "gha" | "s3" | "azblob" => Ok(Caches(vec![Cache { kind, attributes }])),
-        "local" => Err("type=local is not supported: a registry on localhost does the same".to_owned()),
+        "local" if attributes.iter().any(|(name, _)| name == "reset") => {
+            Err("reset is not supported: removing the folder does the same".to_owned())
+        }
+        "local" => Ok(Caches(vec![Cache { kind, attributes }])),
         _ => Err(format!("unknown cache type {kind:?}")),
     }
+}
+
+/// A cache with what the environment says of it, as buildx fills it in: GitHub's actions, and Amazon's keys.
+pub(super) fn filled(mut cache: Cache, variable: &impl Fn(&str) -> Option<String>) -> Cache {
+    let set = |name: &str| variable(name).filter(|text| !text.is_empty());
+    let given = |cache: &Cache, name: &str| cache.attributes.iter().find(|(key, _)| key == name).cloned();
+    let second = given(&cache, "version").map(|(_, version)| version == "2");
+    let second = second.unwrap_or_else(|| {
+        set(env::ACTIONS_CACHE_SERVICE_V2).is_some_and(|on| value::boolean(&on) == Some(true))
+    });
+    let from: &[(&str, &str)] = match (cache.kind.as_str(), second) {
+        ("gha", true) => &[
+            ("token", env::ACTIONS_RUNTIME_TOKEN),
+            ("url_v2", env::ACTIONS_RESULTS_URL),
+            ("url", env::ACTIONS_CACHE_URL),
+        ],
+        ("gha", false) => &[("token", env::ACTIONS_RUNTIME_TOKEN), ("url", env::ACTIONS_CACHE_URL)],
+        ("s3", _) if given(&cache, "access_key_id").is_none() => &[
+            ("access_key_id", env::AWS_ACCESS_KEY_ID),
+            ("secret_access_key", env::AWS_SECRET_ACCESS_KEY),
+            ("session_token", env::AWS_SESSION_TOKEN),
+        ],
+        _ => &[],
+    };
+    for (name, variable) in from {
+        if let (None, Some(text)) = (given(&cache, name), set(variable)) {
+            cache.attributes.push(((*name).to_owned(), text));
+        }
+    }
+    cache
 }
 
 /// A statement about what was built: its type, and its parameters unless it is not wanted.
@@ -185,6 +226,7 @@ mod tests {
                 "type=oci,dest=x,compression=zstd",
                 made(OutputKind::Oci(file("x")), &[("compression", "zstd")]),
             ),
+            ("type=oci,tar=false,dest=/", made(OutputKind::Layout("/".into()), &[])),
             ("type=docker", made(OutputKind::Image, &[])),
             ("type=docker,dest=-", made(OutputKind::Docker(Destination::Stdout), &[])),
             ("type=image,name=x,push=true", made(OutputKind::Image, &[("name", "x"), ("push", "true")])),
@@ -200,7 +242,8 @@ mod tests {
             ("dest=x,y", "invalid value y"),
             ("dest=x,y=z", "type is required for output"),
             ("type=tar,dest=/", "destination file / is a directory"),
-            ("type=oci,dest=x,tar=false", "tar=false is not supported"),
+            ("type=docker,dest=x,tar=false", "tar=false is not supported by docker output"),
+            ("type=oci,tar=false", "dest is required for oci output"),
             ("type=local,dest=x,mode=delete", "mode=delete is not supported"),
         ] {
             assert!(output(text).unwrap_err().contains(part), "{text}");
@@ -250,7 +293,30 @@ mod tests {
         );
         assert!(caches("ref=a").unwrap_err().contains("type required for"));
         assert!(caches("type=x,y=z").unwrap_err().contains("unknown cache type"));
-        assert!(caches("type=local,src=x").unwrap_err().contains("not supported"));
+        assert_eq!(caches("type=local,src=x").unwrap().0, [cache("local", &[("src", "x")])]);
+        assert!(caches("type=local,dest=x,reset=true").unwrap_err().contains("reset is not supported"));
+        let second = [
+            ("ACTIONS_CACHE_SERVICE_V2", "true"),
+            ("ACTIONS_RUNTIME_TOKEN", "t"),
+            ("ACTIONS_RESULTS_URL", "r"),
+            ("AWS_ACCESS_KEY_ID", "i"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+        ];
+        let first =
+            [("ACTIONS_RUNTIME_TOKEN", "t"), ("ACTIONS_RESULTS_URL", "r"), ("ACTIONS_CACHE_URL", "c")];
+        let with = |all: &[(&str, &str)], text: &str| {
+            let variable =
+                |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+            filled(caches(text).unwrap().0.remove(0), &variable)
+        };
+        assert_eq!(with(&first, "type=gha"), cache("gha", &[("token", "t"), ("url", "c")]));
+        assert_eq!(with(&second, "type=gha"), cache("gha", &[("token", "t"), ("url_v2", "r")]));
+        let given = [("version", "1"), ("token", "x")];
+        assert_eq!(with(&second, "type=gha,version=1,token=x"), cache("gha", &given));
+        assert_eq!(with(&second, "type=s3,access_key_id=x"), cache("s3", &[("access_key_id", "x")]));
+        let keys = [("access_key_id", "i"), ("secret_access_key", "s")];
+        assert_eq!(with(&second, "type=s3"), cache("s3", &keys));
+        assert_eq!(with(&second, "type=inline"), cache("inline", &[]));
         let made =
             |kind: &str, parameters: Option<&str>| Ok((kind.to_owned(), parameters.map(str::to_owned)));
         assert_eq!(attestation("type=sbom,generator=x"), made("sbom", Some("generator=x")));

@@ -5,6 +5,7 @@ use crate::cli::options::csv;
 use crate::config::env;
 use crate::model::reference::Reference;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 /// The annotations of one flag: it can name several places.
 #[derive(Clone, Debug)]
@@ -146,29 +147,35 @@ impl Secret {
 #[derive(Clone, Debug)]
 pub(super) struct Agent {
     id: String,
-    socket: Option<String>,
+    paths: Vec<String>,
 }
 
-/// `name[=socket]`
+/// `name[=socket]` or `name=key[,key...]`
 pub(super) fn agent(text: &str) -> Result<Agent, String> {
-    let (id, socket) = match text.split_once('=') {
-        Some((id, socket)) => (id, Some(socket.to_owned())),
-        None => (text, None),
-    };
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
+    let paths = paths.split(',').filter(|path| !path.is_empty()).map(str::to_owned).collect();
     match id {
         "" => Err("id is missing".to_owned()),
-        _ => Ok(Agent { id: id.to_owned(), socket: socket.filter(|path| !path.is_empty()) }),
+        _ => Ok(Agent { id: id.to_owned(), paths }),
     }
 }
 
 impl Agent {
-    /// With a socket: that of the user's own agent, unless another one is meant.
+    /// With a socket, that of the user's own agent unless another one is meant, or with keys; a shell leaves `~` behind a
+    /// `=` as it is.
     pub(super) fn found(self, variable: impl Fn(&str) -> Option<String>) -> Result<builder::Agent, String> {
         let own = || variable(env::SSH_AUTH_SOCK).filter(|path| !path.is_empty());
-        match self.socket.or_else(own) {
-            Some(socket) => Ok(builder::Agent { id: self.id, socket: socket.into() }),
-            None => Err(format!("ssh {}: there is no agent: {} is not set", self.id, env::SSH_AUTH_SOCK)),
+        let home = variable(env::HOME).unwrap_or_default();
+        let path = |path: &String| match path.strip_prefix("~/") {
+            Some(rest) if !home.is_empty() => Path::new(&home).join(rest),
+            _ => PathBuf::from(path),
+        };
+        let mut paths: Vec<PathBuf> = self.paths.iter().map(path).collect();
+        if paths.is_empty() {
+            let unset = || format!("ssh {}: there is no agent: {} is not set", self.id, env::SSH_AUTH_SOCK);
+            paths.push(own().ok_or_else(unset)?.into());
         }
+        Ok(builder::Agent { id: self.id, paths })
     }
 }
 
@@ -223,6 +230,7 @@ mod tests {
         let variable = |name: &str| match name {
             "SET" => Some("v".to_owned()),
             "SSH_AUTH_SOCK" => Some("/own".to_owned()),
+            "HOME" => Some("/home/u".to_owned()),
             _ => None,
         };
         let secret = |text: &str| secret(text).and_then(|secret| secret.found(variable));
@@ -242,8 +250,10 @@ mod tests {
             let found = secret(text).map(|secret| secret.source);
             assert_eq!(found, expected.map_err(str::to_owned), "{text}");
         }
-        let socket = |text: &str| agent(text).unwrap().found(variable).unwrap().socket;
-        assert_eq!((socket("default"), socket("x=/other")), ("/own".into(), "/other".into()));
+        let paths = |text: &str| agent(text).unwrap().found(variable).unwrap().paths;
+        let list = |all: &[&str]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!((paths("default"), paths("x=/other")), (list(&["/own"]), list(&["/other"])));
+        assert_eq!(paths("x=~/.ssh/a,b,~c/d"), list(&["/home/u/.ssh/a", "b", "~c/d"]));
         let none = agent("default").unwrap().found(|_| None).unwrap_err();
         assert_eq!(none, "ssh default: there is no agent: SSH_AUTH_SOCK is not set");
     }

@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Outcome};
 use crate::cli::format::listing::{self, Columns, Row};
 use crate::cli::format::{moment, status, table};
+use crate::model::reference;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -240,7 +241,7 @@ fn short(duration: Duration) -> String {
 
 fn row(build: &Past, whole: bool, now: Timestamp) -> Row {
     let mut shown = match images(build).first() {
-        Some(image) => image.clone(),
+        Some(image) => reference::familiar(image),
         None => name(build),
     };
     if !whole && shown.chars().count() > NAME {
@@ -329,7 +330,10 @@ mod tests {
             attributes: [("build-arg:A", "1\n2"), ("filename", "Other"), ("target", "t")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
-            exporters: vec![("image".to_owned(), [("name".to_owned(), "x:1,y:2".to_owned())].into())],
+            exporters: vec![(
+                "image".to_owned(),
+                [("name".to_owned(), "docker.io/library/x:1,y:2".to_owned())].into(),
+            )],
             digest: Some("sha256:d".to_owned()),
             steps: 3,
             steps_done: 3,
@@ -368,10 +372,12 @@ mod tests {
             fields,
             json!({"CreatedAt": "10 seconds ago", "Duration": "2.0s", "Name": "x:1", "Ref": "a", "Status": "Completed"})
         );
-        let nameless = Past { exporters: Vec::new(), ..past("a") };
+        let mut nameless = Past { exporters: Vec::new(), ..past("a") };
         assert_eq!(row(&nameless, false, now).fields["Name"], "Other (t)");
+        nameless.attributes.insert("vcs:localdir:context".to_owned(), "app".to_owned());
+        assert_eq!(row(&nameless, false, now).fields["Name"], "app/Other (t)");
         let text = details(&past("a"), now, &TimeZone::UTC);
-        for line in ["Build steps:", "3/3 (1 cached)", "x:1, y:2", "Build arg A:", "1 2"] {
+        for line in ["Build steps:", "3/3 (1 cached)", "docker.io/library/x:1, y:2", "Build arg A:", "1 2"] {
             assert!(text.contains(line), "{text}");
         }
         assert_eq!(short(Duration::from_secs(125)), "2m 5s");

@@ -158,8 +158,6 @@ const FLAGS: &[Row] = &[
 
 const STEPS: &str = "the steps of a build have the limits of the daemon's own cgroup";
 
-const NO_LOCAL: &str = "all of BuildKit's types but `local`";
-
 /// Flags of `build`.
 const BUILD: &[Row] = &[
     ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
@@ -171,7 +169,7 @@ const BUILD: &[Row] = &[
     ("annotation", None, Done),
     ("attest", None, Warned("what it makes of an image is an index")),
     ("build-arg", None, Done),
-    ("build-context", None, Warned("no `oci-layout://`")),
+    ("build-context", None, Done),
     (
         "builder",
         None,
@@ -179,8 +177,8 @@ const BUILD: &[Row] = &[
             "an address (`tcp://`, `unix://`, `ssh://`) instead of a name, or `default`: the daemon's own",
         ),
     ),
-    ("cache-from", None, Warned(NO_LOCAL)),
-    ("cache-to", None, Warned(NO_LOCAL)),
+    ("cache-from", None, Done),
+    ("cache-to", None, Warned("`reset` of `type=local` is refused")),
     ("call", None, Done),
     ("cgroup-parent", None, Warned("only as root: a rootless BuildKit makes no cgroups, so it is refused")),
     ("check", None, Done),
@@ -203,7 +201,7 @@ const BUILD: &[Row] = &[
     ("network", None, Warned("`default`, `none` and `host`, as BuildKit has them")),
     ("no-cache", None, Done),
     ("no-cache-filter", None, Done),
-    ("output", Some('o'), Warned("no `tar=false`, no `mode=delete`")),
+    ("output", Some('o'), Warned("`tar=false` of `type=oci` only, no `mode=delete`")),
     (
         "platform",
         None,
@@ -222,7 +220,7 @@ const BUILD: &[Row] = &[
     ("security-opt", None, Refused("BuildKit has `RUN --security`")),
     ("shm-size", None, Done),
     ("squash", None, Refused("BuildKit has no such thing: copy from one stage into another")),
-    ("ssh", None, Warned("agents; files with keys are refused, `ssh-add` gives them to an agent")),
+    ("ssh", None, Done),
     ("tag", Some('t'), Done),
     ("target", None, Done),
     ("ulimit", None, Warned("rootless, no hard limit above the user's own: BuildKit refuses it")),

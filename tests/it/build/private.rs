@@ -119,7 +119,27 @@ fn agents() -> Result<()> {
     ensure!(ran.code == 0 && lines == 2 && ran.stderr.contains("kept"), "{ran}");
     env.k3c(&[&build[..], &["agents"]].concat())?.fails(1, "unset ssh forward key other")?;
     env.k3c(&["build", "--ssh", "default", "agents"])?.fails(1, "SSH_AUTH_SOCK is not set")?;
-    env.k3c(&["build", "--ssh", &format!("default={key}"), "agents"])?.fails(1, "keys are not read")?;
+
+    // Keys in files, in an agent that ends with the build.
+    let second = env.home.join("second").display().to_string();
+    let locked = env.home.join("locked").display().to_string();
+    for (file, words, comment) in [(&second, "", "the-second"), (&locked, "geheim-99", "the-locked")] {
+        let kind = ["-q", "-t", "ecdsa", "-N", words, "-C", comment, "-f", file];
+        env.program(Path::new("ssh-keygen"), &kind)?.ok()?;
+    }
+    let keys = format!("default={key},~/second");
+    let ran = env.k3c(&[&build[..5], &[&keys, "--ssh", &other, "agents"]].concat())?;
+    let said = |text: &str| ran.stderr.contains(text);
+    ensure!(ran.code == 0 && said("of-the-tests (ED25519)") && said("the-second (ECDSA)"), "{ran}");
+    let left = || env.user.processes().into_iter().find(|(_, line)| line.contains("ssh-agent -a"));
+    within(Duration::from_secs(10), "the agent ends with the build", || Ok(left().is_none()))?;
+    let words = "(a key with a passphrase is given to an agent by ssh-add, and the agent to the build)";
+    env.k3c(&["build", "--ssh", &format!("default={locked}"), "agents"])?.fails(1, words)?;
+    env.k3c(&["build", "--ssh", "default=agents/Dockerfile", "agents"])?
+        .fails(1, "not a key that can be used: ")?;
+    env.k3c(&["build", "--ssh", &format!("default={key},{socket}"), "agents"])?
+        .fails(1, "it is one socket, or files with keys")?;
+    within(Duration::from_secs(10), "the agent ends with a refusal", || Ok(left().is_none()))?;
     drop(agent);
     env.k3c(&[&build[..], &["--ssh", &other, "agents"]].concat())?.fails(1, "ssh").map(drop)
 }
