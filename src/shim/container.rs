@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -152,7 +153,7 @@ impl Container {
         let call = shared.runc.call(command, &log_file, &args, theirs);
         let ends = match (console, ends) {
             (Some(console), _) => {
-                let mut call = std::pin::pin!(call);
+                let mut call = pin!(call);
                 let master = tokio::select! {
                     master = console.receive() => Some(master.map_err(ContainerError::Streams)?),
                     answer = &mut call => { answer?; None }
@@ -186,14 +187,17 @@ impl Container {
         let runc = std::fs::read_link(&program).ok();
         let opened = fifo.clone();
         let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> { std::fs::read(opened) });
-        let go = async { read.await.map_err(io::Error::other)? };
-        tokio::select! {
-            answer = go => { answer.map_err(file("open", &fifo))?; }
-            _ = self.init.ended() => {
-                // Frees the thread that waits for a writer.
+        let mut go = pin!(async { read.await.map_err(io::Error::other)? });
+        let said = tokio::select! {
+            said = &mut go => said,
+            () = self.init.dead.cancelled() => {
+                // Frees the thread that waits for a writer. A program that was quick has come by, and said so.
                 let _ = std::fs::OpenOptions::new().read(true).write(true).open(&fifo);
-                return Err(ContainerError::Refused("cannot start a container that has stopped"));
+                go.await
             }
+        };
+        if said.map_err(file("open", &fifo))?.is_empty() {
+            return Err(ContainerError::Refused("cannot start a container that has stopped"));
         }
         let _ = std::fs::remove_file(&fifo);
         // runc's init is still there for a moment, and would end with 2 at a signal that is meant for the program.

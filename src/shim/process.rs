@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The time for output to flow on after the end of a process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub(super) struct Process {
     pub(super) spec: Option<Value>,
     pid: Mutex<i32>,
     stage: watch::Sender<Stage>,
+    /// Cancelled by the kernel's word that it is dead, which its stage tells of when the gate is free.
+    pub(super) dead: CancellationToken,
     /// Held while the process starts, so that nobody hears of its end before its beginning.
     pub(super) gate: tokio::sync::Mutex<()>,
 }
@@ -45,6 +48,7 @@ impl Process {
             spec,
             pid: Mutex::new(0),
             stage: watch::channel(Stage::Created).0,
+            dead: CancellationToken::new(),
             gate: tokio::sync::Mutex::default(),
         }
     }

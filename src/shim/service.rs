@@ -88,6 +88,8 @@ impl Service {
                     },
                 }
             };
+            // A start that is under way holds the gate, and would wait for the dead.
+            process.dead.cancel();
             let _started = process.gate.lock().await;
             if first && container.cgroup().is_some_and(|c| c.oom_kills() > told) {
                 oom();

@@ -2,9 +2,12 @@
 
 use crate::containers::{DEMO, within};
 use crate::env::{TestEnv, installed};
-use crate::proxy::{WITH_TOOLS, client, cri_containers, cri_pods};
-use crate::{Case, DAEMON, report};
+use crate::proxy::{WITH_TOOLS, client, cri_containers, cri_pods, with_channel};
+use crate::{Case, DAEMON, report, shared};
 use anyhow::{Context, Result, ensure};
+use containerd_client::services::v1::snapshots::{MountsRequest, snapshots_client::SnapshotsClient};
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::{CreateTaskRequest, StartRequest};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crashes::told_once_after_containerd_too", DAEMON, || told_once(true)),
         Case::new("crashes::execs_outlive_the_engine", DAEMON, execs_outlive_the_engine),
         Case::new("crashes::shim_killed", DAEMON, shim_killed),
+        Case::new("crashes::dead_before_its_start", WITH_TOOLS, dead_before_its_start),
         Case::new("crashes::host_restarted", DAEMON, host_restarted),
         Case::new("crashes::a_million_lines", DAEMON, a_million_lines),
     ]
@@ -107,6 +111,43 @@ fn execs_outlive_the_engine() -> Result<()> {
     }
     env.ok(&["rm", "-f", "lives"])?;
     env.stop()
+}
+
+/// A process that dies while its start waits for it: the start fails, and the container can be removed.
+fn dead_before_its_start() -> Result<()> {
+    let env = shared::env()?;
+    env.ok(&["images"])?;
+    client(&env, "ctr", &["containers", "create", "k3c.local/demo:latest", "half", "sleep", "100"])?.ok()?;
+    let pid = with_channel(&env, |channel| async {
+        let mut snapshots = SnapshotsClient::new(channel.clone());
+        let message = MountsRequest { snapshotter: "overlayfs".into(), key: "half".into() };
+        let rootfs = snapshots.mounts(in_namespace(message)).await?.into_inner().mounts;
+        let message = CreateTaskRequest { container_id: "half".into(), rootfs, ..Default::default() };
+        let pid = TasksClient::new(channel).create(in_namespace(message)).await?.into_inner().pid;
+        Ok(Pid::from_raw(i32::try_from(pid)?))
+    })?;
+    // It cannot meet the start, which waits at its FIFO.
+    kill(pid, Signal::SIGSTOP)?;
+    let start = with_channel(&env, |channel| async move {
+        let message = StartRequest { container_id: "half".into(), ..Default::default() };
+        let started =
+            tokio::spawn(async move { TasksClient::new(channel).start(in_namespace(message)).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ensure!(!started.is_finished(), "started without its process: {:?}", started.await);
+        kill(pid, Signal::SIGKILL)?;
+        Ok(tokio::time::timeout(BACK, started).await.context("the start still waits")??)
+    })?;
+    let error = start.err().context("the dead was started")?.to_string();
+    ensure!(error.contains("cannot start a container that has stopped"), "{error}");
+    client(&env, "ctr", &["tasks", "rm", "half"])?.ok()?;
+    client(&env, "ctr", &["containers", "rm", "half"])?.ok().map(drop)
+}
+
+/// A message for what CRI has in containerd.
+fn in_namespace<M>(message: M) -> tonic::Request<M> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("containerd-namespace", "k8s.io".parse().expect("ASCII"));
+    request
 }
 
 /// Output of the two loops.
