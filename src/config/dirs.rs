@@ -125,6 +125,11 @@ impl Dirs {
         self.runtime.join("etc")
     }
 
+    /// The children's temporary files: sockets and mount points, gone with the daemon also when a child was killed.
+    pub fn temporary(&self) -> PathBuf {
+        self.runtime.join("tmp")
+    }
+
     /// CNI configurations; containerd reads this folder.
     pub fn cni(&self) -> PathBuf {
         self.rendered().join("cni")

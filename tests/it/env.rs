@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -419,6 +419,16 @@ impl TestEnv {
             }
         }
         sockets(&self.run_dir(), &mut left)?;
+        let since = fs::metadata(&self.home)?.created()?;
+        let ours = |m: fs::Metadata| m.uid() == self.user.uid && m.created().is_ok_and(|at| at > since);
+        for entry in fs::read_dir("/tmp")?.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let of_children = ["buildkit", ".buildkit", "containerd"].iter().any(|p| name.starts_with(p));
+            if of_children && entry.metadata().is_ok_and(ours) {
+                writeln!(left, "file /tmp/{name}")?;
+            }
+        }
         let below = self.cgroups()?;
         if !below.is_empty() {
             writeln!(left, "cgroups {below}")?;

@@ -84,11 +84,12 @@ fn spec(instance: &Instance, name: &str, program: &Path, config: &Path, socket: 
     }
 }
 
-/// Our programs come first; nothing of theirs goes into the user's temporary folder.
+/// Our programs come first; nothing of theirs goes into a temporary folder that others share.
 fn environment(instance: &Instance) -> Vec<(String, String)> {
     let bin = instance.bundle.join("bin");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    vec![("PATH".to_owned(), path), ("TMPDIR".to_owned(), "/tmp".to_owned())]
+    let temporary = instance.dirs.temporary().display().to_string();
+    vec![("PATH".to_owned(), path), ("TMPDIR".to_owned(), temporary)]
 }
 
 fn connects(path: PathBuf) -> Probe {

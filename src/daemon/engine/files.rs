@@ -20,6 +20,7 @@ pub(super) fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rende
     let folder = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
     folder(&dirs.cni(), 0o700)?;
     folder(&dirs.shims(), 0o700)?;
+    folder(&dirs.temporary(), 0o700)?;
     // Containers' root filesystems are below these, seen by other users of the namespace.
     for path in [dirs.containerd_root(), dirs.containerd_state(), dirs.data.join("opt")] {
         folder(&path, 0o711)?;
