@@ -47,6 +47,8 @@
 //! * The command line can do nothing that the API cannot.
 //! * Nothing is downloaded to start: containerd, buildkitd, runc and two small images are inside the binary.
 //!
+//! * An answer does not wait for what nobody sees: a removal is one commit, and the teardown goes on behind it; names are
+//!   free at once, what the old pod may still use (a volume's folder) when it is gone.
 //! * A verb that was begun is finished, whoever leaves: each call that changes something runs behind `server::door`, and
 //!   what an engine that is killed leaves (`stopping`, `removing`, a frozen container) the next one finishes.
 //!
@@ -61,6 +63,7 @@
 //! | claim | a creation's hold on its volumes until its record is written |
 //! | lifecycle | the pure table of what may be done in which state, and what each event makes of a record |
 //! | tombstone | the exit code of a removed container, kept for ten minutes for those who still wait |
+//! | burial | the teardown of a removed container, behind the answer: pod, files and anonymous volumes |
 //! | foreign | a container that another client of CRI made: shown, touched only by its exact name |
 //! | target | a container that is attached to or gets an exec: a record's attempt, or a foreign one |
 //! | facts | what an image says of itself, read once and kept by digest |

@@ -7,7 +7,7 @@
 //! create   -> attempt 0: pod + container, not started
 //! start    -> starts attempt 0; later starts first replace it by a fresh attempt
 //! exit     -> seen in containerd's events, or by comparing with CRI after any reconnect; the attempt is kept
-//! rm       -> pod and container go, then the record; a tombstone keeps the exit code
+//! rm       -> the record goes, and pod and container behind the answer; a tombstone keeps the exit code
 //! ```
 //!
 //! The engine never sees API types and never asks who is calling. Whatever is in memory can be rebuilt from the store and
@@ -104,6 +104,7 @@ struct Inner {
     images: Images,
     volumes: volumes::Volumes,
     ooms: containers::Ooms,
+    burials: containers::Burials,
     course: Course,
 }
 
@@ -163,6 +164,7 @@ impl Engine {
             images: Images::default(),
             volumes: volumes::Volumes::default(),
             ooms: containers::Ooms::default(),
+            burials: containers::Burials::default(),
             course: Course::begin(),
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));

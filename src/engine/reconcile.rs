@@ -153,9 +153,9 @@ impl Inner {
         for record in self.records.all() {
             if start && record.status == Status::Removing {
                 let volumes = record.removing.is_some_and(|r| r.volumes);
-                self.cri.remove_pod(&record.attempt.pod).await.ok();
-                if let Err(error) = self.finish_removal(&record, volumes).await {
-                    tracing::warn!(%error, container = record.name, "cannot finish a removal");
+                let name = record.name.clone();
+                if let Err(error) = self.bury(record, Change::new(), volumes).await {
+                    tracing::warn!(%error, container = name, "cannot finish a removal");
                 }
                 continue;
             }
@@ -276,20 +276,17 @@ impl Inner {
     }
 
     /// Removes pods of ours that are the current attempt of no record.
-    async fn sweep(&self, pods: &[cri::PodSandbox]) {
+    async fn sweep(self: &Arc<Self>, pods: &[cri::PodSandbox]) {
         for pod in pods {
             let Some(id) = pod.labels.get(LABEL_ID) else { continue };
             let Ok(id) = crate::model::id::ContainerId::try_from(id.clone()) else { continue };
-            if self.records.is_being_made(&id) {
+            if self.records.is_being_made(&id) || self.burials.has(&id) {
                 continue;
             }
             let _one = self.records.lock(&id).await;
             let mine = self.records.get(&id).is_ok_and(|r| r.attempt.pod == pod.id);
             if !mine {
-                tracing::info!(pod = pod.id, "removing what an interrupted operation left");
-                if let Err(error) = self.cri.remove_pod(&pod.id).await {
-                    tracing::warn!(%error, pod = pod.id, "cannot remove a leftover");
-                }
+                self.remove_leftover(&pod.id);
             }
         }
     }

@@ -87,9 +87,11 @@ fn again_and_again(part: &str, kills: u64, pause: u64) -> Result<()> {
         env.ok(&["create", "--name", name, DEMO, "true"])?;
         env.ok(&["rm", name])?;
     }
-    last = disagreement(&env)?;
-    ensure!(last.is_empty(), "{last}");
-    ensure!(cri_pods(&env)?.is_empty(), "pods were left");
+    within(BACK, "nothing is left of what was removed", || {
+        last = disagreement(&env)?;
+        Ok(last.is_empty() && cri_pods(&env)?.is_empty())
+    })
+    .context(last.clone())?;
     env.stop()
 }
 

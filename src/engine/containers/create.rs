@@ -51,6 +51,7 @@ impl Inner {
         let (found, image) = self.open_image(&spec.image).await?;
         let reference = found.reference.map(|r| r.to_string()).unwrap_or_default();
         check_platform(&spec, &image.config, Path::new(binfmt::HANDLERS))?;
+        self.burials.room().await;
         let mut resolved = resolve(&spec, &id, reference, &image)?;
         self.borrow_mounts(&spec.volumes_from, &mut resolved.mounts)?;
         self.find_mounted_images(&mut resolved.mounts).await?;

@@ -77,14 +77,21 @@ impl Inner {
         let oom = self.ooms.take(container);
         let draining = self.course.draining.load(Ordering::SeqCst);
         let (next, ran) = lifecycle::ended(&mut record, End { code, time, oom }, draining);
-        let mut change = Change::new().put(&record);
+        let mut change = match next {
+            Next::Remove => Change::new(),
+            _ => Change::new().put(&record),
+        };
         if oom {
             change = change.event(events::container(&record, "oom", time, &[]));
         }
         let exit = ("exitCode", code.to_string());
         let seconds = ("execDuration", ran.as_secs().to_string());
         change = change.event(events::container(&record, "die", time, &[exit, seconds]));
-        if let Err(error) = self.records.commit(change).await {
+        let done = match next {
+            Next::Remove => self.bury(record.clone(), change, true).await,
+            _ => self.records.commit(change).await,
+        };
+        if let Err(error) = done {
             tracing::error!(%error, container = record.name, "cannot record an exit");
             let (inner, container) = (Arc::downgrade(self), container.to_owned());
             tokio::spawn(async move {
@@ -99,13 +106,7 @@ impl Inner {
         let inner = self.clone();
         match next {
             Next::Restart => self.restart_later(&record),
-            Next::Remove => {
-                tokio::spawn(async move {
-                    if let Err(error) = inner.remove_one(&record.id, true, true).await {
-                        tracing::warn!(%error, container = record.name, "cannot remove a container after its end");
-                    }
-                });
-            }
+            Next::Remove => {}
             Next::Rest => {
                 tokio::spawn(async move { inner.rest(&record.id).await });
             }

@@ -3,6 +3,7 @@
 mod attach;
 mod attempt;
 mod binfmt;
+mod burial;
 mod change;
 mod check;
 mod create;
@@ -28,6 +29,7 @@ mod wait;
 
 pub use attach::Frames;
 pub(super) use attempt::LOG;
+pub(super) use burial::Burials;
 pub(super) use exit::Ooms;
 pub use files::Archive;
 pub(super) use foreign::nanoseconds;

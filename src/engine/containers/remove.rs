@@ -1,19 +1,16 @@
-//! `rm`: the attempt goes first, the record last, so that a crash between leaves a record to go on with.
+//! `rm`: the record goes in one commit when the process is over; what realised the container is torn down behind that
+//! (see `burial`).
 
 use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
-use crate::engine::leftovers::GONE;
 use crate::engine::lifecycle::{self, Verb};
-use crate::engine::{Engine, Inner, events};
-use crate::model::container::{Mount, Status};
+use crate::engine::{Engine, Inner};
+use crate::model::container::Status;
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
-use crate::store::{Change, Record, Removal, Tombstone};
-use jiff::Timestamp;
-use std::collections::BTreeSet;
+use crate::store::{Change, Record, Removal};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 /// The longest pause before a failed removal is tried again.
@@ -48,30 +45,29 @@ impl Inner {
     ) -> Result<(), EngineError> {
         // A removal is how people free space, so it must work on a full disk.
         self.records.make_room();
-        let mut record = {
-            let _one = self.records.lock(id).await;
-            let mut record = self.records.get(id)?;
-            let failed = record.removing.map_or(0, |r| r.failed);
-            lifecycle::removal_wanted(&mut record, Removal { volumes, failed });
-            self.records.commit(Change::new().put(&record)).await?;
-            record
-        };
+        let mut one = self.records.lock(id).await;
+        let mut record = self.records.get(id)?;
         if lifecycle::lives(record.status) && force {
+            // Recorded before it is ended: the next engine goes on with it.
+            lifecycle::removal_wanted(&mut record, Removal { volumes, failed: 0 });
+            self.records.commit(Change::new().put(&record)).await?;
+            drop(one);
             let hurry = CancellationToken::new();
             if let Err(error) = self.end(&record, SIGKILL, Some(Duration::ZERO), &hurry).await {
                 self.keep(id).await;
                 return Err(error);
             }
+            one = self.records.lock(id).await;
+            record = match self.records.get(id) {
+                Ok(record) => record,
+                // The removal that `--rm` asks for was faster.
+                Err(_) => return Ok(()),
+            };
         }
-        let _one = self.records.lock(id).await;
-        record = match self.records.get(id) {
-            Ok(record) => record,
-            // The removal that `--rm` asks for was faster.
-            Err(_) => return Ok(()),
-        };
-        if record.status == Status::Running {
-            record.removing = None;
-            self.records.commit(Change::new().put(&record)).await?;
+        if lifecycle::lives(record.status) {
+            if record.removing.take().is_some() {
+                self.records.commit(Change::new().put(&record)).await?;
+            }
             return Err(EngineError::refused(
                 Reason::Conflict,
                 format!(
@@ -80,28 +76,33 @@ impl Inner {
                 ),
             ));
         }
-        record.status = Status::Removing;
-        if !record.spec.auto_remove {
-            self.records.commit(Change::new().put(&record)).await?;
+        // A removal that failed before is waited for.
+        if record.status == Status::Dead
+            && let Err(error) = self.cri.remove_pod(&record.attempt.pod).await
+        {
+            let removal = record.removing.unwrap_or_default();
+            self.keep_dead(record, removal, &error).await?;
+            return Err(error);
         }
-        if let Err(error) = self.cri.remove_pod(&record.attempt.pod).await {
-            return Err(self.keep_dead(record, error).await);
-        }
-        self.finish_removal(&record, volumes).await
+        self.bury(record, Change::new(), volumes).await?;
+        drop(one);
+        Ok(())
     }
 
-    /// A container whose pod cannot be removed is dead: `rm` may be repeated, and so does the engine by itself.
-    async fn keep_dead(self: &Arc<Self>, mut record: Record, error: EngineError) -> EngineError {
-        let before = record.removing.unwrap_or_default();
+    /// Records that a container is dead: its pod cannot be removed. `rm` may be repeated, and so does the engine by itself.
+    pub(super) async fn keep_dead(
+        self: &Arc<Self>,
+        mut record: Record,
+        before: Removal,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
         let removal = Removal { failed: before.failed.saturating_add(1), ..before };
         record.status = Status::Dead;
         record.exit.error = error.to_string();
         record.removing = Some(removal);
-        if let Err(error) = self.records.commit(Change::new().put(&record)).await {
-            return error;
-        }
+        self.records.commit(Change::new().put(&record)).await?;
         self.remove_later(record.id, removal);
-        error
+        Ok(())
     }
 
     /// Tries a failed removal again after a pause, unless somebody else did meanwhile.
@@ -128,57 +129,10 @@ impl Inner {
             tracing::warn!(%error, container = record.name, "cannot record that it stays");
         }
     }
-
-    /// Removes the files, the anonymous volumes and the record of a container whose attempt is gone.
-    pub(in crate::engine) async fn finish_removal(
-        &self,
-        record: &Record,
-        volumes: bool,
-    ) -> Result<(), EngineError> {
-        let now = Timestamp::now();
-        let mut change = Change::new().bury(Tombstone {
-            id: record.id.clone(),
-            name: record.name.clone(),
-            removed: now,
-            exit: record.exit.clone(),
-        });
-        let mut gone = Vec::new();
-        if volumes || record.spec.auto_remove {
-            for (name, lock) in self.lock_anonymous(record) {
-                change = change.remove_volume(&name).event(events::volume(&name, "destroy"));
-                self.mark_volume(&name, GONE).await.ok();
-                gone.push((name, lock));
-            }
-        }
-        let change = change.event(events::container(record, "destroy", now, &[]));
-        for dir in [self.config.data.join("logs").join(record.id.as_str()), self.own_dir(record)] {
-            tokio::fs::remove_dir_all(dir).await.ok();
-        }
-        self.records.commit(change).await?;
-        for (name, _lock) in gone {
-            self.delete_volume_dir(&name).await;
-        }
-        Ok(())
-    }
-
-    /// Anonymous volumes of a container that no other uses, each with the lock under which it is removed. One that
-    /// somebody is about to mount is left.
-    fn lock_anonymous(&self, record: &Record) -> Vec<(String, OwnedMutexGuard<()>)> {
-        let names: BTreeSet<&str> = record.resolved.mounts.iter().filter_map(Mount::volume).collect();
-        let locked =
-            names.into_iter().filter_map(|name| Some((name.to_owned(), self.volumes.try_lock(name)?)));
-        let locked: Vec<_> = locked.collect();
-        let book = self.records.book();
-        let unused = |name: &str| {
-            book.volumes.get(name).is_some_and(|v| v.anonymous)
-                && book.users_of(name).all(|other| other.id == record.id)
-        };
-        locked.into_iter().filter(|(name, _)| unused(name)).collect()
-    }
 }
 
 /// The pause after the n-th failed removal; it doubles.
-fn pause(failed: u32) -> Duration {
+pub(super) fn pause(failed: u32) -> Duration {
     let doubled = 1u64.checked_shl(failed.saturating_sub(1)).unwrap_or(u64::MAX);
     Duration::from_secs(doubled).min(LAST_PAUSE)
 }

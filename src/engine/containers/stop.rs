@@ -110,6 +110,7 @@ impl Engine {
             }
         });
         futures::future::join_all(work).await;
+        inner.burials.over().await;
         // Attempts that wait for their first start have a pod that runs, too.
         for record in inner.records.all() {
             if record.status == Status::Created && !record.attempt.pod.is_empty() {

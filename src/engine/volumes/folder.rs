@@ -36,6 +36,11 @@ impl Inner {
         tokio::fs::write(&path, "").await.map_err(EngineError::file("cannot make", &path))
     }
 
+    /// True when a volume's folder has a mark.
+    pub(in crate::engine) fn volume_has_mark(&self, name: &str, mark: &str) -> bool {
+        self.config.data.join("volumes").join(name).join(mark).exists()
+    }
+
     /// Removes a mark from a volume's folder, when that operation is done.
     pub(in crate::engine) async fn unmark_volume(&self, name: &str, mark: &str) {
         tokio::fs::remove_file(self.config.data.join("volumes").join(name).join(mark)).await.ok();

@@ -98,6 +98,7 @@ impl Engine {
             .records
             .commit(Change::new().remove_volume(name).event(events::volume(name, "destroy")))
             .await?;
+        inner.burials.let_go_of(name).await;
         inner.delete_volume_dir(name).await;
         Ok(())
     }
