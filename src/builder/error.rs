@@ -21,7 +21,10 @@ pub enum BuildError {
         /// Why; part of the text, as Docker has it.
         source: Box<BuildError>,
     },
-    /// A further context that is no image in a folder.
+    /// A Dockerfile that would have to be fetched.
+    #[error("a Dockerfile is not fetched from the web: `curl -fsSL {0} | k3c build -f - ...` does it")]
+    DockerfileAddress(String),
+    /// A further context that is none.
     #[error("failed to get build context {context}: {why}")]
     Layout {
         /// The context, as given.

@@ -4,6 +4,7 @@
 use super::keys::Keepers;
 use super::session::{self, Archive, Offer, Targets};
 use super::stores::{LAYOUT, Stores};
+use super::temporary::Temporary;
 use super::{BuildError, Options, Output, private};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const HEAD: usize = 512;
 /// Bytes of a tar header in which its magic word is.
 const TAR_MAGIC: std::ops::Range<usize> = 257..262;
-const DOCKERFILE: &str = "Dockerfile";
+pub(super) const DOCKERFILE: &str = "Dockerfile";
 /// The attribute for the context's folder, as buildx has it.
 const FOLDER: &str = "vcs:localdir:context";
 /// A frontend that hands the build on to another one hands on the contexts, too.
@@ -58,6 +59,9 @@ impl Inputs {
     /// The context and the Dockerfile.
     async fn main(options: &Options, stdin: Archive) -> Result<Self, BuildError> {
         let file = options.file.as_deref();
+        if let Some(address) = file.filter(|file| is_address(file) && !Path::new(file).exists()) {
+            return Err(BuildError::DockerfileAddress(address.to_owned()));
+        }
         if options.context == "-" {
             return match file {
                 Some("-") => Err(BuildError::TwiceStdin),
@@ -77,7 +81,7 @@ impl Inputs {
             (Ok(directory), temporary) => {
                 let folder = directory.file_name().map(|name| name.to_string_lossy().into_owned());
                 let mut inputs = match temporary {
-                    Some(temporary) => temporary.inputs(directory),
+                    Some(temporary) => Self::of_temporary(temporary, directory),
                     None => {
                         let (place, name) = dockerfile(&directory, file)?;
                         Self::new(directory, place, name, None)
@@ -139,8 +143,11 @@ impl Inputs {
     fn add(&mut self, name: &str, source: &str) -> Result<(), BuildError> {
         let value = match source {
             _ if source.starts_with(LAYOUT) => self.stores.context(source)?,
-            _ if ["docker-image://", "target:"].iter().any(|start| source.starts_with(start)) => {
-                source.to_owned()
+            _ if source.starts_with("docker-image://") => source.to_owned(),
+            _ if source.starts_with("target:") && !Path::new(source).exists() => {
+                let why =
+                    "targets are contexts in a file of bake only: a stage has its name in the Dockerfile";
+                return Err(BuildError::Layout { context: source.to_owned(), why: why.to_owned() });
             }
             _ if !Path::new(source).exists() && is_address(source) => source.to_owned(),
             _ => {
@@ -190,7 +197,11 @@ impl Inputs {
         temporary.write(&text)?;
         let empty = temporary.0.path().join("context");
         fs::create_dir(&empty).map_err(|source| BuildError::Prepare { path: empty.clone(), source })?;
-        Ok(temporary.inputs(empty))
+        Ok(Self::of_temporary(temporary, empty))
+    }
+
+    fn of_temporary(temporary: Temporary, context: PathBuf) -> Self {
+        Self::new(context, temporary.place(), DOCKERFILE.to_owned(), Some(temporary.0))
     }
 
     fn new(context: PathBuf, place: PathBuf, name: String, temporary: Option<TempDir>) -> Self {
@@ -203,31 +214,6 @@ impl Inputs {
             keepers: Keepers::default(),
             _temporary: temporary,
         }
-    }
-}
-
-/// Holds a Dockerfile that came on standard input.
-struct Temporary(TempDir);
-
-impl Temporary {
-    fn new() -> Result<Self, BuildError> {
-        let made = tempfile::Builder::new().prefix("k3c-build-").tempdir();
-        made.map(Self).map_err(BuildError::Temporary)
-    }
-
-    fn place(&self) -> PathBuf {
-        self.0.path().join("dockerfile")
-    }
-
-    fn write(&self, text: &[u8]) -> Result<(), BuildError> {
-        let path = self.place().join(DOCKERFILE);
-        fs::create_dir(self.place())
-            .and_then(|()| fs::write(&path, text))
-            .map_err(|source| BuildError::Prepare { path, source })
-    }
-
-    fn inputs(self, context: PathBuf) -> Inputs {
-        Inputs::new(context, self.place(), DOCKERFILE.to_owned(), Some(self.0))
     }
 }
 
@@ -321,6 +307,11 @@ mod tests {
         assert!(refused(options("-", Some("-")), b"").await.contains("can't use stdin for both"));
         assert!(refused(options("-", Some("x")), b"FROM x").await.contains("ambiguous Dockerfile source"));
         assert!(refused(options("-", None), b"").await.contains("empty"));
+        let from_the_web = refused(options(context, Some("https://x/Dockerfile")), b"").await;
+        assert!(
+            from_the_web.contains("curl -fsSL https://x/Dockerfile | k3c build -f - ..."),
+            "{from_the_web}"
+        );
         let named = |name: &str, source: &str| Options {
             contexts: vec![(name.to_owned(), source.to_owned())],
             ..options("https://x/y.git", None)
@@ -328,6 +319,11 @@ mod tests {
         assert_eq!(
             refused(named("n", &none), b"").await,
             format!("failed to get build context n: path {none:?} not found")
+        );
+        let target = refused(named("n", "target:one"), b"").await;
+        assert!(
+            target.starts_with("failed to get build context target:one: targets are contexts"),
+            "{target}"
         );
         let tagged = Options { tags: vec!["x/UP".into()], ..options(context, None) };
         assert!(refused(tagged, b"").await.starts_with("invalid tag \"x/UP\": "));

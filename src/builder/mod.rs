@@ -27,6 +27,7 @@ mod remote;
 mod session;
 mod solve;
 mod stores;
+mod temporary;
 
 pub use built::Built;
 pub use cache::{CacheRecord, Pruning, filter, prune, usage};

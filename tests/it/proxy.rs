@@ -111,6 +111,8 @@ fn buildctl() -> Result<()> {
         })
     });
     ensure!(found, "no log of this build: {histories}");
+    let used = client(&env, "buildctl", &["du"])?.ok()?;
+    ensure!(used.contains("RECLAIMABLE") && used.contains("Total:"), "{used}");
     ensure!(client(&env, "buildctl", &["prune"])?.code == 0);
     Ok(())
 }

@@ -189,7 +189,7 @@ const BUILD: &[Row] = &[
     ("cpuset-cpus", None, Refused(STEPS)),
     ("cpuset-mems", None, Refused(STEPS)),
     ("disable-content-trust", None, Refused("there is no content trust to disable")),
-    ("file", Some('f'), Done),
+    ("file", Some('f'), Warned("not from the web: `-f -` takes what `curl` fetched")),
     ("force-rm", None, Ignored("there are no intermediate containers")),
     ("iidfile", None, Done),
     ("isolation", None, Refused("it is for Windows containers")),

@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new("build::caches_in_folders", WITH_OTHERS, caches),
         Case::new("build::images_in_folders", WITH_OTHERS, images),
+        Case::new("build::a_bill_of_materials", DAEMON, bill),
     ]
 }
 
@@ -103,6 +104,26 @@ fn caches() -> Result<()> {
         env.k3c(&["build", flag, value, "kept"])?.fails(1, words)?;
     }
     forget().map(drop)
+}
+
+/// A scanner of the user's own, from the store, looks at what was built; what it says is beside the image.
+fn bill() -> Result<()> {
+    let env = shared::env()?;
+    let script = "cd $BUILDKIT_SCAN_SOURCE; test -f seen || exit 3; cd $BUILDKIT_SCAN_DESTINATION\n\
+                  echo '{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\"https://spdx.dev/Document\",\
+                  \"predicate\":{\"name\":\"said by a scanner\"}}' > a.spdx.json\n";
+    let scanner = format!("FROM {DEMO}\nCOPY scan /scan\nCMD [\"sh\", \"/scan\"]\n");
+    context(&env, "scanner", &[("Dockerfile", &scanner), ("scan", script)])?;
+    context(&env, "scanned", &[("Dockerfile", "FROM scratch\nCOPY seen /seen\n"), ("seen", "x")])?;
+    env.ok(&["build", "-q", "-t", "scanner:1", "scanner"])?;
+    let to = ["-o", "type=oci,tar=false,dest=bill", "scanned"];
+    env.ok(&[&["build", "-q", "--sbom", "generator=scanner:1"], &to[..]].concat())?;
+    let blobs = fs::read_dir(env.home.join("bill/blobs/sha256"))?.flatten();
+    let said = blobs
+        .filter(|blob| fs::read_to_string(blob.path()).is_ok_and(|text| text.contains("said by a scanner")));
+    ensure!(said.count() == 1);
+    env.k3c(&["build", "--sbom", "generator=localhost:1/none", "scanned"])?.fails(1, "localhost:1/none")?;
+    env.ok(&["rmi", "scanner:1"]).map(drop)
 }
 
 fn images() -> Result<()> {
