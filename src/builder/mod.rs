@@ -28,6 +28,7 @@ mod session;
 mod solve;
 mod stores;
 mod temporary;
+mod text;
 
 pub use built::Built;
 pub use cache::{CacheRecord, Pruning, filter, prune, usage};
@@ -38,7 +39,7 @@ pub use inputs::Inputs;
 pub use options::{Annotation, Cache, Network, Options};
 pub use output::{Destination, Output, OutputKind};
 pub use private::{Agent, Secret, Source};
-pub use progress::{Display, Plain, Quiet, Raw, Size, Tty};
+pub use progress::{Colours, Display, Plain, Quiet, Raw, Size, Tty};
 pub use remote::Remote;
 pub use session::{STORE, Targets};
 pub use solve::{ask, build};

@@ -69,6 +69,16 @@ pub const BUILDER: &str = "K3C_BUILDER";
 pub const BUILDX_BUILDER: &str = "BUILDX_BUILDER";
 /// BuildKit's: how progress is shown, if `--progress` is not given.
 pub const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
+/// BuildKit's: colours of the progress on a terminal, such as `run=green:error=255,0,0`.
+pub const BUILDKIT_COLORS: &str = "BUILDKIT_COLORS";
+/// Everybody's: if it is there and not empty, nothing has a colour.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// Everybody's: the kind of terminal. A `dumb` one is written to line by line.
+pub const TERM: &str = "TERM";
+/// Everybody's: the columns to use of a terminal that has as many, or does not say how many it has.
+pub const COLUMNS: &str = "COLUMNS";
+/// The same for lines.
+pub const LINES: &str = "LINES";
 
 /// Everybody's: the proxies between this machine and registries.
 pub const PROXIES: [&str; 8] = [

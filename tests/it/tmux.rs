@@ -1,5 +1,7 @@
 //! Interactive use, as somebody at a terminal sees it: tmux is the terminal, and keys are typed into it.
 
+mod builds;
+
 use crate::containers::{DEMO, within};
 use crate::env::{Ran, TestEnv, installed};
 use crate::host::Need;
@@ -26,7 +28,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, NEEDS, run);
-    vec![
+    let mut cases = vec![
         case("tmux::a_shell", a_shell),
         case("tmux::ended_from_elsewhere", ended_from_elsewhere),
         case("tmux::not_begun", not_begun),
@@ -40,7 +42,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("tmux::prompts", prompts),
         case("tmux::figures", figures),
         case("tmux::over_the_engines_death", over_the_engines_death),
-    ]
+    ];
+    cases.extend(builds::cases());
+    cases
 }
 
 /// A terminal of 80 columns and 24 rows with a shell of the instance's user in it. Dropping it ends both.

@@ -1,16 +1,20 @@
 //! Displays of a build: one line after the other, a table that is redrawn, lines of JSON, or only what failed.
 
+mod colours;
 mod plain;
 mod quiet;
 mod raw;
-mod text;
+mod table;
 mod trace;
 mod tty;
+mod warnings;
 
+pub use colours::Colours;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use raw::Raw;
-pub use tty::{Size, Tty};
+pub use table::Size;
+pub use tty::Tty;
 
 use crate::proto::moby::buildkit::v1::StatusResponse;
 

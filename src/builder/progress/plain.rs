@@ -1,8 +1,9 @@
 //! Line after line, as BuildKit's own plain printer has them: steps are numbered, one is shown at a time, and another
 //! comes in between only when it is done or the current one has had its time.
 
-use super::trace::{Step, Trace};
-use super::{Display, text};
+use super::Display;
+use super::trace::{Form, Step, Trace};
+use crate::builder::text;
 use crate::proto::moby::buildkit::v1::StatusResponse;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -162,8 +163,9 @@ impl<W: Write + Send> Display for Plain<W> {
         }
         self.print(Instant::now());
         if failed {
-            let _ = self.out.write_all(&self.trace.failures());
+            let _ = self.out.write_all(&self.trace.failures(Form::Raw));
         }
+        let _ = self.out.write_all(self.trace.warnings.summary(None).as_bytes());
         let _ = self.out.flush();
     }
 }

@@ -1,7 +1,7 @@
 //! The quiet display: shows nothing, unless the build fails.
 
 use super::Display;
-use super::trace::Trace;
+use super::trace::{Form, Trace};
 use crate::proto::moby::buildkit::v1::StatusResponse;
 use std::io::Write;
 
@@ -30,7 +30,7 @@ impl<W: Write + Send> Display for Quiet<W> {
 
     fn finish(&mut self, failed: bool) {
         if failed {
-            let _ = self.out.write_all(&self.trace.failures());
+            let _ = self.out.write_all(&self.trace.failures(Form::Raw));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A build's steps, from what BuildKit has told of them so far. Of a step's log only the end is kept.
 
-use super::text;
+use super::warnings::Warnings;
+use crate::builder::text;
 use crate::proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -17,6 +18,8 @@ pub(super) struct Trace {
     numbers: HashMap<String, Option<usize>>,
     /// Names of groups, whose members are shown as one step.
     groups: HashMap<String, usize>,
+    /// All that were given, for the end.
+    pub(super) warnings: Warnings,
     /// Time of the first start, in nanoseconds of BuildKit's clock.
     pub(super) started: Option<i64>,
 }
@@ -36,8 +39,8 @@ pub(super) struct Step {
     pub(super) tail: VecDeque<Line>,
     /// Set by a change, cleared by the display that has shown it.
     pub(super) changed: bool,
-    /// The start of a line whose end did not come yet.
-    partial: Option<Line>,
+    /// The start of a line whose end did not come yet: a prompt, a bar that is drawn over and over.
+    pub(super) partial: Option<Line>,
     /// Starts with their ends. A step can run several times.
     runs: BTreeMap<i64, Option<i64>>,
 }
@@ -48,6 +51,25 @@ pub(super) struct Line {
     /// Nanoseconds since the step started.
     pub(super) time: i64,
     pub(super) text: Vec<u8>,
+}
+
+impl Line {
+    /// As text that a terminal shows in one place.
+    pub(super) fn harmless(&self, with_colours: bool) -> String {
+        let text = String::from_utf8_lossy(&self.text);
+        if with_colours { text::harmless_in_colours(&text) } else { text::harmless(&text) }
+    }
+}
+
+/// How the log of a step that failed is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it came.
+    Raw,
+    /// With its colours, but without what moves the cursor.
+    Harmless,
+    /// As mere text.
+    Colourless,
 }
 
 /// A part of a step.
@@ -73,6 +95,7 @@ impl Trace {
             self.detail(detail);
         }
         for warning in status.warnings {
+            self.warnings.add(&warning);
             if let Some(step) = self.step(&warning.vertex) {
                 step.warnings.push(String::from_utf8_lossy(&warning.short).into_owned());
                 step.changed = true;
@@ -160,13 +183,17 @@ impl Trace {
     }
 
     /// The steps that failed, with the ends of their logs.
-    pub(super) fn failures(&self) -> Vec<u8> {
+    pub(super) fn failures(&self, form: Form) -> Vec<u8> {
         let mut out = Vec::new();
         for step in self.steps.iter().filter(|step| !step.error.is_empty() && !step.is_canceled()) {
             out.extend_from_slice(format!("------\n > {}:\n", step.name).as_bytes());
             for line in &step.tail {
                 out.extend_from_slice(format!("{} ", text::stamp(line.time)).as_bytes());
-                out.extend_from_slice(&line.text);
+                match form {
+                    Form::Raw => out.extend_from_slice(&line.text),
+                    Form::Harmless => out.extend_from_slice(line.harmless(true).as_bytes()),
+                    Form::Colourless => out.extend_from_slice(line.harmless(false).as_bytes()),
+                }
                 out.push(b'\n');
             }
             out.extend_from_slice(b"------\n");
@@ -297,7 +324,7 @@ pub(super) mod tests {
         let step = &trace.steps[0];
         assert_eq!((step.lines.len(), step.lines[0].time), (22, 10_000_000));
         assert_eq!(step.lines[0].text, b"begin");
-        let text = String::from_utf8(trace.failures()).unwrap();
+        let text = String::from_utf8(trace.failures(Form::Raw)).unwrap();
         assert!(text.starts_with("------\n > [a] RUN a:\n1.100 line 11\n"), "{text}");
         assert!(text.ends_with("5.000 no end\n------\n"), "{text}");
     }

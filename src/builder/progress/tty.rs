@@ -1,63 +1,90 @@
-//! A table at the bottom of a terminal, drawn again and again: a line for each step and its transfers, and under what
-//! runs the last lines that it said.
+//! A table at the bottom of a terminal, drawn again and again.
+//!
+//! One picture is one write, and no line is cleared before it is written, so nothing flickers. Nothing wraps while it is
+//! drawn, so text that is wider than it is thought to be moves nothing else. After a picture the cursor is below it and
+//! all modes are the usual ones: whoever ends the build leaves a good terminal.
 
-use super::trace::{Line, Step, Trace, nanos};
-use super::{Display, text};
+use super::colours::Colours;
+use super::table::{Line, Size, Tone, picture};
+use super::trace::{Form, Trace, nanos};
+use super::{Display, table};
+use crate::builder::text;
 use crate::proto::moby::buildkit::v1::StatusResponse;
-use std::collections::VecDeque;
 use std::io::Write;
 use std::time::{Duration, Instant};
-use unicode_width::UnicodeWidthStr;
 
 /// A little less often than it could.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Lines of output below a step that runs.
-const WINDOW: usize = 6;
-/// Columns below which nothing is drawn.
-const NARROW: usize = 20;
-
-/// The terminal's size in characters; asked for before each drawing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Lines.
-    pub rows: usize,
-    /// Columns.
-    pub columns: usize,
-}
+/// The terminal shows what comes between these at once (if it knows them), without a cursor, and wraps no line.
+const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[?7l";
+const END: &str = "\x1b[?7h\x1b[?25h\x1b[?2026l";
 
 /// Progress as a table that is redrawn, for terminals that understand the usual sequences.
 pub struct Tty<W, S> {
     out: W,
     size: S,
+    /// None: the terminal's own colour for everything.
+    colours: Option<Colours>,
     trace: Trace,
     drawn: Option<Instant>,
-    lines: usize,
+    /// Columns of each line of the last picture.
+    widths: Vec<usize>,
     /// Nanoseconds that BuildKit's clock is behind ours.
     behind: Option<i64>,
 }
 
 impl<W: Write, S: Fn() -> Size> Tty<W, S> {
     /// Writes to `out`, which is as large as `size` says.
-    pub fn new(out: W, size: S) -> Self {
-        Self { out, size, trace: Trace::default(), drawn: None, lines: 0, behind: None }
+    pub fn new(out: W, size: S, colours: Option<Colours>) -> Self {
+        Self { out, size, colours, trace: Trace::default(), drawn: None, widths: Vec::new(), behind: None }
     }
 
     fn draw(&mut self, last: bool) {
         let size = (self.size)();
         let now = clock() - self.behind.unwrap_or_default();
-        let frame = frame(&self.trace, now, size, last);
-        let mut out = String::new();
-        if self.lines > 0 {
-            // Up to the first line of the old table, and away with all of it.
-            out.push_str(&format!("\x1b[{}A\r\x1b[J", self.lines));
+        let lines = picture(&self.trace, now, size, last);
+        let mut out = BEGIN.to_owned();
+        // A terminal that became narrower has made several lines of one.
+        let columns = size.columns.max(1);
+        let above: usize = self.widths.iter().map(|width| width.div_ceil(columns).max(1)).sum();
+        if above > 0 {
+            out.push_str(&format!("\r\x1b[{above}A"));
         }
-        for line in &frame {
-            out.push_str(line);
-            out.push('\n');
+        for line in &lines {
+            self.line(&mut out, line, columns);
         }
-        self.lines = frame.len();
+        out.push_str("\x1b[J");
+        out.push_str(END);
+        let width = |line: &Line| if line.time.is_empty() { text::width(&line.text) } else { columns - 1 };
+        self.widths = lines.iter().map(width).collect();
         self.drawn = Some(Instant::now());
         let _ = self.out.write_all(out.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    fn line(&self, out: &mut String, line: &Line, columns: usize) {
+        let code = self.code(line.tone);
+        if let Some(code) = code {
+            out.push_str(&format!("\x1b[{code}m"));
+        }
+        out.push_str(&line.text);
+        out.push_str("\x1b[K");
+        if !line.time.is_empty() {
+            let at = columns.saturating_sub(line.time.len()).max(1);
+            out.push_str(&format!("\x1b[{at}G{}", line.time));
+        }
+        out.push_str(if code.is_some() { "\x1b[0m\n" } else { "\n" });
+    }
+
+    fn code(&self, tone: Tone) -> Option<&str> {
+        let colours = self.colours.as_ref()?;
+        match tone {
+            Tone::Usual => None,
+            Tone::Said => colours.said.as_deref(),
+            Tone::Done => colours.run.as_deref(),
+            Tone::Stopped => colours.cancel.as_deref(),
+            Tone::Failed => colours.error.as_deref(),
+            Tone::Warning => colours.warning.as_deref(),
+        }
     }
 }
 
@@ -81,10 +108,12 @@ impl<W: Write + Send, S: Fn() -> Size + Send> Display for Tty<W, S> {
 
     fn finish(&mut self, failed: bool) {
         self.draw(true);
+        let form = if self.colours.is_some() { Form::Harmless } else { Form::Colourless };
         if failed {
-            let _ = self.out.write_all(&self.trace.failures());
+            let _ = self.out.write_all(&self.trace.failures(form));
         }
-        let _ = self.out.flush();
+        let warnings = self.trace.warnings.summary(self.code(table::Tone::Warning));
+        let _ = self.out.write_all(warnings.as_bytes()).and_then(|()| self.out.flush());
     }
 }
 
@@ -92,147 +121,154 @@ fn clock() -> i64 {
     nanos(Some(&std::time::SystemTime::now().into())).unwrap_or_default()
 }
 
-/// A line of the table.
-struct Row {
-    name: String,
-    nanos: i64,
-    going: bool,
-    /// The last lines of its log.
-    said: Vec<String>,
-}
-
-/// The whole picture. The last one is not cut to the height of the terminal, so that nothing is missing afterwards.
-fn frame(trace: &Trace, now: i64, size: Size, last: bool) -> Vec<String> {
-    let (total, done) = trace.count();
-    let finished = if last && total > 0 && total == done { " FINISHED" } else { "" };
-    let taken = trace.started.map_or(0, |started| now - started);
-    let head = format!("[+] Building {} ({done}/{total}){finished}", text::seconds(taken));
-    let columns = size.columns.max(NARROW);
-    let mut all = vec![text::fit(&head, columns - 1).to_owned()];
-    let mut rows: Vec<Row> = trace.steps.iter().flat_map(|step| rows(step, now)).collect();
-    if !last {
-        rows = chosen(rows, size.rows.saturating_sub(2).max(1));
-    }
-    for row in rows {
-        let time = format!(" {}", text::seconds(row.nanos));
-        let room = columns.saturating_sub(1 + time.len());
-        let name = text::harmless(&format!(" => {}", row.name));
-        let name = text::fit(&name, room);
-        all.push(format!("{name}{}{time}", " ".repeat(room - name.width())));
-        if !last {
-            let said = row.said.iter().map(|line| format!(" => => # {line}"));
-            all.extend(said.map(|line| text::fit(&line, columns - 1).to_owned()));
-        }
-    }
-    all
-}
-
-fn rows(step: &Step, now: i64) -> Vec<Row> {
-    let mark = match (step.error.as_str(), step.cached) {
-        ("", true) => "CACHED ",
-        ("", false) => "",
-        _ if step.is_canceled() => "CANCELED ",
-        _ => "ERROR ",
-    };
-    let going = !step.is_completed();
-    let said = if going { said(&step.tail) } else { Vec::new() };
-    let own = Row { name: format!("{mark}{}", step.name), nanos: step.duration(now), going, said };
-    let details = step.details.iter().map(|detail| Row {
-        name: format!("=> {}{}", detail.id, text::amount(detail.current, detail.total)),
-        nanos: detail.completed.unwrap_or(now) - detail.started.unwrap_or(now),
-        going: going && detail.completed.is_none(),
-        said: Vec::new(),
-    });
-    let warnings = step.warnings.iter().map(|warning| Row {
-        name: format!("WARN: {warning}"),
-        nanos: 0,
-        going: false,
-        said: Vec::new(),
-    });
-    std::iter::once(own).chain(details).chain(warnings).collect()
-}
-
-fn said(tail: &VecDeque<Line>) -> Vec<String> {
-    let lines = tail.iter().skip(tail.len().saturating_sub(WINDOW));
-    lines.map(|line| text::harmless(&String::from_utf8_lossy(&line.text))).collect()
-}
-
-/// The rows that there is room for: first those that go on, then those that were done last; output if there is room left.
-fn chosen(mut rows: Vec<Row>, room: usize) -> Vec<Row> {
-    let mut surplus = rows.len().saturating_sub(room);
-    rows.retain(|row| {
-        let keep = row.going || surplus == 0;
-        surplus -= usize::from(!keep);
-        keep
-    });
-    let drop = rows.len().saturating_sub(room);
-    rows.drain(..drop);
-    let mut left = room - rows.len();
-    for row in &mut rows {
-        if row.said.len() > left {
-            row.said.drain(..row.said.len() - left);
-        }
-        left -= row.said.len();
-    }
-    rows
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::trace::tests::{log, transfer, vertex, vertexes};
+    use super::super::trace::tests::{log, vertex, vertexes};
+    use super::super::warnings::tests::warning;
     use super::*;
     use crate::proto::moby::buildkit::v1::Vertex;
+    use std::sync::{Arc, Mutex};
 
-    const SECOND: i64 = 1_000_000_000;
+    /// A terminal with its lines above, and a size that a test may change.
+    #[derive(Clone)]
+    struct Screen(Arc<Mutex<(vt100::Parser, usize)>>);
 
-    fn trace(all: Vec<StatusResponse>) -> Trace {
-        let mut trace = Trace::default();
-        all.into_iter().for_each(|status| trace.update(status));
-        trace
+    impl Screen {
+        fn new(rows: u16, columns: u16) -> Self {
+            let of = |count| std::num::NonZeroU16::new(count).unwrap();
+            let mut parser = vt100::Parser::new(of(rows), of(columns), 1000);
+            parser.process(b"$ k3c build\r\n");
+            Self(Arc::new(Mutex::new((parser, 0))))
+        }
+
+        fn size(&self) -> Size {
+            let (rows, columns) = self.0.lock().unwrap().0.screen().size();
+            Size { rows: rows.get().into(), columns: columns.get().into() }
+        }
+
+        fn tty(&self, colours: Option<Colours>) -> Tty<Self, impl Fn() -> Size + Send + use<>> {
+            let screen = self.clone();
+            Tty::new(self.clone(), move || screen.size(), colours)
+        }
+
+        fn text(&self) -> String {
+            let text = self.0.lock().unwrap().0.screen().contents();
+            let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+            lines.join("\n").trim_end().to_owned()
+        }
+
+        fn with<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
+            look(self.0.lock().unwrap().0.screen())
+        }
     }
 
-    #[test]
-    fn the_picture() {
-        let trace = trace(vec![
-            vertexes(vec![vertex("load", 0, Some(150)), vertex("run", 200, None)]),
-            transfer("load", 1000, 1000, 150, true),
-            vertexes(vec![Vertex { cached: true, ..vertex("base", 150, Some(150)) }]),
-            log("run", 323, "hello\n\x1b[31m10%\r100% of a line that is far too long for this\n"),
-        ]);
-        let size = Size { rows: 20, columns: 40 };
-        let expected = "\
-[+] Building 2.0s (2/3)
- => [load] RUN load                0.2s
- => => transferring context: 1.00k 0.2s
- => [run] RUN run                  1.8s
- => => # hello
- => => # 100% of a line that is far too
- => CACHED [base] RUN base         0.0s";
-        assert_eq!(frame(&trace, 1002 * SECOND, size, false).join("\n"), expected);
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let (parser, writes) = &mut *self.0.lock().unwrap();
+            *writes += 1;
+            // As the terminal's driver does.
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                parser.process(line.strip_suffix(b"\n").unwrap_or(line));
+                if line.ends_with(b"\n") {
+                    parser.process(b"\r\n");
+                }
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
-    #[test]
-    fn what_goes_on_is_never_cut() {
-        let mut all: Vec<Vertex> = (0..8).map(|n| vertex(&format!("d{n}"), n, Some(n + 1))).collect();
-        all.insert(0, vertex("first", 0, None));
-        let trace = trace(vec![vertexes(all), log("first", 1, "said\n")]);
-        let size = Size { rows: 5, columns: 60 };
-        let lines = frame(&trace, 1002 * SECOND, size, false);
-        let starts: Vec<&str> = lines.iter().map(|line| line.split("] ").next().unwrap()).collect();
-        assert_eq!(starts, ["[+", " => [first", " => [d6", " => [d7"]);
-        assert_eq!(frame(&trace, 1002 * SECOND, size, true).len(), 10);
-        let tiny = Size { rows: 0, columns: 0 };
-        assert_eq!(frame(&trace, 1002 * SECOND, tiny, false).len(), 2);
-    }
+    /// The whole log of a step, with everything that confuses terminals.
+    const GARBAGE: &str = "\x1b[2J\x1b[H\x1b[?25l\x1b[31mred 日本語の長い行がここにあります、とても長い行です\n\
+        10%\r20%\r30%\n\x1b]0;title\x07\ttab\x08\x08\n\u{1f469}\u{200d}\u{1f4bb}❤\u{fe0f} emoji\n";
 
     #[test]
-    fn it_is_drawn_over() {
-        let mut out = Vec::new();
-        let mut tty = Tty::new(&mut out, || Size { rows: 10, columns: 40 });
-        tty.update(vertexes(vec![vertex("a", 0, Some(5))]));
+    fn nothing_is_left_of_the_picture_before() {
+        let screen = Screen::new(12, 40);
+        let mut tty = screen.tty(Some(Colours::new("").0));
+        tty.behind = Some(clock() - 1_000_000_000_000);
+        for number in 0..5 {
+            tty.trace.update(vertexes(vec![vertex(&format!("s{number}"), 0, None)]));
+            tty.trace.update(log(&format!("s{number}"), 1, GARBAGE));
+            tty.draw(false);
+            let all = screen.text();
+            let lines: Vec<&str> = all.lines().collect();
+            assert!(lines.iter().filter(|line| line.starts_with("[+]")).count() == 1, "{all}");
+            assert!(lines.iter().all(|line| ["$", "[", " =>"].iter().any(|p| line.starts_with(p))), "{all}");
+            let steps = lines.iter().filter(|line| line.contains("RUN")).count();
+            assert_eq!(steps, number + 1, "{all}");
+            // The time is in its place, whatever is before it.
+            assert!(
+                lines.iter().filter(|line| line.contains("RUN")).all(|l| l.len() == 39 && l.ends_with('s'))
+            );
+            screen.with(|shown| assert!(!shown.hide_cursor() && shown.cursor_position().1 == 0));
+        }
+        assert!(screen.0.lock().unwrap().1 <= 5, "a picture is one write");
+        let all: Vec<Vertex> = (0..5).map(|n| vertex(&format!("s{n}"), 0, Some(100))).collect();
+        tty.trace.update(vertexes(all));
         tty.finish(false);
+        let text = screen.text();
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(text.starts_with("[+] Building ") && text.contains("(5/5) FINISHED\n"), "{text}");
+    }
+
+    #[test]
+    fn colours_say_what_became_of_a_step() {
+        let screen = Screen::new(12, 60);
+        let mut tty = screen.tty(Some(Colours::new("run=green").0));
+        let failed = Vertex { error: "exit code: 1".into(), ..vertex("bad", 0, Some(9)) };
+        let stopped = Vertex { error: "context canceled".into(), ..vertex("stopped", 0, Some(9)) };
+        tty.update(vertexes(vec![vertex("done", 0, Some(5)), failed, stopped, vertex("going", 0, None)]));
+        tty.trace.update(log("bad", 1, "\x1b[32mgreen\x1b[2J\n"));
+        tty.finish(true);
+        let colour = |row, column| screen.with(|shown| shown.cell(row, column).unwrap().fgcolor());
+        let of = [2, 3, 4, 5].map(|row| colour(row, 4));
+        let indexes = [2, 1, 3].map(vt100::Color::Idx);
+        assert_eq!(of, [indexes[0], indexes[1], indexes[2], vt100::Color::Default]);
+        // The failed step's own colours are kept, its commands are not obeyed.
+        assert!(
+            screen.text().ends_with("------\n > [bad] RUN bad:\n0.001 green\n------"),
+            "{}",
+            screen.text()
+        );
+        assert_eq!((colour(8, 6), colour(9, 0)), (vt100::Color::Idx(2), vt100::Color::Default));
+        let mut bytes = Vec::new();
+        let mut tty = Tty::new(&mut bytes, || Size { rows: 10, columns: 60 }, None);
+        let failed = Vertex { error: "exit code: 1".into(), ..vertex("bad", 0, Some(9)) };
+        tty.update(vertexes(vec![failed]));
+        tty.trace.update(log("bad", 1, "\x1b[32mgreen\n"));
+        tty.finish(true);
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains(" green\n") && !text.contains('m'), "{text:?}");
+    }
+
+    #[test]
+    fn a_terminal_that_becomes_narrower() {
+        let mut out = Vec::new();
+        let columns = std::sync::atomic::AtomicUsize::new(60);
+        let size = || Size { rows: 20, columns: columns.load(std::sync::atomic::Ordering::Relaxed) };
+        let mut tty = Tty::new(&mut out, size, None);
+        tty.update(vertexes(vec![vertex("a", 0, Some(5))]));
+        columns.store(25, std::sync::atomic::Ordering::Relaxed);
+        tty.draw(false);
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("\x1b[2A\r\x1b[J[+] Building "), "{text:?}");
-        assert!(text.contains("(1/1) FINISHED\n"), "{text:?}");
+        // The heading is 23 columns wide, the step's line has 59 of 60.
+        assert!(text.contains("\r\x1b[4A[+] Building "), "{text:?}");
+    }
+
+    #[test]
+    fn warnings_come_last() {
+        let screen = Screen::new(20, 60);
+        let mut tty = screen.tty(Some(Colours::new("").0));
+        tty.update(vertexes(vec![vertex("a", 0, Some(5))]));
+        tty.trace.update(StatusResponse { warnings: vec![warning("a", 2)], ..StatusResponse::default() });
+        tty.finish(false);
+        let text = screen.text();
+        assert!(text.contains(" => WARN: Casing: bad (line 2)"), "{text}");
+        assert!(text.contains("\n\n 1 warning found:\n - Casing: bad (line 2)\n"), "{text}");
+        assert!(text.ends_with("   2 | >>> run x\n   3 |     run y\n--------------------"), "{text}");
     }
 }

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;
 use crate::builder::{
-    self, BuildError, Built, Display, Inputs, Options, OutputKind, Plain, Quiet, Raw, Size, Targets, Tty,
+    self, BuildError, Built, Colours, Display, Inputs, Options, OutputKind, Plain, Quiet, Raw, Size, Targets, Tty,
 };
 use crate::config::env;
 use clap::ValueEnum as _;
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let files = Files { id: args.iidfile.clone(), metadata: args.metadata_file.clone() };
     let call = args.call();
     let remote = args.place.remote(cx)?;
-    let mut display = display(mode, quiet, &cx.ui)?;
+    let mut display = display(mode, quiet, &cx.ui, |name| std::env::var(name).ok())?;
     let options = args.options(
         |name| std::env::var(name).ok(),
         crate::credentials::proxies(),
@@ -191,6 +191,7 @@ pub(super) fn display<'a>(
     mode: Mode,
     quiet: bool,
     ui: &'a Ui,
+    variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Box<dyn Display + 'a>, CommandError> {
     let refused = |text: &str| Err(CommandError::failed(format!("ERROR: {text}")));
     let out = Messages(ui);
@@ -202,9 +203,17 @@ pub(super) fn display<'a>(
             }
         };
     }
+    let is_dumb = variable(env::TERM).is_some_and(|kind| kind == "dumb");
     match (mode, ui.terminals().stderr) {
         (Mode::Tty, false) => refused("failed to get console: provided file is not a console"),
-        (Mode::Tty | Mode::Auto, true) => Ok(Box::new(Tty::new(out, size))),
+        (Mode::Auto, true) if is_dumb => Ok(Box::new(Plain::new(out))),
+        (Mode::Tty | Mode::Auto, true) => {
+            let limit = |name| variable(name).and_then(|text| text.parse().ok());
+            let limits = (limit(env::LINES), limit(env::COLUMNS));
+            let size = move || size(console::Term::stderr().size_checked(), limits);
+            let colours = colours(&variable, |why| ui.warning(why));
+            Ok(Box::new(Tty::new(out, size, colours)))
+        }
         (Mode::Plain, _) | (Mode::Auto, false) => Ok(Box::new(Plain::new(out))),
         (Mode::RawJson, _) => Ok(Box::new(Raw::new(out))),
         (Mode::None | Mode::Quiet, _) => Ok(Box::new(Quiet::new(out))),
@@ -217,9 +226,26 @@ impl Mode {
     }
 }
 
-fn size() -> Size {
-    let (rows, columns) = console::Term::stderr().size_checked().unwrap_or((24, 80));
-    Size { rows: rows.into(), columns: columns.into() }
+/// The size that a terminal says it has, or what the environment says if that is less or all there is.
+fn size(terminal: Option<(u16, u16)>, limits: (Option<usize>, Option<usize>)) -> Size {
+    let of = |own: Option<u16>, limit: Option<usize>, usual| {
+        let own = own.filter(|own| *own > 0).map(usize::from);
+        let limit = limit.filter(|limit| *limit > 0);
+        own.into_iter().chain(limit).min().unwrap_or(usual)
+    };
+    Size {
+        rows: of(terminal.map(|(rows, _)| rows), limits.0, 24),
+        columns: of(terminal.map(|(_, columns)| columns), limits.1, 80),
+    }
+}
+
+fn colours(variable: impl Fn(&str) -> Option<String>, warn: impl Fn(&str)) -> Option<Colours> {
+    if variable(env::NO_COLOR).is_some_and(|text| !text.is_empty()) {
+        return None;
+    }
+    let (colours, wrong) = Colours::new(&variable(env::BUILDKIT_COLORS).unwrap_or_default());
+    wrong.iter().for_each(|why| warn(&format!("{}: {why}", env::BUILDKIT_COLORS)));
+    Some(colours)
 }
 
 /// Standard error as a stream.
@@ -246,7 +272,8 @@ mod tests {
             let terminals = Terminals { stderr, ..Terminals::default() };
             Ui::new(Box::new(io::sink()), Box::new(io::sink()), terminals)
         };
-        let refused = |mode, quiet, stderr| display(mode, quiet, &ui(stderr)).err().map(|e| e.to_string());
+        let refused =
+            |mode, quiet, stderr| display(mode, quiet, &ui(stderr), |_| None).err().map(|e| e.to_string());
         for (mode, quiet, stderr) in [
             (Mode::Auto, true, true),
             (Mode::Auto, false, false),
@@ -260,6 +287,34 @@ mod tests {
         assert!(refused(Mode::Plain, true, false).unwrap().contains("cannot be used together"));
         assert!(refused(Mode::RawJson, true, false).unwrap().contains("progress=rawjson and quiet"));
         assert!(refused(Mode::Tty, false, false).unwrap().contains("not a console"));
+    }
+
+    #[test]
+    fn the_size_of_the_picture() {
+        for (terminal, limits, expected) in [
+            (Some((24, 80)), (None, None), (24, 80)),
+            (Some((24, 80)), (Some(50), Some(60)), (24, 60)),
+            (Some((24, 80)), (None, Some(0)), (24, 80)),
+            (Some((0, 0)), (Some(50), Some(132)), (50, 132)),
+            (None, (None, None), (24, 80)),
+        ] {
+            let size = size(terminal, limits);
+            assert_eq!((size.rows, size.columns), expected, "{terminal:?} {limits:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_off_when_asked() {
+        let with = |name: &'static str, value: &'static str| {
+            let said = std::cell::RefCell::new(Vec::new());
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            let colours = colours(variable, |why| said.borrow_mut().push(why.to_owned()));
+            (colours.is_some(), said.into_inner())
+        };
+        assert_eq!(with(env::NO_COLOR, "1"), (false, vec![]));
+        assert_eq!(with(env::NO_COLOR, ""), (true, vec![]));
+        let (on, said) = with(env::BUILDKIT_COLORS, "run=pink");
+        assert!(on && said[0].starts_with("BUILDKIT_COLORS: \"pink\" is neither"), "{said:?}");
     }
 
     #[test]

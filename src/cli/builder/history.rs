@@ -107,7 +107,7 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
 pub(crate) async fn logs(args: LogsArgs, cx: &Context) -> Outcome {
     let channel = args.place.channel(cx).await?;
     let build = one(channel.clone(), args.build.as_deref()).await?;
-    let mut display = build::display(args.progress, false, &cx.ui)?;
+    let mut display = build::display(args.progress, false, &cx.ui, |name| std::env::var(name).ok())?;
     builder::logs(channel, &build, display.as_mut()).await.map_err(CommandError::failed)
 }
 
