@@ -14,12 +14,12 @@ pub enum BuildError {
     #[error("unable to prepare context: path {0:?} is not a directory")]
     NotADirectory(String),
     /// A further context that is none.
-    #[error("failed to get build context {name}: {}", unprepared(source))]
+    #[error("failed to get build context {name}: {}", unprepared(why))]
     Named {
         /// The name of the context.
         name: String,
         /// Why; part of the text, as Docker has it.
-        source: Box<BuildError>,
+        why: Box<BuildError>,
     },
     /// A Dockerfile that would have to be fetched.
     #[error("a Dockerfile is not fetched from the web: `curl -fsSL {0} | k3c build -f - ...` does it")]
@@ -104,6 +104,9 @@ pub enum BuildError {
         /// Why; part of the text, as Docker has it.
         source: InvalidReference,
     },
+    /// A name that has a digest already.
+    #[error("invalid tag {0:?}: what is built gets a digest of its own")]
+    Digest(String),
     /// The session broke.
     #[error("the session with BuildKit failed: {0}")]
     Session(String),

@@ -151,7 +151,7 @@ impl Inputs {
             }
             _ if !Path::new(source).exists() && is_address(source) => source.to_owned(),
             _ => {
-                let failed = |source| BuildError::Named { name: name.to_owned(), source: Box::new(source) };
+                let failed = |why| BuildError::Named { name: name.to_owned(), why: Box::new(why) };
                 let directory = directory(source).map_err(failed)?;
                 // These two names are taken.
                 let local = match name {
@@ -261,7 +261,16 @@ fn dockerfile(context: &Path, file: Option<&str>) -> Result<(PathBuf, String), B
     }
     let place =
         fs::canonicalize(place).map_err(|source| BuildError::Prepare { path: place.to_owned(), source })?;
-    Ok((place, name))
+    // A link that leads out of its directory would lead nowhere in what BuildKit gets to see.
+    match fs::canonicalize(place.join(&name)) {
+        Ok(target) if !target.starts_with(&place) => match (target.parent(), target.file_name()) {
+            (Some(place), Some(name)) => {
+                Ok((place.to_owned(), name.to_str().ok_or_else(missing)?.to_owned()))
+            }
+            _ => Err(missing()),
+        },
+        _ => Ok((place, name)),
+    }
 }
 
 /// A tar archive, compressed or not.

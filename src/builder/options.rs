@@ -112,9 +112,12 @@ impl Options {
     pub(super) fn names(&self) -> Result<Vec<String>, BuildError> {
         let mut all: Vec<String> = Vec::new();
         for tag in &self.tags {
-            let name = Reference::parse(tag)
-                .map_err(|source| BuildError::Tag { tag: tag.clone(), source })?
-                .to_string();
+            let name = Reference::parse(tag);
+            let name = name.map_err(|source| BuildError::Tag { tag: tag.clone(), source })?;
+            if name.digest.is_some() {
+                return Err(BuildError::Digest(tag.clone()));
+            }
+            let name = name.to_string();
             if !all.contains(&name) {
                 all.push(name);
             }

@@ -22,6 +22,13 @@ pub(super) enum Token {
     Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
+impl Token {
+    /// `[...]`
+    pub(super) fn is_class(&self) -> bool {
+        matches!(self, Self::Class { .. })
+    }
+}
+
 /// Takes a pattern apart.
 pub(super) fn tokens(pattern: &str) -> Result<Vec<Token>, BadPattern> {
     let bad = || BadPattern(pattern.to_owned());

@@ -20,8 +20,8 @@ struct Entry {
 /// The contents of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contents {
-    /// The contents of a file.
-    File,
+    /// The contents of a file, of so many bytes.
+    File(u64),
     /// Nothing, though it counts as a file.
     Empty,
     /// None: the entry is no file.
@@ -82,10 +82,10 @@ mod tests {
         let mut index = Index::default();
         let dir = index.add(None, "dir", Contents::None).unwrap();
         let sub = index.add(Some(dir), "sub", Contents::None).unwrap();
-        let file = index.add(Some(sub), "file", Contents::File).unwrap();
+        let file = index.add(Some(sub), "file", Contents::File(7)).unwrap();
         let other = index.add(None, "other", Contents::Empty).unwrap();
         assert_eq!((dir, file, other), (0, 2, 3));
-        assert_eq!(index.file(file).unwrap(), ("dir/sub/file".to_owned(), Contents::File));
+        assert_eq!(index.file(file).unwrap(), ("dir/sub/file".to_owned(), Contents::File(7)));
         assert_eq!(index.file(other).unwrap(), ("other".to_owned(), Contents::Empty));
         assert!(matches!(index.file(dir), Err(LocalError::Id(0))));
         assert!(matches!(index.file(9), Err(LocalError::Id(9))));

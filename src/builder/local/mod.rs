@@ -39,6 +39,14 @@ pub(crate) enum LocalError {
         /// Why; part of the text, for it goes to BuildKit as text.
         source: std::io::Error,
     },
+    /// A file that is not what BuildKit was told any more.
+    #[error("{path} changed while it was sent: {how}")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What became of it.
+        how: &'static str,
+    },
     /// The protocol has text only.
     #[error("{0:?}: file name is not valid UTF-8")]
     Name(PathBuf),
@@ -64,7 +72,12 @@ impl LocalError {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// The file is not there (any more).
+    /// The file was there when its directory was read.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// There is no such file.
     fn is_missing(&self) -> bool {
         use std::io::ErrorKind::{NotADirectory, NotFound};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), NotFound | NotADirectory))

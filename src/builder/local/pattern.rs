@@ -5,6 +5,10 @@
 
 use super::glob::{self, BadPattern, ESCAPES, Token};
 use regex::Regex;
+use std::sync::OnceLock;
+
+/// Bytes of a pattern from which it may be too long for a regular expression.
+const LONG: usize = 1000;
 
 /// A list of patterns in order.
 #[derive(Debug, Default)]
@@ -29,7 +33,30 @@ enum Form {
     Exact(String),
     Prefix(String),
     Suffix(String),
-    Regex(Regex),
+    Wild(Wild),
+}
+
+/// A pattern with wildcards in its middle, of which an ignore file may have thousands that never come to be used.
+#[derive(Debug)]
+struct Wild {
+    /// Text that a path starts and ends with, if it matches.
+    start: String,
+    end: String,
+    regex: String,
+    /// Compiled when it is needed.
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Wild {
+    fn matches(&self, path: &str) -> bool {
+        path.starts_with(&self.start)
+            && path.ends_with(&self.end)
+            && self
+                .compiled
+                .get_or_init(|| Regex::new(&self.regex).ok())
+                .as_ref()
+                .is_some_and(|r| r.is_match(path))
+    }
 }
 
 impl Patterns {
@@ -104,7 +131,7 @@ impl Pattern {
             Form::Prefix(text) => path.starts_with(text),
             // `**/x` is also `x`.
             Form::Suffix(text) => path.ends_with(text) || text.strip_prefix('/') == Some(path),
-            Form::Regex(regex) => regex.is_match(path),
+            Form::Wild(wild) => wild.matches(path),
         }
     }
 
@@ -158,7 +185,22 @@ fn compile(text: &str) -> Result<Form, BadPattern> {
         }
     }
     regex.push('$');
-    Regex::new(&regex).map(Form::Regex).map_err(|_| BadPattern(text.to_owned()))
+    let text_of = |tokens: &mut dyn Iterator<Item = &Token>| -> String {
+        tokens.map_while(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect()
+    };
+    let start = text_of(&mut tokens.iter());
+    let mut end: String = text_of(&mut tokens.iter().rev()).chars().rev().collect();
+    // `**/` may be nothing, and its slash with it.
+    if end.starts_with('/') {
+        end.remove(0);
+    }
+    let wild = Wild { start, end, regex, compiled: OnceLock::new() };
+    // What may not compile is tried at once.
+    if text.len() > LONG || tokens.iter().any(Token::is_class) {
+        let compiled = Regex::new(&wild.regex).map_err(|_| BadPattern(text.to_owned()))?;
+        drop(wild.compiled.set(Some(compiled)));
+    }
+    Ok(Form::Wild(wild))
 }
 
 #[cfg(test)]
@@ -228,12 +270,18 @@ mod tests {
             (&["foo/*", "!foo/bar"], "foo/bar/deep", false),
             (&[" ", ""], "x", false),
             (&["ünï"], "ünï/x", true),
+            (&["pre*mid*end"], "pre-mid-end", true),
+            (&["pre*mid*end"], "pre-end", false),
+            (&["ab*ba"], "aba", false),
+            (&["a/**/x*/**/b"], "a/x/b", true),
+            (&["**/a?c/**/z"], "abc/z", true),
         ];
         for (patterns, path, expected) in cases {
             assert_eq!(ignored(patterns, path), *expected, "{patterns:?} {path}");
         }
         assert!(Patterns::new(["!"]).is_err());
         assert!(Patterns::new(["a["]).is_err());
+        assert!(Patterns::new(["[b-a]"]).is_err());
     }
 
     #[test]

@@ -3,12 +3,11 @@
 
 use super::filter::Filter;
 use super::index::{Contents, Index};
-use super::{LocalError, join, walk};
+use super::{LocalError, join, platform, walk};
 use crate::proto::fsutil::types::packet::PacketType;
 use crate::proto::fsutil::types::{Packet, Stat};
 use futures::{Stream, StreamExt};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,8 +77,8 @@ async fn transfer(
                 let (root, packets) = (root.clone(), packets.clone());
                 run(Box::new(move || {
                     let _permit = permit;
-                    if contents == Contents::File {
-                        contents_of(&join(&root, &path), id, &packets)?;
+                    if let Contents::File(size) = contents {
+                        contents_of(&join(&root, &path), size, id, &packets)?;
                     }
                     emit(&packets, data(PacketType::PacketData, id, Vec::new()))
                 }));
@@ -101,23 +100,30 @@ async fn transfer(
     }
 }
 
-/// Sends a file in pieces. Blocks while nobody takes them.
-fn contents_of(path: &Path, id: u32, packets: &Packets) -> Result<(), LocalError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        // Gone since it was announced; another build of the same directory would not have had it.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+/// Sends a file in pieces. Blocks while nobody takes them. A file that has grown since it was announced is sent as it
+/// was; of any other change the image would have something that never was.
+fn contents_of(path: &Path, size: u64, id: u32, packets: &Packets) -> Result<(), LocalError> {
+    let changed = |how| LocalError::Changed { path: path.to_owned(), how };
+    let file = match platform::open(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(changed("it is no regular file any more")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(changed("it is gone")),
         Err(error) => return Err(LocalError::io("open", path)(error)),
     };
+    // Some file systems do not know the size of their files.
+    let mut left = if size == 0 { u64::MAX } else { size };
+    let mut file = file.take(left);
     loop {
         let mut piece = vec![0; PIECE];
         let read = match file.read(&mut piece) {
+            Ok(0) if size > 0 && left > 0 => return Err(changed("it became shorter")),
             Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(LocalError::io("read", path)(error)),
         };
         piece.truncate(read);
+        left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         emit(packets, data(PacketType::PacketData, id, piece))?;
     }
 }
@@ -132,4 +138,69 @@ fn stat(stat: Option<Stat>) -> Packet {
 
 fn data(kind: PacketType, id: u32, data: Vec<u8>) -> Packet {
     Packet { r#type: kind.into(), id, data, ..Packet::default() }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::super::Request;
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    /// Announces a directory with one file, changes it, and asks for the file.
+    async fn sent_after(change: impl Fn(&Path)) -> Result<Vec<u8>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "as it was").unwrap();
+        let filter = Filter::new(dir.path(), &Request::default()).unwrap();
+        let (requests, queue) = mpsc::channel(4);
+        let (packets, mut sent) = mpsc::channel(4);
+        tokio::spawn(send(dir.path().to_owned(), filter, ReceiverStream::new(queue), packets));
+        while sent.recv().await.unwrap().unwrap().stat.is_some() {}
+        change(&file);
+        let ask = Packet { r#type: PacketType::PacketReq.into(), id: 0, ..Packet::default() };
+        requests.send(Ok(ask)).await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            let packet = sent.recv().await.unwrap().unwrap();
+            match packet.r#type() {
+                PacketType::PacketData if packet.data.is_empty() => return Ok(all),
+                PacketType::PacketData => all.extend(packet.data),
+                _ => {
+                    let text = String::from_utf8(packet.data).unwrap();
+                    return Err(text.strip_prefix(&file.display().to_string()).unwrap().to_owned());
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_change_meanwhile() {
+        let append = |file: &Path| fs::File::options().append(true).open(file)?.write_all(b" and more");
+        assert_eq!(sent_after(|file| append(file).unwrap()).await, Ok(b"as it was".to_vec()));
+        let replaced = |file: &Path, other: &Path| fs::rename(other, file).unwrap();
+        let refused = |how: &str| Err(format!(" changed while it was sent: {how}"));
+        assert_eq!(sent_after(|file| fs::write(file, "as").unwrap()).await, refused("it became shorter"));
+        assert_eq!(sent_after(|file| fs::write(file, "").unwrap()).await, refused("it became shorter"));
+        assert_eq!(sent_after(|file| fs::remove_file(file).unwrap()).await, refused("it is gone"));
+        let other = |file: &Path| file.with_extension("other");
+        let no_file = refused("it is no regular file any more");
+        let fifo = |file: &Path| {
+            nix::unistd::mkfifo(&other(file), nix::sys::stat::Mode::S_IRUSR).unwrap();
+            replaced(file, &other(file));
+        };
+        // Nobody writes into it, and yet nobody waits.
+        assert_eq!(sent_after(fifo).await, no_file);
+        let link = |file: &Path| {
+            std::os::unix::fs::symlink("/etc/passwd", other(file)).unwrap();
+            replaced(file, &other(file));
+        };
+        assert_eq!(sent_after(link).await, no_file);
+        let directory = |file: &Path| {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+        };
+        assert_eq!(sent_after(directory).await, no_file);
+    }
 }

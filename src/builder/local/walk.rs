@@ -59,7 +59,7 @@ pub(super) fn walk(
         };
         let data = match lstat(root, &path) {
             // Gone since the directory was read.
-            Err(error) if error.is_missing() => continue,
+            Err(error) if error.is_gone() => continue,
             other => other?,
         };
         let mut number = None;
@@ -72,11 +72,14 @@ pub(super) fn walk(
                 }
                 parent = level.number;
             }
-            number = Some(send(parent, &name, &path, &data)?);
+            number = match send(parent, &name, &path, &data) {
+                Err(error) if error.is_gone() => continue,
+                sent => Some(sent?),
+            };
         }
         if data.is_dir() {
             let names = match list(root, &path) {
-                Err(error) if error.is_missing() => continue,
+                Err(error) if error.is_gone() => continue,
                 Err(LocalError::Io { source, .. })
                     if verdict == Verdict::Skip && source.kind() == std::io::ErrorKind::PermissionDenied =>
                 {
@@ -141,7 +144,7 @@ fn stat(
     }
     let contents = match mode::is_regular(detail.mode) {
         true if detail.unreadable => Contents::Empty,
-        true => Contents::File,
+        true => Contents::File(data.len()),
         false => Contents::None,
     };
     Ok((stat, contents))

@@ -21,6 +21,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("build::contexts_on_standard_input", DAEMON, standard_input),
         Case::new("build::contexts_from_git_and_the_web", WITH_GIT, fetched),
         Case::new("build::dockerfiles_that_are_none", DAEMON, bad_dockerfiles),
+        Case::new("build::ignore_files_that_are_none", DAEMON, bad_ignore_files),
+        Case::new("build::files_that_change_meanwhile", DAEMON, changing_files),
         Case::new("build::contexts_with_odd_files", DAEMON, odd_files),
     ]
 }
@@ -151,6 +153,12 @@ fn bad_dockerfiles() -> Result<()> {
     env.user.write(&dir.join("large"), large(10 << 20, ""))?;
     // The whole file comes with the error about its last line.
     env.user.write(&dir.join("failing"), large(1 << 20, "RUN exit 23"))?;
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o644))?;
+    symlink("../none", dir.join("nowhere"))?;
+    symlink("../outside.df", dir.join("outside"))?;
+    env.user.write(&env.home.join("outside.df"), format!("FROM {DEMO}\n"))?;
+    env.user.write(&dir.join("unreadable"), "FROM x\n")?;
+    fs::set_permissions(dir.join("unreadable"), fs::Permissions::from_mode(0o000))?;
     let build = |file: &str| env.k3c(&["build", "-q", "-f", &format!("bad/{file}"), "bad"]);
     for (file, part) in [
         ("none", "failed to read dockerfile: open bad/none: no such file or directory"),
@@ -160,10 +168,68 @@ fn bad_dockerfiles() -> Result<()> {
         ("syntax", "FROM requires either one or three arguments"),
         ("word", "unknown instruction: FRUM"),
         ("failing", ">>> RUN exit 23"),
+        ("fifo", "failed to read dockerfile: open fifo: not a regular file"),
+        ("nowhere", "failed to read dockerfile: open nowhere: no such file or directory"),
+        ("unreadable", "bad/unreadable: Permission denied"),
     ] {
         build(file)?.fails(1, part)?;
     }
+    // A link may lead to a Dockerfile that is somewhere else.
+    build("outside")?.ok()?;
     build("large")?.ok().map(drop)
+}
+
+fn bad_ignore_files() -> Result<()> {
+    let env = shared::env()?;
+    let file = format!("FROM {DEMO}\nCOPY . /c\nCMD [\"ls\", \"/c\"]\n");
+    let dir = context(&env, "ignoring", &[("Dockerfile", &file), ("kept", ""), ("name 19999", "")])?;
+    let with = |text: &[u8]| -> Result<_> {
+        env.user.write(&dir.join(".dockerignore"), text)?;
+        env.k3c(&["build", "-q", "-t", "ignoring", "ignoring"])
+    };
+    for (text, why) in [
+        ("[", "syntax error in pattern"),
+        ("a\\", "syntax error in pattern"),
+        ("!", "illegal exclusion pattern"),
+    ] {
+        with(text.as_bytes())?.fails(1, why).with_context(|| text.to_owned())?;
+    }
+    // Bytes that are no text match nothing, and thousands of patterns are no reason to wait.
+    with(b"\xff\xfe*\n")?.ok()?;
+    let many: String = (0..20_000).map(|n| format!("na*e {n}\n")).collect();
+    with(many.as_bytes())?.ok()?;
+    let names = env.ok(&["run", "--rm", "ignoring"])?;
+    ensure!(names == "Dockerfile\nkept", "{names}");
+    Ok(())
+}
+
+/// Files that appear, grow, shrink, vanish and become something else all the time: a build of them ends, with all there
+/// was or with a word about what changed.
+fn changing_files() -> Result<()> {
+    let env = shared::env()?;
+    let file = format!("FROM {DEMO}\nCOPY . /c\nRUN cat /c/still | md5sum\n");
+    let dir = context(&env, "changing", &[("Dockerfile", &file), ("still", &"x".repeat(3_000_000))])?;
+    let script = "cd \"$1\"; n=0; while [ ! -e ../stop ]; do n=$(((n+1)%20)); f=f$n; rm -rf $f; case $((n%5)) in \
+        0) head -c ${n}00000 /dev/zero > $f;; 1) mkfifo $f;; 2) ln -s /etc $f;; 3) mkdir $f; echo x > $f/in;; \
+        4) echo new > $f;; esac; echo more >> grows; : > f$(((n+2)%20)); done 2>/dev/null";
+    let place = dir.display().to_string();
+    std::thread::scope(|scope| -> Result<()> {
+        let changes = scope.spawn(|| env.program(Path::new("/bin/sh"), &["-c", script, "sh", &place]));
+        let build = || {
+            env.program_within(60, &crate::env::installed(), &["build", "--progress", "plain", "changing"])
+        };
+        let outcome = (0..8).try_for_each(|_| {
+            let ran = build()?;
+            let told = [" changed while it was sent: ", ": Not a directory", ": Invalid argument"];
+            let is_told = ran.code == 1 && told.iter().any(|part| ran.stderr.contains(part));
+            ensure!(ran.code == 0 || is_told, "{ran}");
+            Ok(())
+        });
+        env.user.write(&env.home.join("stop"), "")?;
+        changes.join().expect("changes")?;
+        outcome
+    })?;
+    env.ok(&["build", "-q", "changing"]).map(drop)
 }
 
 fn odd_files() -> Result<()> {

@@ -10,7 +10,7 @@ use unix as imp;
 #[cfg(windows)]
 use windows as imp;
 
-pub(super) use imp::{attributes, detail};
+pub(super) use imp::{attributes, detail, open};
 
 /// The system's part of an entry.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use super::Detail;
 use crate::builder::local::mode;
-use rustix::fs::{lgetxattr, llistxattr};
+use rustix::fs::{Mode, OFlags, lgetxattr, llistxattr};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -27,6 +27,18 @@ fn device(number: u64) -> (i64, i64) {
     let major = (number >> 8) & 0xfff;
     let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
     (i64::try_from(major).unwrap_or_default(), i64::try_from(minor).unwrap_or_default())
+}
+
+/// Opens a regular file; `None` for whatever else is there. Never waits for the other end of a FIFO, and follows no link.
+pub(in crate::builder::local) fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A link, and a socket or a device without a driver.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// All extended attributes but macOS' own.

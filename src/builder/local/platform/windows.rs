@@ -3,7 +3,7 @@
 use super::Detail;
 use crate::builder::local::mode;
 use std::collections::HashMap;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 
@@ -16,6 +16,12 @@ pub(in crate::builder::local) fn detail(data: &Metadata) -> Detail {
     };
     let permissions = if data.permissions().readonly() { 0o555 } else { 0o755 };
     Detail { mode: kind | permissions, ..Detail::default() }
+}
+
+/// Opens a regular file; `None` for whatever else is there.
+pub(in crate::builder::local) fn open(path: &Path) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// None.
