@@ -13,7 +13,8 @@ use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::ui::Ui;
 use crate::builder::{
-    self, BuildError, Built, Colours, Display, Inputs, Options, OutputKind, Plain, Quiet, Raw, Size, Targets, Tty,
+    self, BuildError, Built, Colours, Display, Inputs, Options, OutputKind, Plain, Quiet, Raw, Size, Targets,
+    Tty,
 };
 use crate::config::env;
 use clap::ValueEnum as _;

@@ -211,7 +211,7 @@ fn changing_files() -> Result<()> {
     let dir = context(&env, "changing", &[("Dockerfile", &file), ("still", &"x".repeat(3_000_000))])?;
     let script = "cd \"$1\"; n=0; while [ ! -e ../stop ]; do n=$(((n+1)%20)); f=f$n; rm -rf $f; case $((n%5)) in \
         0) head -c ${n}00000 /dev/zero > $f;; 1) mkfifo $f;; 2) ln -s /etc $f;; 3) mkdir $f; echo x > $f/in;; \
-        4) echo new > $f;; esac; echo more >> grows; : > f$(((n+2)%20)); done 2>/dev/null";
+        4) echo new > $f;; esac; echo more >> grows; g=f$(((n+2)%20)); rm -rf $g; : > $g; sleep 0.01; done 2>/dev/null";
     let place = dir.display().to_string();
     std::thread::scope(|scope| -> Result<()> {
         let changes = scope.spawn(|| env.program(Path::new("/bin/sh"), &["-c", script, "sh", &place]));

@@ -1,6 +1,6 @@
 //! Builds on a terminal: the picture of the steps is whole whatever they say and however small the terminal is.
 
-use super::{NEEDS, Screen, client};
+use super::{NEEDS, Screen, client, prompt_of};
 use crate::containers::{DEMO, within};
 use crate::env::TestEnv;
 use crate::{Case, shared};
@@ -58,7 +58,7 @@ fn many_steps() -> Result<()> {
     let env = shared::env()?;
     let mut file = String::new();
     for stage in 1..=6 {
-        let script = format!("for i in $(seq 30); do echo stage {stage} line $i; sleep 0.1; done");
+        let script = format!("for i in $(seq 60); do echo stage {stage} line $i; sleep 0.1; done");
         file.push_str(&format!("FROM {DEMO} AS s{stage}\nRUN {script}; touch /f{stage}\n"));
     }
     file.push_str(&format!("FROM {DEMO}\n"));
@@ -76,7 +76,8 @@ fn many_steps() -> Result<()> {
         std::thread::sleep(Duration::from_millis(300));
         for _ in 0..5 {
             let lines = screen.lines()?;
-            if lines.iter().any(|line| line.contains("FINISHED")) {
+            let is_over = |line: &String| line.contains("FINISHED") || prompt_of(line).is_some();
+            if lines.iter().any(is_over) {
                 break;
             }
             let from = lines.iter().position(|line| line.starts_with("[+]")).unwrap_or_default();
@@ -93,7 +94,7 @@ fn many_steps() -> Result<()> {
     for stage in 1..=6 {
         ensure!(last.contains(&format!(" => [s{stage} 2/2] RUN for i in ")), "{stage}: {last}");
     }
-    ensure!(!last.contains("line 30"), "{last}");
+    ensure!(!last.contains("line 60"), "{last}");
     env.ok(&["rmi", "tmux-many"]).map(drop)
 }
 
