@@ -19,8 +19,11 @@ const PIECE: usize = 64 << 10;
 /// Files that are open at a time.
 const OPEN: usize = 4;
 
-/// The way of packets to BuildKit.
-pub(crate) type Packets = mpsc::Sender<Result<Packet, Status>>;
+/// Entries that are announced together: each batch wakes somebody up.
+const BATCH: usize = 128;
+
+/// The way of packets to BuildKit, in batches.
+pub(crate) type Packets = mpsc::Sender<Vec<Result<Packet, Status>>>;
 
 /// Sends `root` to whoever asks through `requests`, until they have all they want.
 pub(crate) async fn send(
@@ -32,8 +35,8 @@ pub(crate) async fn send(
     if let Err(error) = transfer(root, filter, requests, &packets).await {
         // A receiver that is gone does not hear why, either.
         let text = error.to_string();
-        let _ = packets.send(Ok(data(PacketType::PacketErr, 0, text.clone().into_bytes()))).await;
-        let _ = packets.send(Err(Status::unknown(text))).await;
+        let error = data(PacketType::PacketErr, 0, text.clone().into_bytes());
+        let _ = packets.send(vec![Ok(error), Err(Status::unknown(text))]).await;
     }
 }
 
@@ -58,8 +61,16 @@ async fn transfer(
     let walking = (root.clone(), index.clone(), packets.clone());
     run(Box::new(move || {
         let (root, index, packets) = walking;
-        walk::walk(&root, &filter, &index, |found| emit(&packets, stat(Some(found))))?;
-        emit(&packets, stat(None))
+        let mut batch = Vec::with_capacity(BATCH);
+        walk::walk(&root, &filter, &index, |found| {
+            batch.push(Ok(stat(Some(found))));
+            match batch.len() {
+                BATCH => emit(&packets, std::mem::replace(&mut batch, Vec::with_capacity(BATCH))),
+                _ => Ok(()),
+            }
+        })?;
+        batch.push(Ok(stat(None)));
+        emit(&packets, batch)
     }));
     let mut requests = std::pin::pin!(requests);
     let mut waiting = VecDeque::new();
@@ -80,7 +91,7 @@ async fn transfer(
                     if let Contents::File(size) = contents {
                         contents_of(&join(&root, &path), size, id, &packets)?;
                     }
-                    emit(&packets, data(PacketType::PacketData, id, Vec::new()))
+                    emit(&packets, vec![Ok(data(PacketType::PacketData, id, Vec::new()))])
                 }));
                 continue;
             }
@@ -90,7 +101,7 @@ async fn transfer(
             PacketType::PacketReq => waiting.push_back(request.id),
             PacketType::PacketFin => {
                 let fin = data(PacketType::PacketFin, 0, Vec::new());
-                return packets.send(Ok(fin)).await.map_err(|_| LocalError::Gone);
+                return packets.send(vec![Ok(fin)]).await.map_err(|_| LocalError::Gone);
             }
             PacketType::PacketErr => {
                 return Err(LocalError::Receiver(String::from_utf8_lossy(&request.data).into_owned()));
@@ -124,12 +135,12 @@ fn contents_of(path: &Path, size: u64, id: u32, packets: &Packets) -> Result<(),
         };
         piece.truncate(read);
         left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
-        emit(packets, data(PacketType::PacketData, id, piece))?;
+        emit(packets, vec![Ok(data(PacketType::PacketData, id, piece))])?;
     }
 }
 
-fn emit(packets: &Packets, packet: Packet) -> Result<(), LocalError> {
-    packets.blocking_send(Ok(packet)).map_err(|_| LocalError::Gone)
+fn emit(packets: &Packets, batch: Vec<Result<Packet, Status>>) -> Result<(), LocalError> {
+    packets.blocking_send(batch).map_err(|_| LocalError::Gone)
 }
 
 fn stat(stat: Option<Stat>) -> Packet {
@@ -155,15 +166,16 @@ mod tests {
         fs::write(&file, "as it was").unwrap();
         let filter = Filter::new(dir.path(), &Request::default()).unwrap();
         let (requests, queue) = mpsc::channel(4);
-        let (packets, mut sent) = mpsc::channel(4);
+        let (packets, sent) = mpsc::channel(4);
+        let mut sent = ReceiverStream::new(sent).flat_map(futures::stream::iter);
         tokio::spawn(send(dir.path().to_owned(), filter, ReceiverStream::new(queue), packets));
-        while sent.recv().await.unwrap().unwrap().stat.is_some() {}
+        while sent.next().await.unwrap().unwrap().stat.is_some() {}
         change(&file);
         let ask = Packet { r#type: PacketType::PacketReq.into(), id: 0, ..Packet::default() };
         requests.send(Ok(ask)).await.unwrap();
         let mut all = Vec::new();
         loop {
-            let packet = sent.recv().await.unwrap().unwrap();
+            let packet = sent.next().await.unwrap().unwrap();
             match packet.r#type() {
                 PacketType::PacketData if packet.data.is_empty() => return Ok(all),
                 PacketType::PacketData => all.extend(packet.data),

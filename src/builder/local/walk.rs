@@ -8,7 +8,7 @@ use crate::proto::fsutil::types::Stat;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -31,8 +31,8 @@ pub(super) fn walk(
     mut found: impl FnMut(Stat) -> Result<(), LocalError>,
 ) -> Result<(), LocalError> {
     let mut links = HashMap::new();
-    let mut send = |parent, name: &str, path: &str, data: &Metadata| {
-        let (stat, contents) = stat(root, path, data, &mut links)?;
+    let mut send = |parent, name: &str, path: &str, (full, data): &(PathBuf, Metadata)| {
+        let (stat, contents) = stat(full, path, data, &mut links)?;
         let number = index.lock().unwrap_or_else(PoisonError::into_inner).add(parent, name, contents)?;
         found(stat).map(|()| number)
     };
@@ -57,7 +57,7 @@ pub(super) fn walk(
             // A name that the protocol does not have is an error only if the entry is wanted.
             (Verdict::Keep, Err(name)) => return Err(LocalError::Name(join(root, &level.path).join(name))),
         };
-        let data = match lstat(root, &path) {
+        let found = match lstat(root, &path) {
             // Gone since the directory was read.
             Err(error) if error.is_gone() => continue,
             other => other?,
@@ -72,12 +72,12 @@ pub(super) fn walk(
                 }
                 parent = level.number;
             }
-            number = match send(parent, &name, &path, &data) {
+            number = match send(parent, &name, &path, &found) {
                 Err(error) if error.is_gone() => continue,
                 sent => Some(sent?),
             };
         }
-        if data.is_dir() {
+        if found.1.is_dir() {
             let names = match list(root, &path) {
                 Err(error) if error.is_gone() => continue,
                 Err(LocalError::Io { source, .. })
@@ -93,9 +93,13 @@ pub(super) fn walk(
     Ok(())
 }
 
-fn lstat(root: &Path, path: &str) -> Result<Metadata, LocalError> {
+/// An entry's path on this system, and what it is.
+fn lstat(root: &Path, path: &str) -> Result<(PathBuf, Metadata), LocalError> {
     let full = join(root, path);
-    fs::symlink_metadata(&full).map_err(LocalError::io("lstat", &full))
+    match fs::symlink_metadata(&full) {
+        Ok(data) => Ok((full, data)),
+        Err(error) => Err(LocalError::io("lstat", &full)(error)),
+    }
 }
 
 fn list(root: &Path, path: &str) -> Result<Vec<OsString>, LocalError> {
@@ -111,12 +115,11 @@ fn list(root: &Path, path: &str) -> Result<Vec<OsString>, LocalError> {
 
 /// Owners are root's, as Docker's clients say: who built must not decide what is built.
 fn stat(
-    root: &Path,
+    full: &Path,
     path: &str,
     data: &Metadata,
     links: &mut HashMap<(u64, u64), String>,
 ) -> Result<(Stat, Contents), LocalError> {
-    let full = join(root, path);
     let detail = platform::detail(data);
     let mut stat = Stat {
         path: path.to_owned(),
@@ -125,12 +128,12 @@ fn stat(
         mod_time: modified(data),
         devmajor: detail.device.0,
         devminor: detail.device.1,
-        xattrs: platform::attributes(&full).map_err(LocalError::io("listxattr", &full))?,
+        xattrs: platform::attributes(full).map_err(LocalError::io("listxattr", full))?,
         ..Stat::default()
     };
     if data.is_symlink() {
-        let target = fs::read_link(&full).map_err(LocalError::io("readlink", &full))?;
-        let target = target.into_os_string().into_string().map_err(|_| LocalError::Name(full))?;
+        let target = fs::read_link(full).map_err(LocalError::io("readlink", full))?;
+        let target = target.into_os_string().into_string().map_err(|_| LocalError::Name(full.to_owned()))?;
         stat.linkname = if cfg!(windows) { target.replace('\\', "/") } else { target };
     } else if let Some(identity) = detail.identity {
         // Only names that were sent are remembered, so a link never leads to what was left out.

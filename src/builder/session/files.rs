@@ -3,6 +3,8 @@
 use crate::builder::local::{self, Filter};
 use crate::proto::fsutil::types::Packet;
 use crate::proto::moby::filesync::v1::file_sync_server::FileSync;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
@@ -10,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Packets that wait to be sent: at most 1 MiB.
+/// Batches of packets that wait to be sent: at most 1 MiB of contents.
 const QUEUE: usize = 16;
 
 /// The session's directories.
@@ -24,7 +26,7 @@ impl Files {
 
 #[tonic::async_trait]
 impl FileSync for Files {
-    type DiffCopyStream = ReceiverStream<Result<Packet, Status>>;
+    type DiffCopyStream = BoxStream<'static, Result<Packet, Status>>;
 
     async fn diff_copy(
         &self,
@@ -46,7 +48,8 @@ impl FileSync for Files {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (packets, queue) = mpsc::channel(QUEUE);
         tokio::spawn(local::send(root, filter, request.into_inner(), packets));
-        Ok(Response::new(ReceiverStream::new(queue)))
+        let packets = ReceiverStream::new(queue).flat_map(futures::stream::iter);
+        Ok(Response::new(packets.boxed()))
     }
 
     type TarStreamStream = ReceiverStream<Result<Packet, Status>>;
