@@ -163,6 +163,7 @@ impl From<TransferOutcome> for wire::TransferImageResponse {
             TransferOutcome::Done(Transferred { reference, id, unchanged, size }) => {
                 Moved::Done(wire::TransferredImage { reference, id, unchanged, size })
             }
+            TransferOutcome::Document(document) => Moved::Document(document.to_string()),
         };
         Self { what: Some(what) }
     }
@@ -182,6 +183,7 @@ impl TryFrom<wire::TransferImageResponse> for TransferOutcome {
             Some(Moved::Done(wire::TransferredImage { reference, id, unchanged, size })) => {
                 Ok(Self::Done(Transferred { reference, id, unchanged, size }))
             }
+            Some(Moved::Document(text)) => super::document(&text).map(Self::Document),
             None => Err(Invalid::new("answer", "empty")),
         }
     }
@@ -238,7 +240,8 @@ mod tests {
             reference: "h:5000/a:1".into(),
             challenges: vec!["Basic".into()],
         });
-        for outcome in [TransferOutcome::Progress(progress), question, done] {
+        let document = TransferOutcome::Document(serde_json::json!({ "tags": ["1"] }));
+        for outcome in [TransferOutcome::Progress(progress), question, done, document] {
             assert_eq!(wire::TransferImageResponse::from(outcome.clone()).try_into(), Ok(outcome));
         }
         let password = Login::Password { username: "u".into(), password: "p".into() };

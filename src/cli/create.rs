@@ -123,7 +123,7 @@ impl Plan {
         let (flags, verb) = (&self.flags, self.verb);
         let platform = Some(flags.platform.clone()).filter(|p| !p.is_empty());
         let mut outcomes =
-            client.pull(&flags.image, platform).await.map_err(|error| engine_refused(&error, verb))?;
+            client.pull(&flags.image, platform, false).await.map_err(|error| engine_refused(&error, verb))?;
         let mut progress = cx.ui.progress(flags.quiet);
         while let Some(outcome) = outcomes.next().await {
             match outcome.map_err(|error| engine_refused(&error, verb))? {
@@ -133,8 +133,8 @@ impl Plan {
                     cx.ui.message(&format!("Digest: {id}\nStatus: Downloaded newer image for {reference}"));
                     return Ok(());
                 }
-                // The client has answered it.
-                TransferOutcome::Question(_) | TransferOutcome::Done(_) => {}
+                // The client has answered questions.
+                TransferOutcome::Question(_) | TransferOutcome::Document(_) | TransferOutcome::Done(_) => {}
             }
         }
         Ok(())

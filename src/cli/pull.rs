@@ -1,9 +1,10 @@
 //! `pull`
 
-use super::context::{Context, PROGRAM};
+use super::context::{Context, PROGRAM, daemon_text, is_missing};
 use super::error::{CommandError, Outcome};
 use super::options::value;
-use crate::client::ClientError;
+use super::ui::Progress;
+use crate::client::{Client, ClientError};
 use crate::config::env;
 use crate::model::image::{TransferOutcome, Transferred};
 use crate::model::reason::Reason;
@@ -16,7 +17,10 @@ use futures::stream::BoxStream;
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("disable_content_trust", value::switch))]
 pub(crate) struct Args {
-    /// Download all tagged images in the repository (refused: the engine cannot list a registry's tags)
+    /// Download the images of all platforms (those that cannot run here stay packed)
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
+    /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
     /// Skip image verification (there is none: false is refused)
@@ -45,51 +49,130 @@ pub(crate) fn without_trust(disabled: bool) -> Outcome {
 /// Prints the progress, what became of it, and last the canonical reference.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     without_trust(args.disable_content_trust)?;
-    if args.all_tags {
-        return Err(CommandError::failed(
-            "--all-tags is not supported: the engine cannot list a registry's tags; name each with NAME:TAG",
-        ));
-    }
     let reference = Reference::parse(&args.image).map_err(CommandError::failed)?;
-    if !args.quiet && Reference::is_name_only(&args.image) {
+    let alone = Reference::is_name_only(&args.image);
+    if args.all_tags {
+        return match alone {
+            true => all_tags(&args, &reference, cx).await,
+            false => Err(CommandError::failed("tag can't be used with --all-tags/-a")),
+        };
+    }
+    if !args.quiet && alone {
         cx.ui.line("Using default tag: latest")?;
     }
-    let platform = args.platform.or_else(default_platform);
-    let outcomes = cx.client().await?.pull(&args.image, platform).await?;
-    let done = transferred(outcomes, &reference, args.quiet, cx).await?;
+    let done = pull(cx.client().await?, &args, &reference, cx)
+        .await
+        .map_err(|error| explained(error, &reference))?;
     if !args.quiet {
         let shown = reference::familiar(&done.reference);
-        let status = match done.unchanged {
-            true => format!("Image is up to date for {shown}"),
-            false => format!("Downloaded newer image for {shown}"),
-        };
-        cx.ui.line(&format!("Digest: {}\nStatus: {status}", done.id))?;
+        cx.ui.line(&format!("Digest: {}\n{}", done.id, status(done.unchanged, &shown)))?;
     }
     Ok(cx.ui.line(&done.reference)?)
 }
 
+fn status(unchanged: bool, shown: &str) -> String {
+    match unchanged {
+        true => format!("Status: Image is up to date for {shown}"),
+        false => format!("Status: Downloaded newer image for {shown}"),
+    }
+}
+
+/// Pulls each tag that the registry has. One that cannot be had (a signature, an image for others) does not keep the
+/// others away.
+async fn all_tags(args: &Args, repository: &Reference, cx: &Context) -> Outcome {
+    let explain = |error| explained(error, repository);
+    let client = cx.client().await?;
+    let outcomes = client.remote_tags(&repository.repository()).await.map_err(explain)?;
+    let Some(TransferOutcome::Document(found)) =
+        followed(outcomes, &mut cx.ui.progress_of_results(args.quiet)).await.map_err(explain)?
+    else {
+        return Err(unsaid());
+    };
+    let tags: Vec<&str> =
+        found["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str()).collect();
+    if tags.is_empty() {
+        let name = repository.familiar_repository();
+        return Err(CommandError::failed(format!("the repository {name} has no tags")));
+    }
+    let (mut unchanged, mut failures) = (true, Vec::new());
+    for tag in tags {
+        let reference = format!("{}:{tag}", repository.repository());
+        let reference = Reference::parse(&reference).map_err(CommandError::failed)?;
+        match pull(client, args, &reference, cx).await {
+            Ok(done) => {
+                unchanged &= done.unchanged;
+                if !args.quiet {
+                    cx.ui.line(&format!("Digest: {}", done.id))?;
+                }
+            }
+            Err(error) if is_missing(&error) => failures.push(format!("{tag}: {}", daemon_text(&error))),
+            Err(error) => return Err(explain(error)),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(CommandError::failed(failures.join("\n")));
+    }
+    if !args.quiet {
+        cx.ui.line(&status(unchanged, &repository.familiar_repository()))?;
+    }
+    Ok(cx.ui.line(&repository.repository())?)
+}
+
+async fn pull(
+    client: &Client,
+    args: &Args,
+    reference: &Reference,
+    cx: &Context,
+) -> Result<Transferred, ClientError> {
+    let platform = args.platform.clone().or_else(|| default_platform().filter(|_| !args.all_platforms));
+    let outcomes = client.pull(&reference.to_string(), platform, args.all_platforms).await?;
+    match followed(outcomes, &mut cx.ui.progress_of_results(args.quiet)).await? {
+        Some(TransferOutcome::Done(done)) => Ok(done),
+        _ => Err(ClientError::hung_up()),
+    }
+}
+
+pub(crate) fn unsaid() -> CommandError {
+    CommandError::failed("the daemon did not say what became of it")
+}
+
 /// Shows the progress of a pull or a push, to its end.
 pub(crate) async fn transferred(
-    mut outcomes: BoxStream<'static, Result<TransferOutcome, ClientError>>,
+    outcomes: BoxStream<'static, Result<TransferOutcome, ClientError>>,
     reference: &Reference,
     quiet: bool,
     cx: &Context,
 ) -> Result<Transferred, CommandError> {
-    let mut progress = cx.ui.progress_of_results(quiet);
+    match followed(outcomes, &mut cx.ui.progress_of_results(quiet))
+        .await
+        .map_err(|error| explained(error, reference))?
+    {
+        Some(TransferOutcome::Done(done)) => Ok(done),
+        _ => Err(unsaid()),
+    }
+}
+
+/// Shows progress up to the last outcome.
+pub(crate) async fn followed(
+    mut outcomes: BoxStream<'static, Result<TransferOutcome, ClientError>>,
+    progress: &mut Progress<'_>,
+) -> Result<Option<TransferOutcome>, ClientError> {
     while let Some(outcome) = outcomes.next().await {
-        let outcome = outcome.map_err(|error| {
-            let unauthorized = error.reason == Reason::Unauthorized;
-            let error = CommandError::from(error);
-            if unauthorized { error.hint(login_hint(reference)) } else { error }
-        })?;
-        match outcome {
+        match outcome? {
             TransferOutcome::Progress(step) => progress.step(&step),
             // The client has answered it.
             TransferOutcome::Question(_) => {}
-            TransferOutcome::Done(done) => return Ok(done),
+            last => return Ok(Some(last)),
         }
     }
-    Err(CommandError::failed("the daemon did not say what became of it"))
+    Ok(None)
+}
+
+/// With the next step for somebody whom a registry does not let in.
+pub(crate) fn explained(error: ClientError, reference: &Reference) -> CommandError {
+    let unauthorized = error.reason == Reason::Unauthorized;
+    let error = CommandError::from(error);
+    if unauthorized { error.hint(login_hint(reference)) } else { error }
 }
 
 /// The platform of whoever does not say another one.

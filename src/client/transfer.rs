@@ -22,8 +22,15 @@ impl Client {
     /// # Errors
     /// `InvalidArgument`: the reference or platform; `Unauthorized`, also with why the user's credentials could not be
     /// read; `NotFound`, also for that platform; `Unavailable`, `Timeout`: the registry.
-    pub async fn pull(&self, reference: &str, platform: Option<String>) -> Answers<TransferOutcome> {
-        let (replies, requests) = opened(reference, platform, String::new());
+    pub async fn pull(
+        &self,
+        reference: &str,
+        platform: Option<String>,
+        all_platforms: bool,
+    ) -> Answers<TransferOutcome> {
+        let platform = platform.unwrap_or_default();
+        let options = wire::TransferOptions { platform, all_platforms, ..options(reference) };
+        let (replies, requests) = opened(options);
         let answer = self.image_service().pull(requests).await;
         Ok(answered(self.answers(answer)?, replies).boxed())
     }
@@ -38,10 +45,44 @@ impl Client {
         platform: Option<String>,
         compression: Compression,
     ) -> Answers<TransferOutcome> {
-        let (replies, requests) = opened(reference, platform, compression.as_str().to_owned());
+        let platform = platform.unwrap_or_default();
+        let compression = compression.as_str().to_owned();
+        let (replies, requests) =
+            opened(wire::TransferOptions { platform, compression, ..options(reference) });
         let answer = self.image_service().push(requests).await;
         Ok(answered(self.answers(answer)?, replies).boxed())
     }
+
+    /// Tags of a repository at its registry; the last outcome is a document with a list `tags`. Questions are answered
+    /// as those of a pull.
+    ///
+    /// # Errors
+    /// As for [`Self::pull`]; `NotFound` for the repository.
+    pub async fn remote_tags(&self, reference: &str) -> Answers<TransferOutcome> {
+        let (replies, requests) = opened(options(reference));
+        let answer = self.image_service().remote_tags(requests).await;
+        Ok(answered(self.answers(answer)?, replies).boxed())
+    }
+
+    /// The manifest or index that a registry has; `verbose`: each manifest of an index, with its descriptor; `insecure`:
+    /// whatever its certificate, and by plain HTTP if need be. The last outcome is the document.
+    ///
+    /// # Errors
+    /// As for [`Self::pull`]; `NotFound` for the manifest.
+    pub async fn remote_manifest(
+        &self,
+        reference: &str,
+        verbose: bool,
+        insecure: bool,
+    ) -> Answers<TransferOutcome> {
+        let (replies, requests) = opened(wire::TransferOptions { verbose, insecure, ..options(reference) });
+        let answer = self.image_service().remote_manifest(requests).await;
+        Ok(answered(self.answers(answer)?, replies).boxed())
+    }
+}
+
+fn options(reference: &str) -> wire::TransferOptions {
+    wire::TransferOptions { reference: reference.to_owned(), ..Default::default() }
 }
 
 impl Client {
@@ -57,16 +98,9 @@ impl Client {
 
 /// A transfer's requests, which begin with the options.
 fn opened(
-    reference: &str,
-    platform: Option<String>,
-    compression: String,
+    options: wire::TransferOptions,
 ) -> (mpsc::Sender<wire::TransferImageRequest>, ReceiverStream<wire::TransferImageRequest>) {
     let (replies, requests) = mpsc::channel(1);
-    let options = wire::TransferOptions {
-        reference: reference.to_owned(),
-        platform: platform.unwrap_or_default(),
-        compression,
-    };
     // The channel has room for it.
     replies.try_send(wire::TransferImageRequest { part: Some(Part::Options(options)) }).ok();
     (replies, ReceiverStream::new(requests))

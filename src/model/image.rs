@@ -187,15 +187,17 @@ impl Compression {
     }
 }
 
-/// Answers of `pull` and `push`.
+/// Answers of whoever talks to a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferOutcome {
     /// How far it is.
     Progress(Progress),
     /// Credentials are asked for, and waited for.
     Question(LoginQuestion),
-    /// At its end.
+    /// A pull or push, at its end.
     Done(Transferred),
+    /// What the registry was asked for.
+    Document(serde_json::Value),
 }
 
 /// An image that was moved between a registry and the engine.

@@ -27,6 +27,8 @@ const LOOKS: &[&str] = &[
     "/k3c.v1.Images/Save",
     "/k3c.v1.Images/History",
     "/k3c.v1.Images/InspectManifest",
+    "/k3c.v1.Images/RemoteManifest",
+    "/k3c.v1.Images/RemoteTags",
     "/k3c.v1.Volumes/List",
     "/k3c.v1.System/Version",
     "/k3c.v1.System/Info",

@@ -57,22 +57,31 @@ impl Engine {
         for (descriptor, platform) in inner.manifests(id).await? {
             let digest = descriptor["digest"].as_str().unwrap_or_default();
             let manifest = json(&inner.blob(digest).await?, digest)?;
-            let kind = match descriptor["mediaType"].as_str().unwrap_or_default().contains("docker") {
-                true => "SchemaV2Manifest",
-                false => "OCIManifest",
-            };
-            let mut shown = descriptor.clone();
-            shown["platform"] = json!({ "architecture": platform.architecture, "os": platform.os });
-            if !platform.variant.is_empty() {
-                shown["platform"]["variant"] = json!(platform.variant);
-            }
-            all.push(json!({ "Ref": format!("{name}@{digest}"), "Descriptor": shown, kind: manifest }));
+            all.push(shown(&name, digest, descriptor["size"].as_u64(), manifest, &platform));
         }
         match <[Value; 1]>::try_from(all) {
             Ok([one]) => Ok(one),
             Err(all) => Ok(json!(all)),
         }
     }
+}
+
+/// A manifest as `manifest inspect -v` has it: with the descriptor by which it is found.
+pub(super) fn shown(
+    name: &str,
+    digest: &str,
+    size: Option<u64>,
+    manifest: Value,
+    platform: &Platform,
+) -> Value {
+    let media_type = manifest["mediaType"].as_str().unwrap_or("application/vnd.oci.image.manifest.v1+json");
+    let kind = if media_type.contains("docker") { "SchemaV2Manifest" } else { "OCIManifest" };
+    let mut descriptor = json!({ "mediaType": media_type, "digest": digest, "size": size });
+    descriptor["platform"] = json!({ "architecture": platform.architecture, "os": platform.os });
+    if !platform.variant.is_empty() {
+        descriptor["platform"]["variant"] = json!(platform.variant);
+    }
+    json!({ "Ref": format!("{name}@{digest}"), "Descriptor": descriptor, kind: manifest })
 }
 
 impl Inner {

@@ -6,6 +6,7 @@
 mod commit;
 mod compress;
 mod content;
+mod distribution;
 mod embedded;
 mod facts;
 mod history;
@@ -18,6 +19,7 @@ mod pull;
 mod push;
 mod registry;
 mod remove;
+mod retry;
 mod save;
 mod transfer;
 

@@ -33,35 +33,55 @@ impl Engine {
         &self,
         reference: &str,
         platform: Option<String>,
+        all_platforms: bool,
         logins: impl Stream<Item = Login> + Send + 'static,
     ) -> Result<ReceiverStream<Result<TransferOutcome, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
         let reference = Reference::parse(reference)?;
         let own = own_platform();
-        let platform = platform.map_or(Ok(own.clone()), |text| Platform::parse(&text, &own))?;
+        let wanted = match platform {
+            Some(_) if all_platforms => {
+                return Err(EngineError::invalid("conflicting options: a platform, and all platforms"));
+            }
+            Some(text) => Wanted { platform: Platform::parse(&text, &own)?, all: false },
+            None => Wanted { platform: own, all: all_platforms },
+        };
         if !reference.has_registry() {
             let text = format!("cannot pull {}: {NOWHERE} is no registry", reference.familiar());
             return Err(EngineError::refused(Reason::NotFound, text));
         }
         let mut logins = logins.boxed();
         Ok(registry::serve(|outcomes| async move {
-            inner.pull(&reference, &platform, &mut logins, &outcomes).await
+            inner.pull(&reference, &wanted, &mut logins, &outcomes).await.map(TransferOutcome::Done)
         }))
     }
+}
+
+/// What is pulled of an index.
+struct Wanted {
+    /// The platform that is unpacked.
+    platform: Platform,
+    /// True when what is for other platforms comes along, packed.
+    all: bool,
 }
 
 impl Inner {
     async fn pull(
         &self,
         reference: &Reference,
-        platform: &Platform,
+        wanted: &Wanted,
         logins: &mut Logins,
         outcomes: &Outcomes,
     ) -> Result<Transferred, EngineError> {
         let name = reference.to_string();
+        let platform = &wanted.platform;
         let before = self.target_of(&name).await?;
-        let store = to_any(&wire::ImageStore { name: name.clone(), ..self.store_for(platform) });
+        let mut store = wire::ImageStore { name: name.clone(), ..self.store_for(platform) };
+        if wanted.all {
+            store.platforms.clear();
+        }
+        let store = to_any(&store);
         let lease = self.pull_lease(&name).await?;
         let transfer = Transfer { way: Way::Pull, reference, outcomes };
         let ends = |stream| (to_any(&self.registry(reference, stream)), store.clone());

@@ -57,7 +57,10 @@ impl Engine {
         let target = inner.pushed(&reference, platform.as_ref()).await?;
         let mut logins = logins.boxed();
         Ok(registry::serve(|outcomes| async move {
-            inner.push(&reference, target, compression, &mut logins, &outcomes).await
+            inner
+                .push(&reference, target, compression, &mut logins, &outcomes)
+                .await
+                .map(TransferOutcome::Done)
         }))
     }
 }

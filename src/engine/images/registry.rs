@@ -7,10 +7,11 @@
 //! ```
 
 use super::lease::Lease;
+use super::retry::{self, Known, Pauses};
 use super::transfer::{self, Pipe, Saved};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::image::{Progress, TransferOutcome, Transferred};
+use crate::model::image::{Progress, TransferOutcome};
 use crate::model::login::{Login, LoginQuestion};
 use crate::model::reason::Reason;
 use crate::model::reference::Reference;
@@ -23,15 +24,9 @@ use prost_types::Any;
 use regex::Regex;
 use std::future::Future;
 use std::sync::LazyLock;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-
-/// Pauses before a registry is asked again that was too busy or hung up. containerd has asked several times by then, but
-/// without a pause; how long the registry itself wants us to wait (`Retry-After`) it does not say.
-const PAUSES: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
 /// The way of outcomes to the caller.
 pub(super) type Outcomes = mpsc::Sender<Result<TransferOutcome, EngineError>>;
@@ -54,7 +49,7 @@ pub(super) fn serve<F>(
     work: impl FnOnce(Outcomes) -> F,
 ) -> ReceiverStream<Result<TransferOutcome, EngineError>>
 where
-    F: Future<Output = Result<Transferred, EngineError>> + Send + 'static,
+    F: Future<Output = Result<TransferOutcome, EngineError>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(64);
     let work = work(sender.clone());
@@ -63,7 +58,7 @@ where
             outcome = work => outcome,
             () = sender.closed() => return,
         };
-        sender.send(outcome.map(TransferOutcome::Done)).await.ok();
+        sender.send(outcome).await.ok();
     });
     ReceiverStream::new(receiver)
 }
@@ -93,7 +88,7 @@ impl Inner {
         step: fn(&Reference, wire::Progress) -> Option<Progress>,
     ) -> Result<Vec<Saved>, EngineError> {
         let Transfer { way, reference, outcomes } = transfer;
-        let mut pauses = PAUSES.iter();
+        let (mut pauses, known) = (Pauses::default(), Known::default());
         loop {
             let pipe = self.open_pipe().await?;
             let ends = ends(pipe.id.clone());
@@ -106,22 +101,23 @@ impl Inner {
             };
             let moving = self.transfer(ends, lease, tell, |status| refusal(way, reference, status));
             let answering = async {
-                answer(pipe, logins, outcomes).await;
+                answer(pipe, logins, &known, outcomes).await;
                 std::future::pending().await
             };
             let moved = tokio::select! {
                 moved = moving => moved,
                 moved = answering => moved,
             };
-            match (moved, pauses.next()) {
-                (Err(error), Some(pause)) if error.reason() == Reason::Unavailable => {
-                    let status = format!("Retrying in {} s: {error}", pause.as_secs());
-                    let step = Progress { status, ..Progress::default() };
-                    outcomes.send(Ok(TransferOutcome::Progress(step))).await.ok();
-                    tokio::time::sleep(*pause).await;
-                }
-                (moved, _) => return moved,
-            }
+            let error = match moved {
+                Ok(moved) => return Ok(moved),
+                Err(error) => error,
+            };
+            // containerd has asked several times by then, without a pause, and does not tell what the registry wants.
+            let wanted = match is_busy(&error) {
+                true => self.wanted_pause(reference, &known).await,
+                false => None,
+            };
+            retry::pause(&mut pauses, error, wanted, outcomes).await?;
         }
     }
 }
@@ -170,10 +166,16 @@ impl Engine {
 }
 
 /// Hands containerd's questions on, and the logins back, one by one.
-async fn answer(pipe: Pipe, logins: &mut (impl Stream<Item = Login> + Unpin), outcomes: &Outcomes) {
+async fn answer(
+    pipe: Pipe,
+    logins: &mut (impl Stream<Item = Login> + Unpin),
+    known: &Known,
+    outcomes: &Outcomes,
+) {
     let Pipe { sender, mut receiver, .. } = pipe;
     while let Ok(Some(any)) = receiver.message().await {
         let Ok(request) = wire::AuthRequest::decode(any.value.as_slice()) else { continue };
+        let host = request.host.clone();
         let question = LoginQuestion {
             host: request.host,
             reference: request.reference,
@@ -183,6 +185,7 @@ async fn answer(pipe: Pipe, logins: &mut (impl Stream<Item = Login> + Unpin), ou
             return;
         }
         let login = logins.next().await.unwrap_or_default();
+        known.keep(&host, &login);
         if sender.send(to_any(&response(login))).await.is_err() {
             return;
         }
@@ -198,7 +201,9 @@ fn response(login: Login) -> wire::AuthResponse {
     wire::AuthResponse { auth_type: kind.into(), username, secret, ..Default::default() }
 }
 
-/// Words of an error, by which it is known again.
+/// Words of errors, by which they are known again.
+const BUSY: &str = "refuses more requests for now";
+const FAILED: &str = "failed: received unexpected HTTP status";
 const CORRUPT: &str = "sent other content than it said";
 
 /// Sentences of Go's network libraries, and what they are about.
@@ -212,7 +217,7 @@ const SENTENCES: [(&[&str], Trouble); 6] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     Digest,
     PlainHttp,
     Certificate,
@@ -222,7 +227,7 @@ enum Trouble {
 }
 
 /// A registry's or the network's no, in words; `Unavailable` is what may be over in a moment.
-fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
+pub(super) fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
     let text = status.message();
     let host = &reference.domain;
     let code = http_status(text);
@@ -240,11 +245,11 @@ fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
     match code {
         Some((404, _)) => return EngineError::refused(Reason::NotFound, unknown(way, reference)),
         Some((429, _)) => {
-            let words = format!("toomanyrequests: the registry {host} refuses more requests for now");
+            let words = format!("toomanyrequests: the registry {host} {BUSY}");
             return EngineError::refused(Reason::Unavailable, words);
         }
         Some((500.., said)) => {
-            let words = format!("the registry {host} failed: received unexpected HTTP status: {said}");
+            let words = format!("the registry {host} {FAILED}: {said}");
             return EngineError::refused(Reason::Unavailable, words);
         }
         Some((_, said)) => {
@@ -278,7 +283,7 @@ impl Way {
 
 impl Trouble {
     /// `said`: the sentence and what is behind it.
-    fn words(self, host: &str, said: &str, text: &str) -> (Reason, String) {
+    pub(super) fn words(self, host: &str, said: &str, text: &str) -> (Reason, String) {
         match self {
             Self::Digest => {
                 let words = format!("the registry {host} {CORRUPT}: {said}");
@@ -308,6 +313,11 @@ impl Trouble {
             }
         }
     }
+}
+
+/// True when a registry has too much to do, and may have said for how long.
+fn is_busy(error: &EngineError) -> bool {
+    matches!(error, EngineError::Refused { text, .. } if text.contains(BUSY) || text.contains(FAILED))
 }
 
 /// True when a registry sent other content than it said.

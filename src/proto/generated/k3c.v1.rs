@@ -1170,10 +1170,16 @@ pub struct TransferOptions {
     pub platform: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub compression: ::prost::alloc::string::String,
+    #[prost(bool, tag = "4")]
+    pub all_platforms: bool,
+    #[prost(bool, tag = "5")]
+    pub verbose: bool,
+    #[prost(bool, tag = "6")]
+    pub insecure: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferImageResponse {
-    #[prost(oneof = "transfer_image_response::What", tags = "1, 2, 3")]
+    #[prost(oneof = "transfer_image_response::What", tags = "1, 2, 3, 4")]
     pub what: ::core::option::Option<transfer_image_response::What>,
 }
 /// Nested message and enum types in `TransferImageResponse`.
@@ -1186,6 +1192,8 @@ pub mod transfer_image_response {
         Question(super::LoginQuestion),
         #[prost(message, tag = "3")]
         Done(super::TransferredImage),
+        #[prost(string, tag = "4")]
+        Document(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3907,6 +3915,55 @@ pub mod images_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "Push"));
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn remote_tags(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::TransferImageRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TransferImageResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Images/RemoteTags");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Images", "RemoteTags"));
+            self.inner.streaming(req, path, codec).await
+        }
+        pub async fn remote_manifest(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::TransferImageRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TransferImageResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/k3c.v1.Images/RemoteManifest",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("k3c.v1.Images", "RemoteManifest"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4025,6 +4082,29 @@ pub mod images_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
         ) -> std::result::Result<tonic::Response<Self::PushStream>, tonic::Status>;
+        /// Server streaming response type for the RemoteTags method.
+        type RemoteTagsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TransferImageResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn remote_tags(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::RemoteTagsStream>, tonic::Status>;
+        /// Server streaming response type for the RemoteManifest method.
+        type RemoteManifestStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TransferImageResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn remote_manifest(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::TransferImageRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::RemoteManifestStream>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct ImagesServer<T> {
@@ -4676,6 +4756,102 @@ pub mod images_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PushSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Images/RemoteTags" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoteTagsSvc<T: Images>(pub Arc<T>);
+                    impl<
+                        T: Images,
+                    > tonic::server::StreamingService<super::TransferImageRequest>
+                    for RemoteTagsSvc<T> {
+                        type Response = super::TransferImageResponse;
+                        type ResponseStream = T::RemoteTagsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::TransferImageRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::remote_tags(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoteTagsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Images/RemoteManifest" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoteManifestSvc<T: Images>(pub Arc<T>);
+                    impl<
+                        T: Images,
+                    > tonic::server::StreamingService<super::TransferImageRequest>
+                    for RemoteManifestSvc<T> {
+                        type Response = super::TransferImageResponse;
+                        type ResponseStream = T::RemoteManifestStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::TransferImageRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Images>::remote_manifest(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoteManifestSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -159,7 +159,29 @@ impl Images for Service {
             return Err(Invalid::new("compression", "is for a push").into());
         }
         let platform = api::present(options.platform);
-        Ok(answers(self.0.pull(&options.reference, platform, logins).await.map_err(refused)?))
+        let outcomes = self.0.pull(&options.reference, platform, options.all_platforms, logins).await;
+        Ok(answers(outcomes.map_err(refused)?))
+    }
+
+    type RemoteTagsStream = Answers<wire::TransferImageResponse>;
+    type RemoteManifestStream = Answers<wire::TransferImageResponse>;
+
+    async fn remote_tags(
+        &self,
+        request: Request<Streaming<wire::TransferImageRequest>>,
+    ) -> Result<Response<Self::RemoteTagsStream>, Status> {
+        let (options, logins) = opened(request).await?;
+        Ok(answers(self.0.remote_tags(&options.reference, logins).await.map_err(refused)?))
+    }
+
+    async fn remote_manifest(
+        &self,
+        request: Request<Streaming<wire::TransferImageRequest>>,
+    ) -> Result<Response<Self::RemoteManifestStream>, Status> {
+        let (options, logins) = opened(request).await?;
+        let wire::TransferOptions { reference, verbose, insecure, .. } = options;
+        let outcomes = self.0.remote_manifest(&reference, verbose, insecure, logins).await;
+        Ok(answers(outcomes.map_err(refused)?))
     }
 
     async fn push(

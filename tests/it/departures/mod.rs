@@ -80,6 +80,8 @@ const OTHERS: &[&str] = &[
     "Images/CheckLogin",
     "Images/Pull",
     "Images/Push",
+    "Images/RemoteManifest",
+    "Images/RemoteTags",
     "System/DiskUsage",
     "System/Info",
     "System/Version",

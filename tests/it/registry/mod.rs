@@ -1,5 +1,6 @@
 //! Real registries on the host's loopback.
 
+mod asking;
 mod proxy;
 mod transfers;
 
@@ -29,6 +30,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("registry::through_the_daemons_proxy", transfers::through_a_proxy),
         case("registry::bad_lines", transfers::faults),
         case("registry::tokens", tokens),
+        case("registry::all_tags", asking::all_tags),
+        case("registry::manifests", asking::manifests),
+        case("registry::retry_after", asking::retry_after),
         case("registry::login", login),
         Case::new("registry::certificates", SECURE, certificates),
     ]
@@ -239,10 +243,18 @@ fn tokens() -> Result<()> {
     env.ok(&["push", &image])?;
     env.ok(&["rmi", &image])?;
     env.ok(&["pull", &image])?;
+    let repository = format!("{}/team/demo", proxy.host);
+    ensure!(env.ok(&["pull", "-aq", &repository])? == repository);
+    env.ok(&["manifest", "inspect", &image])?;
     docker_config(&mut env, "wrong", &auth(serde_json::json!({ "identitytoken": "other" })))?;
     env.k3c(&["pull", &image])?.fails(1, "pull access denied")?;
     docker_config(&mut env, "identity", &auth(serde_json::json!({ "identitytoken": identity })))?;
     ensure!(env.ok(&["pull", "-q", &image])? == image);
+    ensure!(env.ok(&["pull", "-aq", &repository])? == repository);
+    docker_config(&mut env, "none", &serde_json::json!({}))?;
+    let ran = env.k3c(&["pull", "-a", &repository])?;
+    ensure!(ran.stderr.contains(&format!("Run 'k3c login {}'", proxy.host)), "{ran}");
+    ran.fails(1, &format!("pull access denied for {repository}"))?;
     drop(proxy);
     env.stop()
 }

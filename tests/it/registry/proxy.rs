@@ -25,8 +25,8 @@ pub(super) enum Mode {
     Cut(usize, usize),
     /// Each layer's connection stands still after so many bytes.
     Stall(usize),
-    /// The next so many requests are refused: too many.
-    Busy(usize),
+    /// The next so many requests get this status, and this `Retry-After`.
+    Busy(usize, &'static str, String),
     /// A byte in each layer is another one.
     Corrupt,
     /// A bearer token is wanted, which this user gets for this password, and whoever has this identity token.
@@ -172,13 +172,15 @@ fn serve(shared: &Shared, mut client: TcpStream, port: u16, behind: u16) -> Resu
         let mut state = shared.state();
         state.requests.push(format!("{method} {path} {range}").trim_end().to_owned());
         let mode = state.mode.clone();
-        if let Mode::Busy(times) = mode {
-            state.mode = if times > 1 { Mode::Busy(times - 1) } else { Mode::Straight };
+        if let Mode::Busy(times, status, wait) = mode.clone() {
+            state.mode = if times > 1 { Mode::Busy(times - 1, status, wait) } else { Mode::Straight };
         }
         mode
     };
     match &mode {
-        Mode::Busy(_) => return Ok(answer(&mut client, "429 Too Many Requests", "Retry-After: 1\r\n", "")?),
+        Mode::Busy(_, status, wait) => {
+            return Ok(answer(&mut client, status, &format!("Retry-After: {wait}\r\n"), "")?);
+        }
         Mode::Token { .. } if path.starts_with("/token") => {
             let mut form = body;
             form.resize(length(&request).max(form.len()), 0);
