@@ -2,7 +2,8 @@
 
 use super::{Invalid, time};
 use crate::model::image::{
-    HistoryEntry, ImageSummary, ImportOptions, LoadOutcome, Progress, Removed, TransferOutcome, Transferred,
+    HistoryEntry, ImageManifest, ImageSummary, ImportOptions, LoadOutcome, Progress, Removed,
+    TransferOutcome, Transferred,
 };
 use crate::model::login::{Login, LoginQuestion};
 use crate::proto::k3c::v1 as wire;
@@ -22,6 +23,8 @@ impl From<ImageSummary> for wire::ImageSummary {
             labels: image.labels.into_iter().collect(),
             containers: image.containers,
             config_digest: image.config_digest,
+            content_size: image.content_size,
+            manifests: image.manifests.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -39,7 +42,24 @@ impl TryFrom<wire::ImageSummary> for ImageSummary {
             labels: image.labels.into_iter().collect(),
             containers: image.containers,
             config_digest: image.config_digest,
+            content_size: image.content_size,
+            manifests: image.manifests.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<ImageManifest> for wire::ImageManifest {
+    fn from(manifest: ImageManifest) -> Self {
+        let ImageManifest { id, platform, available, content_size, unpacked_size, containers } = manifest;
+        Self { id, platform, available, content_size, unpacked_size, containers }
+    }
+}
+
+impl From<wire::ImageManifest> for ImageManifest {
+    fn from(manifest: wire::ImageManifest) -> Self {
+        let wire::ImageManifest { id, platform, available, content_size, unpacked_size, containers } =
+            manifest;
+        Self { id, platform, available, content_size, unpacked_size, containers }
     }
 }
 

@@ -75,6 +75,7 @@ impl From<DiskUsage> for wire::DiskUsageResponse {
             containers: rows(usage.containers),
             volumes: rows(usage.volumes),
             layers_size: usage.layers_size,
+            layers_used: usage.layers_used,
             warnings: usage.warnings,
         }
     }
@@ -92,6 +93,7 @@ impl TryFrom<wire::DiskUsageResponse> for DiskUsage {
             containers: rows(usage.containers)?,
             volumes: rows(usage.volumes)?,
             layers_size: usage.layers_size,
+            layers_used: usage.layers_used,
             warnings: usage.warnings,
         })
     }

@@ -75,7 +75,6 @@ fn summary(usage: &DiskUsage, cache: &[CacheRecord]) -> Vec<Row> {
         Row { fields, labels: json!({}) }
     };
     let active = |rows: &[UsageRow]| rows.iter().filter(|r| r.active).count();
-    let used = sum(&usage.images, true).min(usage.layers_size);
     let of = |kind: &str, rows: &[UsageRow]| {
         let bytes = sum(rows, false);
         row(kind, rows.len(), active(rows), bytes, bytes - sum(rows, true), true)
@@ -89,7 +88,7 @@ fn summary(usage: &DiskUsage, cache: &[CacheRecord]) -> Vec<Row> {
             usage.images.len(),
             active(&usage.images),
             usage.layers_size,
-            usage.layers_size - used,
+            usage.layers_size - usage.layers_used,
             true,
         ),
         of("Containers", &usage.containers),

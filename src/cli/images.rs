@@ -1,5 +1,7 @@
 //! `images`
 
+mod tree;
+
 use super::context::Context;
 use super::error::{CommandError, Outcome};
 use super::format::listing::{self, Columns, Row};
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// List multi-platform images as a tree
+    #[arg(long)]
+    tree: bool,
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
 }
@@ -59,6 +64,17 @@ const NONE: &str = "<none>";
 
 /// Newest first, one row for each name.
 pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
+    if args.tree {
+        let others = [
+            (args.quiet, "quiet"),
+            (args.no_trunc, "no-trunc"),
+            (args.digests, "show-digests"),
+            (args.format.is_some(), "format"),
+        ];
+        if let Some((_, flag)) = others.iter().find(|(set, _)| *set) {
+            return Err(CommandError::failed(format!("--{flag} is not yet supported with --tree")));
+        }
+    }
     if !args.quiet {
         args.format = args.format.or_else(|| credentials::setting("imagesFormat"));
     }
@@ -69,6 +85,9 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     let (mut images, warnings) = cx.client().await?.images(args.all, filters).await?;
     warnings.iter().for_each(|warning| cx.ui.warning(warning));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
+    if args.tree {
+        return Ok(cx.ui.data(tree::render(&images, cx.ui.terminals().stdout).as_bytes())?);
+    }
     let text = render(&args, &images, Timestamp::now(), &TimeZone::system())?;
     cx.ui.data(text.as_bytes())?;
     if let (true, Some(word @ ("ls" | "rm" | "build" | "inspect"))) =
@@ -190,6 +209,8 @@ mod tests {
             labels: [].into(),
             containers: 1,
             config_digest: String::new(),
+            content_size: 0,
+            manifests: Vec::new(),
         }
     }
 

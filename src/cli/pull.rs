@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 #[command(mut_arg("disable_content_trust", value::switch))]
 pub(crate) struct Args {
     /// Download the images of all platforms (those that cannot run here stay packed)
-    #[arg(long, conflicts_with = "platform")]
+    #[arg(long)]
     all_platforms: bool,
     /// Download all tagged images in the repository
     #[arg(short, long)]
@@ -51,6 +51,9 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     without_trust(args.disable_content_trust)?;
     let reference = Reference::parse(&args.image).map_err(CommandError::failed)?;
     let alone = Reference::is_name_only(&args.image);
+    if args.all_platforms && args.platform.is_some() {
+        return Err(CommandError::failed("conflicting options: --all-platforms and --platform"));
+    }
     if args.all_tags {
         return match alone {
             true => all_tags(&args, &reference, cx).await,

@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Do not delete untagged parents
     #[arg(long)]
     no_prune: bool,
+    /// Remove only the given platform variant (e.g., "linux/amd64")
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
@@ -23,7 +26,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let mut failures = Vec::new();
     let mut fatal = false;
     for image in &args.images {
-        match client.remove_image(image, args.force, args.no_prune).await {
+        match client.remove_image(image, args.force, args.no_prune, args.platform.clone()).await {
             Ok(lines) => {
                 for line in lines {
                     match line {

@@ -298,13 +298,20 @@ impl Client {
         self.answer(self.image_service().tag(request).await).map(drop)
     }
 
-    /// Removes a name, and the image with its last one; answers a line for each.
+    /// Removes a name, and the image with its last one, or only what of it is for some platforms; answers a line for
+    /// each.
     ///
     /// # Errors
-    /// `NotFound`: no such image; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
+    /// `NotFound`: no such image, or not for a platform; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
     /// and not forced; `InvalidArgument`: the reference is none; `Unavailable`: the image is still being imported.
-    pub async fn remove_image(&self, image: &str, force: bool, no_prune: bool) -> Answer<Vec<Removed>> {
-        let request = wire::RemoveImageRequest { image: image.to_owned(), force, no_prune };
+    pub async fn remove_image(
+        &self,
+        image: &str,
+        force: bool,
+        no_prune: bool,
+        platforms: Vec<String>,
+    ) -> Answer<Vec<Removed>> {
+        let request = wire::RemoveImageRequest { image: image.to_owned(), force, no_prune, platforms };
         let answer = self.answer(self.image_service().remove(request).await)?;
         Ok(answer.lines.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }

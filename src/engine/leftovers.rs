@@ -74,9 +74,10 @@ fn report(name: &str, done: std::io::Result<()>) {
 }
 
 impl Inner {
-    /// Ends the leases of operations that died with an engine or with a containerd: for a day they would hold content
+    /// Ends the leases, and takes the names away, of operations that died with an engine or with a containerd: for a day they would hold content
     /// that nobody uses. containerd's socket is as old as its process.
     pub(super) async fn drop_dead_leases(&self) {
+        self.drop_dead_names().await;
         let Ok(born) = std::fs::metadata(&self.config.containerd_socket).and_then(|m| m.modified()) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! `prune` and `system df`: what nobody uses, and what everything takes.
 
 use super::error::EngineError;
+use super::images::Pieces;
 use super::{Engine, Inner, blocking};
 use crate::model::container::{ListFilter, Pruned, Status};
 use crate::model::filter::{ImageFilter, PruneFilter, VolumeFilter};
@@ -46,8 +47,8 @@ impl Engine {
     /// Only those of every verb, as [`Engine`] says: an image that cannot be removed is left out, and named in the log.
     pub async fn prune_images(&self, filter: PruneFilter) -> Result<(Vec<Removed>, i64), EngineError> {
         let mut lines = Vec::new();
-        let mut reclaimed = 0;
         self.inner().end_partial_pulls(None).await?;
+        let before = self.inner().pieces_of_all().await?;
         for image in self.images(ImageFilter::default()).await?.0 {
             let goes = image.containers == 0
                 && (image.repo_tags.is_empty() || filter.dangling == Some(false))
@@ -55,15 +56,13 @@ impl Engine {
             if !goes {
                 continue;
             }
-            match self.remove_image(&image.id, true, false).await {
-                Ok(removed) => {
-                    reclaimed += image.size;
-                    lines.extend(removed);
-                }
+            match self.remove_image(&image.id, true, false, &[]).await {
+                Ok(removed) => lines.extend(removed),
                 Err(error) => tracing::info!(%error, image = image.id, "is not pruned"),
             }
         }
-        Ok((lines, reclaimed))
+        let (before, after) = (Shares::of(&before, []), Shares::of(&self.inner().pieces_of_all().await?, []));
+        Ok((lines, (before.all - after.all).max(0)))
     }
 
     /// Removes the volumes that no container uses: the anonymous ones, with `all=true` also the others.
@@ -99,9 +98,10 @@ impl Engine {
         let filter = ListFilter { all: true, size: true, ..ListFilter::default() };
         let containers = self.list(filter).await?;
         let volumes = self.volumes(&VolumeFilter::default(), true).await?;
-        let (layers_size, shared) = self.inner().shared_sizes().await;
+        let used = images.iter().filter(|image| image.containers > 0).map(|image| image.id.as_str());
+        let shares = Shares::of(&self.inner().pieces_of_all().await?, used);
         let image = |image: ImageSummary| UsageRow {
-            shared_size: shared.get(&image.id).copied().unwrap_or_default(),
+            shared_size: shares.shared.get(&image.id).copied().unwrap_or_default(),
             id: image.id,
             size: image.size,
             containers: image.containers,
@@ -132,7 +132,8 @@ impl Engine {
         };
         Ok(DiskUsage {
             warnings,
-            layers_size,
+            layers_size: shares.all,
+            layers_used: shares.used,
             images: images.into_iter().map(image).collect(),
             containers: containers.into_iter().filter(|c| !c.foreign).map(container).collect(),
             volumes: volumes.into_iter().map(volume).collect(),
@@ -161,30 +162,65 @@ impl Inner {
         let size = size.map_err(EngineError::file("cannot measure", shown))?;
         Ok(i64::try_from(size).unwrap_or(i64::MAX))
     }
+}
 
-    /// Bytes of all images, each piece of content and each snapshot once; and of each image those that others have, too.
-    async fn shared_sizes(&self) -> (i64, BTreeMap<String, i64>) {
-        let mut pieces: BTreeMap<String, (i64, Vec<String>)> = BTreeMap::new();
-        for group in self.image_groups().await.unwrap_or_default().into_values() {
-            if self.is_hidden(&group) {
-                continue;
-            }
-            let Ok(facts) = self.facts(&group.id).await else { continue };
-            let mut own: BTreeMap<String, i64> = facts.blobs.iter().cloned().collect();
-            for chain in &facts.chain {
-                let size = self.containerd.usage(&self.config.snapshotter, chain).await.unwrap_or(0);
-                own.insert(format!("snapshot {chain}"), size);
-            }
-            for (piece, size) in own {
-                pieces.entry(piece).or_insert((size, Vec::new())).1.push(group.id.clone());
-            }
-        }
-        let mut shared: BTreeMap<String, i64> = BTreeMap::new();
-        for (size, users) in pieces.values().filter(|(_, users)| users.len() > 1) {
-            for user in users {
-                *shared.entry(user.clone()).or_default() += size;
+/// Bytes of images that share pieces.
+struct Shares {
+    /// Of all images, each piece once.
+    all: i64,
+    /// Of the images that are in use, each piece once.
+    used: i64,
+    /// Of each image: what others have, too.
+    shared: BTreeMap<String, i64>,
+}
+
+impl Shares {
+    fn of<'a>(images: &BTreeMap<String, Pieces>, used: impl IntoIterator<Item = &'a str>) -> Self {
+        let used: Vec<&str> = used.into_iter().collect();
+        let mut users: BTreeMap<&str, (i64, Vec<&str>)> = BTreeMap::new();
+        for (id, pieces) in images {
+            for (piece, size) in pieces {
+                users.entry(piece).or_insert((*size, Vec::new())).1.push(id);
             }
         }
-        (pieces.values().map(|(size, _)| size).sum(), shared)
+        let mut shares = Self { all: 0, used: 0, shared: BTreeMap::new() };
+        for (size, users) in users.into_values() {
+            shares.all += size;
+            if users.iter().any(|user| used.contains(user)) {
+                shares.used += size;
+            }
+            for user in users.iter().filter(|_| users.len() > 1) {
+                *shares.shared.entry((*user).to_owned()).or_default() += size;
+            }
+        }
+        shares
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_reclaimed_is_what_no_used_image_has() {
+        let image = |id: &str, pieces: &[(&str, i64)]| {
+            let pieces = pieces.iter().map(|(piece, size)| ((*piece).to_owned(), *size)).collect();
+            (id.to_owned(), pieces)
+        };
+        let images = BTreeMap::from([
+            image("a", &[("base", 100), ("a", 1)]),
+            image("b", &[("base", 100), ("b", 10)]),
+            image("c", &[("c", 1000)]),
+        ]);
+        let of = |used: &[&'static str]| {
+            let shares = Shares::of(&images, used.iter().copied());
+            (shares.all, shares.used)
+        };
+        assert_eq!(of(&[]), (1111, 0));
+        assert_eq!(of(&["a"]), (1111, 101));
+        assert_eq!(of(&["a", "b"]), (1111, 111));
+        assert_eq!(of(&["a", "b", "c"]), (1111, 1111));
+        let shared = Shares::of(&images, []).shared;
+        assert_eq!(shared, BTreeMap::from([("a".to_owned(), 100), ("b".to_owned(), 100)]));
     }
 }

@@ -24,6 +24,27 @@ pub struct ImageSummary {
     pub containers: i64,
     /// CRI's image ID.
     pub config_digest: String,
+    /// Bytes of the content, as it came.
+    pub content_size: i64,
+    /// The image for each of its platforms.
+    pub manifests: Vec<ImageManifest>,
+}
+
+/// An image for one platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageManifest {
+    /// `sha256:...`
+    pub id: String,
+    /// `linux/arm64`
+    pub platform: String,
+    /// True when all of it is here.
+    pub available: bool,
+    /// Bytes of the content, as it came.
+    pub content_size: i64,
+    /// Bytes of the unpacked layers.
+    pub unpacked_size: i64,
+    /// How many containers use it.
+    pub containers: i64,
 }
 
 /// All that is known of one image.

@@ -82,6 +82,8 @@ pub struct DiskUsage {
     pub volumes: Vec<UsageRow>,
     /// Bytes of all images, each layer once.
     pub layers_size: i64,
+    /// Bytes of the images that containers use, each layer once.
+    pub layers_used: i64,
     /// Warnings: things that may be missing, and why.
     pub warnings: Vec<String>,
 }

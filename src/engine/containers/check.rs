@@ -3,7 +3,7 @@
 use super::{binfmt, security};
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
-use crate::engine::images::{own_platform, platform_of};
+use crate::engine::images::{Facts, own_platform, platform_of};
 use crate::model::capability;
 use crate::model::container::{ContainerSpec, Mount, MountKind, Sharing};
 use crate::model::journal;
@@ -11,7 +11,6 @@ use crate::model::logopts::{self, Writer};
 use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use nix::sys::resource::{Resource, getrlimit};
-use serde_json::Value;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -210,11 +209,11 @@ fn check_log(spec: &ContainerSpec) -> Result<(), EngineError> {
 /// Refuses an image that is not for the platform that was asked for, and one whose programs this host cannot run.
 pub(super) fn check_platform(
     spec: &ContainerSpec,
-    config: &Value,
+    facts: &Facts,
     handlers: &Path,
 ) -> Result<(), EngineError> {
     let own = own_platform();
-    let image = match platform_of(config) {
+    let image = match platform_of(&facts.config) {
         unknown if unknown.architecture.is_empty() => own.clone(),
         known => known,
     };
@@ -225,7 +224,16 @@ pub(super) fn check_platform(
         }
     }
     if binfmt::runs(&own, &image, handlers) {
-        return Ok(());
+        return match facts.is_for_cri() {
+            true => Ok(()),
+            false => Err(EngineError::refused(
+                Reason::Unsupported,
+                format!(
+                    "cannot run {}: it is for several platforms, none of which is {own}: pull or load it for one, by --platform {image}",
+                    spec.image
+                ),
+            )),
+        };
     }
     Err(EngineError::refused(
         Reason::Unsupported,
@@ -264,19 +272,36 @@ mod tests {
 
     #[test]
     fn platforms() {
-        let config = serde_json::json!({"os": "linux", "architecture": architecture()});
+        let facts = |architecture: &str, in_index: bool| Facts {
+            id: "id".into(),
+            config_digest: String::new(),
+            config: serde_json::json!({"os": "linux", "architecture": architecture}),
+            chain: Vec::new(),
+            manifest: if in_index { "in it" } else { "id" }.into(),
+            descriptor: serde_json::Value::Null,
+        };
         let nothing = Path::new("/nonexistent");
         let asked = |platform: &str| {
             let spec = ContainerSpec { platform: platform.into(), ..ContainerSpec::default() };
-            check_platform(&spec, &config, nothing).is_ok()
+            check_platform(&spec, &facts(architecture(), true), nothing).is_ok()
         };
         assert!(asked("") && asked("linux") && asked(architecture()));
         assert!(asked(&format!("linux/{}", architecture())));
         assert!(!asked("linux/s390x") && !asked("windows/amd64") && !asked("linux/"));
-        let other = serde_json::json!({"os": "linux", "architecture": "s390x"});
-        let error = check_platform(&ContainerSpec::default(), &other, nothing).unwrap_err();
-        assert_eq!(error.reason(), Reason::Unsupported);
-        assert!(error.to_string().contains("binfmt_misc"), "{error}");
+        let refused = |facts: &Facts, handlers: &Path| {
+            let error = check_platform(&ContainerSpec::default(), facts, handlers).unwrap_err();
+            assert_eq!(error.reason(), Reason::Unsupported);
+            error.to_string()
+        };
+        let error = refused(&facts("s390x", false), nothing);
+        assert!(error.contains("binfmt_misc"), "{error}");
+        // With a handler, what CRI cannot find in an index is still not to be run.
+        let handlers = tempfile::tempdir().unwrap();
+        let magic = "7f454c4602020100000000000000000000020016";
+        std::fs::write(handlers.path().join("qemu-s390x"), format!("enabled\nmagic {magic}\n")).unwrap();
+        assert!(check_platform(&ContainerSpec::default(), &facts("s390x", false), handlers.path()).is_ok());
+        let error = refused(&facts("s390x", true), handlers.path());
+        assert!(error.contains("--platform linux/s390x"), "{error}");
     }
 
     #[test]

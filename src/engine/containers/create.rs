@@ -50,7 +50,7 @@ impl Inner {
         let reservation = self.records.reserve(&id, name.filter(|n| !n.is_empty()))?;
         let (found, image) = self.open_image(&spec.image).await?;
         let reference = found.reference.map(|r| r.to_string()).unwrap_or_default();
-        check_platform(&spec, &image.config, Path::new(binfmt::HANDLERS))?;
+        check_platform(&spec, &image, Path::new(binfmt::HANDLERS))?;
         self.burials.room().await;
         let mut resolved = resolve(&spec, &id, reference, &image)?;
         self.borrow_mounts(&spec.volumes_from, &mut resolved.mounts)?;

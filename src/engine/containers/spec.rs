@@ -138,7 +138,7 @@ mod tests {
                 "WorkingDir": "/w", "User": "u", "Labels": {"x": "1"}
             }}),
             chain: Vec::new(),
-            blobs: Vec::new(),
+            manifest: String::new(),
             descriptor: serde_json::Value::Null,
         }
     }

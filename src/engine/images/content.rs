@@ -1,7 +1,7 @@
 //! Writing into containerd's content store.
 
 use crate::engine::Inner;
-use crate::engine::containerd::leased;
+use crate::engine::containerd::{call, leased, request};
 use crate::engine::error::EngineError;
 use containerd_client::services::v1 as api;
 use futures::Stream;
@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use tonic::{Code, Status};
 
+/// Front of the labels that keep other content from being collected.
+const REFERENCE: &str = "containerd.io/gc.ref.content.";
 /// Label of a compressed layer's content: the digest of the uncompressed layer.
 pub(super) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
@@ -35,6 +37,42 @@ impl Inner {
             .await
             .map_err(EngineError::call("cannot write the image"))?;
         Ok(digest)
+    }
+
+    /// Puts labels on content that is there.
+    pub(super) async fn label_content(
+        &self,
+        digest: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let paths = labels.keys().map(|label| format!("labels.{label}")).collect();
+        let info = api::Info { digest: digest.to_owned(), labels, ..Default::default() };
+        let mask = Some(prost_types::FieldMask { paths });
+        call("cannot keep an image's content", || {
+            let mut content = self.containerd.content();
+            let message = api::UpdateRequest { info: Some(info.clone()), update_mask: mask.clone() };
+            async move { content.update(request(message)).await }
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Lets content not keep other content from being collected any more.
+    pub(super) async fn let_go(&self, digest: &str, other: &str) -> Result<(), EngineError> {
+        let answer = call("cannot look at an image's content", || {
+            let mut content = self.containerd.content();
+            let message = api::InfoRequest { digest: digest.to_owned() };
+            async move { content.info(request(message)).await }
+        })
+        .await?;
+        let labels = answer.info.unwrap_or_default().labels;
+        let of_it = labels.into_iter().filter(|(key, value)| key.starts_with(REFERENCE) && value == other);
+        // A label without a value is none.
+        let gone: HashMap<String, String> = of_it.map(|(key, _)| (key, String::new())).collect();
+        match gone.is_empty() {
+            true => Ok(()),
+            false => self.label_content(digest, gone).await,
+        }
     }
 
     /// Writes content in pieces under a lease, the last of which is the commit. Answers the digest of the pieces before
@@ -76,8 +114,7 @@ pub(super) fn references(document: &Value) -> HashMap<String, String> {
         entries
             .filter_map(move |(index, entry)| Some((format!("{letter}.{index}"), entry["digest"].as_str()?)))
     });
-    let label =
-        |(name, digest): (String, &str)| (format!("containerd.io/gc.ref.content.{name}"), digest.to_owned());
+    let label = |(name, digest): (String, &str)| (format!("{REFERENCE}{name}"), digest.to_owned());
     config.into_iter().chain(lists).map(label).collect()
 }
 

@@ -124,7 +124,8 @@ impl Inner {
         let file = tokio::fs::File::open(&embedded.archive)
             .await
             .map_err(EngineError::file("cannot open", &embedded.archive))?;
-        self.load_archive(tokio_util::io::ReaderStream::with_capacity(file, PIECE), true, |_| {}).await?;
+        self.load_archive(tokio_util::io::ReaderStream::with_capacity(file, PIECE), None, true, |_| {})
+            .await?;
         if !embedded.pinned {
             self.records.commit(Change::new().text(&key, "imported")).await?;
         }

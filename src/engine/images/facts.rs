@@ -1,5 +1,6 @@
 //! Facts: an image's manifest and configuration, read from containerd's content store and kept by digest.
 
+use super::own_platform;
 use crate::engine::Inner;
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
 
-/// An image's facts for this platform. They never change: everything hangs on a digest.
+/// An image's facts for this platform, or for another one if there is nothing for this one.
 #[derive(Debug)]
 pub(in crate::engine) struct Facts {
     /// The image ID: the digest of the manifest or index.
@@ -26,8 +27,8 @@ pub(in crate::engine) struct Facts {
     pub(in crate::engine) config: Value,
     /// Names of the committed snapshots, bottom first; empty for an image without layers.
     pub(in crate::engine) chain: Vec<String>,
-    /// Digests of the content, and their sizes in bytes.
-    pub(in crate::engine) blobs: Vec<(String, i64)>,
+    /// The manifest that all this is of.
+    pub(in crate::engine) manifest: String,
     /// Media type and size of what `id` names.
     pub(in crate::engine) descriptor: Value,
 }
@@ -85,9 +86,10 @@ impl Facts {
         }
     }
 
-    /// Size of the content, compressed, in bytes.
-    pub(in crate::engine) fn content_size(&self) -> i64 {
-        self.blobs.iter().map(|(_, size)| size).sum()
+    /// True when CRI can look the image up: in an index it looks for this platform's manifest, and takes any that it is
+    /// led to.
+    pub(in crate::engine) fn is_for_cri(&self) -> bool {
+        self.manifest == self.id || own_platform().takes(&platform_of(&self.config))
     }
 
     /// The topmost snapshot.
@@ -128,35 +130,51 @@ impl Inner {
         let descriptor = serde_json::json!({
             "mediaType": top["mediaType"], "digest": id, "size": bytes.len(),
         });
-        let mut blobs = vec![(id.to_owned(), size_of(bytes.len()))];
+        let mut chosen = id.to_owned();
         let manifest = if top["manifests"].is_array() {
-            let chosen = chosen(&top).ok_or_else(|| not_for_us(id))?;
-            let bytes = self.blob(chosen).await?;
-            blobs.push((chosen.to_owned(), size_of(bytes.len())));
-            json(&bytes, chosen)?
+            chosen = self.chosen(&top).await?.ok_or_else(|| not_for_us(id))?;
+            let bytes = self.blob(&chosen).await?;
+            json(&bytes, &chosen)?
         } else {
             top
         };
         let config_digest = manifest["config"]["digest"].as_str().unwrap_or_default().to_owned();
         let bytes = self.blob(&config_digest).await?;
-        blobs.push((config_digest.clone(), size_of(bytes.len())));
         let config: Value = json(&bytes, &config_digest)?;
-        for layer in manifest["layers"].as_array().into_iter().flatten() {
-            let digest = layer["digest"].as_str().unwrap_or_default().to_owned();
-            blobs.push((digest, layer["size"].as_i64().unwrap_or_default()));
-        }
         let chain = chain_ids(&config);
-        Ok(Facts { id: id.to_owned(), config_digest, config, chain, blobs, descriptor })
+        Ok(Facts { id: id.to_owned(), config_digest, config, chain, manifest: chosen, descriptor })
     }
 
-    /// The manifest for this platform.
+    /// Reads an image's facts anew the next time: something of it came, or went.
+    pub(super) fn forget_facts(&self, id: &str) {
+        held(&self.images.facts).remove(id);
+    }
+
+    /// The manifest that facts are of.
     pub(super) async fn manifest_of(&self, id: &str) -> Result<Value, EngineError> {
-        let top: Value = json(&self.blob(id).await?, id)?;
-        match chosen(&top) {
-            None if top["manifests"].is_array() => Err(not_for_us(id)),
-            None => Ok(top),
-            Some(digest) => json(&self.blob(digest).await?, digest),
+        let facts = self.facts(id).await?;
+        json(&self.blob(&facts.manifest).await?, &facts.manifest)
+    }
+
+    /// The digest of an index's manifest for this platform, or else of one that is here.
+    async fn chosen(&self, index: &Value) -> Result<Option<String>, EngineError> {
+        let manifests = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let own = own_platform();
+        let rank = |manifest: &&Value| match &manifest["platform"] {
+            Value::Null => 1,
+            platform if own.takes(&platform_of(platform)) => 0,
+            _ => 2,
+        };
+        let mut manifests: Vec<&Value> =
+            manifests.iter().filter(|manifest| manifest["platform"]["os"] != "unknown").collect();
+        manifests.sort_by_key(rank);
+        for manifest in &manifests {
+            let Some(digest) = manifest["digest"].as_str() else { continue };
+            if self.size_of_blob(digest).await?.is_some() {
+                return Ok(Some(digest.to_owned()));
+            }
         }
+        Ok(None)
     }
 
     /// What there is for a platform under a manifest's or an index's digest: the manifest itself, or one of the index.
@@ -221,17 +239,6 @@ impl Inner {
     }
 }
 
-/// The digest of an index's manifest for this platform.
-fn chosen(index: &Value) -> Option<&str> {
-    let manifests = index["manifests"].as_array()?;
-    let ours = |m: &&Value| m["platform"]["os"] == "linux" && m["platform"]["architecture"] == architecture();
-    manifests
-        .iter()
-        .find(ours)
-        .or_else(|| manifests.iter().find(|m| m["platform"].is_null()))
-        .and_then(|m| m["digest"].as_str())
-}
-
 /// An entry of an index.
 fn child(entry: &Value) -> Option<Descriptor> {
     Some(Descriptor {
@@ -256,12 +263,8 @@ pub(super) fn json(bytes: &[u8], digest: &str) -> Result<Value, EngineError> {
     serde_json::from_slice(bytes).map_err(|e| EngineError::Broken(format!("cannot read {digest}: {e}")))
 }
 
-fn size_of(len: usize) -> i64 {
-    i64::try_from(len).unwrap_or(i64::MAX)
-}
-
 /// The names of an image's snapshots, bottom first, as the OCI image specification derives them.
-fn chain_ids(config: &Value) -> Vec<String> {
+pub(super) fn chain_ids(config: &Value) -> Vec<String> {
     let mut chain: Vec<String> = Vec::new();
     for diff in config["rootfs"]["diff_ids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let next = match chain.last() {

@@ -38,7 +38,7 @@ impl Engine {
             os: text("os"),
             config: facts.image_config(),
             layers: strings(&config["rootfs"]["diff_ids"]),
-            size: facts.content_size() + inner.unpacked_size(&facts).await,
+            size: inner.footprint(&group.id, &inner.content_here().await?).await?.size(),
             media_type: facts.descriptor["mediaType"].as_str().unwrap_or_default().to_owned(),
             descriptor_size: facts.descriptor["size"].as_i64().unwrap_or_default(),
             config_digest: facts.config_digest.clone(),

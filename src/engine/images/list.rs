@@ -1,8 +1,8 @@
 //! `images`: one row per image, filters as Docker has them.
 
 use super::Group;
+use super::footprint::Here;
 use crate::engine::error::EngineError;
-use crate::engine::locks::held;
 use crate::engine::{Engine, Inner};
 use crate::model::filter::ImageFilter;
 use crate::model::image::ImageSummary;
@@ -20,9 +20,10 @@ impl Engine {
         inner.ready().await;
         let warnings = inner.embedded_images().await;
         let mut rows = Vec::new();
+        let here = inner.content_here().await?;
         for group in inner.image_groups().await?.into_values() {
             if !inner.is_hidden(&group) {
-                rows.push(inner.summary(&group).await);
+                rows.push(inner.summary(&group, &here).await);
             }
         }
         let created_of = |who: &str| {
@@ -52,7 +53,7 @@ impl Engine {
 }
 
 impl Inner {
-    async fn summary(&self, group: &Group) -> ImageSummary {
+    async fn summary(&self, group: &Group, here: &Here) -> ImageSummary {
         let mut row = ImageSummary {
             id: group.id.clone(),
             repo_tags: group.tags().iter().map(|t| reference::familiar(t)).collect(),
@@ -62,16 +63,24 @@ impl Inner {
             labels: BTreeMap::new(),
             containers: 0,
             config_digest: String::new(),
+            content_size: 0,
+            manifests: Vec::new(),
         };
+        let count = self.records.all().iter().filter(|r| r.resolved.image_id == group.id).count();
+        row.containers = i64::try_from(count).unwrap_or(i64::MAX);
+        let mut used = String::new();
         // A group whose content is for another platform, or gone, is still shown.
         if let Ok(facts) = self.facts(&group.id).await {
             row.created = facts.config["created"].as_str().and_then(|t| t.parse::<Timestamp>().ok());
-            row.size = facts.content_size() + self.unpacked_size(&facts).await;
             row.labels = facts.labels();
             row.config_digest = facts.config_digest.clone();
+            used.clone_from(&facts.manifest);
         }
-        let count = self.records.all().iter().filter(|r| r.resolved.image_id == group.id).count();
-        row.containers = i64::try_from(count).unwrap_or(i64::MAX);
+        if let Ok(footprint) = self.footprint(&group.id, here).await {
+            row.size = footprint.size();
+            row.content_size = footprint.content_size();
+            row.manifests = footprint.manifests((&used, row.containers));
+        }
         row
     }
 
@@ -79,17 +88,7 @@ impl Inner {
     pub(in crate::engine) async fn unpacked_size(&self, facts: &super::Facts) -> i64 {
         let mut size = 0;
         for chain in &facts.chain {
-            let known = held(&self.images.sizes).get(chain).copied();
-            size += match known {
-                Some(known) => known,
-                None => match self.containerd.usage(&self.config.snapshotter, chain).await {
-                    Ok(size) => {
-                        held(&self.images.sizes).insert(chain.clone(), size);
-                        size
-                    }
-                    Err(_) => 0,
-                },
-            };
+            size += self.snapshot_size(chain).await.unwrap_or_default();
         }
         size
     }

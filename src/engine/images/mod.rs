@@ -9,12 +9,14 @@ mod content;
 mod distribution;
 mod embedded;
 mod facts;
+mod footprint;
 mod history;
 mod inspect;
 mod instructions;
 mod lease;
 mod list;
 mod load;
+mod mount;
 mod pull;
 mod push;
 mod registry;
@@ -24,6 +26,7 @@ mod save;
 mod transfer;
 
 pub(super) use facts::{Facts, architecture, platform_of};
+pub(super) use footprint::Pieces;
 pub(super) use lease::{ENGINE, OF_PULLS};
 
 use super::Inner;
@@ -46,6 +49,8 @@ pub(super) struct Images {
     facts: Mutex<HashMap<String, Arc<Facts>>>,
     /// Bytes of committed snapshots, by their names.
     sizes: Mutex<HashMap<String, i64>>,
+    /// What small content says of other content, by digest.
+    outlines: Mutex<HashMap<String, Arc<footprint::Outline>>>,
     embedded: embedded::Embedded,
     pulling: lease::Pulling,
 }

@@ -92,10 +92,12 @@ impl Inner {
             }
             return Err(error);
         }
-        let Descriptor { digest: id, size, .. } = self.settle(&name, platform, before.as_ref()).await?;
+        let Descriptor { digest: id, size, .. } = self.settle(&name, wanted, before.as_ref()).await?;
         lease.end();
         self.end_partial_pulls(Some(&name)).await?;
-        self.await_cri(std::slice::from_ref(&name)).await;
+        if self.facts(&id).await.is_ok_and(|facts| facts.is_for_cri()) {
+            self.await_cri(std::slice::from_ref(&name)).await;
+        }
         self.image_event("pull", &id, &reference.familiar()).await;
         let unchanged = before.is_some_and(|before| before.digest == id);
         Ok(Transferred { reference: name, id, unchanged, size })
@@ -106,13 +108,16 @@ impl Inner {
     async fn settle(
         &self,
         name: &str,
-        platform: &Platform,
+        wanted: &Wanted,
         before: Option<&Descriptor>,
     ) -> Result<Descriptor, EngineError> {
         let gone = || EngineError::Broken(format!("{name} is gone again"));
         let target = self.target_of(name).await?.ok_or_else(gone)?;
+        let platform = &wanted.platform;
+        self.forget_facts(&target.digest);
         let found = self.manifest_for(target.clone(), platform).await;
         match found {
+            Ok(None) if wanted.all && self.facts(&target.digest).await.is_ok() => Ok(target),
             Ok(Some(_)) if *platform == own_platform() => Ok(target),
             Ok(Some(manifest)) => {
                 // CRI puts its mark on the name by making it anew, with what it leads to now.

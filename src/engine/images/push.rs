@@ -3,9 +3,10 @@
 //! Of an index that is here in parts only, the manifest for one platform is pushed: a registry takes no index whose
 //! manifests it does not have. containerd pushes what a name leads to, so that manifest has one for the time being.
 
+use super::mount::Mounts;
 use super::registry::{self, Logins, Outcomes, Transfer, Way};
-use super::{own_platform, remove};
-use crate::engine::containerd::request;
+use super::{ENGINE, own_platform, remove};
+use crate::engine::containerd::{Containerd, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{Compression, Progress, TransferOutcome, Transferred};
@@ -13,7 +14,7 @@ use crate::model::login::Login;
 use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use crate::model::reference::{NOWHERE, Reference};
-use containerd_client::services::v1::{CreateImageRequest, Image};
+use containerd_client::services::v1::{CreateImageRequest, DeleteImageRequest, Image};
 use containerd_client::to_any;
 use containerd_client::types::Descriptor;
 use containerd_client::types::transfer as wire;
@@ -62,6 +63,26 @@ impl Engine {
                 .await
                 .map(TransferOutcome::Done)
         }))
+    }
+}
+
+/// A name that is taken away when this is dropped: also when whoever pushes goes away.
+struct Passing {
+    name: String,
+    containerd: Containerd,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let mut images = self.containerd.images();
+        let message = DeleteImageRequest { name: std::mem::take(&mut self.name), sync: false, target: None };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(status) = images.delete(request(message)).await {
+                    tracing::debug!(%status, "a name of a push stays until its time is over");
+                }
+            });
+        }
     }
 }
 
@@ -137,44 +158,60 @@ impl Inner {
         }
         let Descriptor { digest: id, size, .. } = target.descriptor.clone();
         let transfer = Transfer { way: Way::Push, reference, outcomes };
-        let source = match target.whole {
-            true => reference.to_string(),
-            false => self.pass(target.descriptor).await?,
+        let passing = match target.whole {
+            true => None,
+            false => Some(self.pass(target.descriptor).await?),
         };
+        let source = passing.as_ref().map_or_else(|| reference.to_string(), |passing| passing.name.clone());
         let store = to_any(&wire::ImageStore { name: source.clone(), ..Default::default() });
         let ends = |stream| (store.clone(), to_any(&self.registry(reference, stream)));
-        let pushed = self.move_image(transfer, &ends, None, logins, self::step).await;
-        if !target.whole {
-            self.delete_name(&source, false).await?;
-        }
-        pushed?;
+        let mounts = self.mounts(&id, reference, logins, outcomes).await?;
+        let step = move |reference: &Reference, progress| step(reference, progress, &mounts);
+        self.move_image(transfer, &ends, None, logins, step).await?;
+        drop(passing);
         self.image_event("push", &image, &reference.familiar()).await;
         Ok(Transferred { reference: reference.to_string(), id, unchanged: false, size })
     }
 
     /// Gives a manifest a name that ends by itself when nobody takes it away. With its mark on it, CRI lets it be.
-    async fn pass(&self, target: Descriptor) -> Result<String, EngineError> {
+    async fn pass(&self, target: Descriptor) -> Result<Passing, EngineError> {
         let name = format!("{PASSING}{}", uuid::Uuid::new_v4());
         let end = Timestamp::now().checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         let labels = HashMap::from([
             ("containerd.io/gc.expire".to_owned(), end.to_string()),
             (remove::MARK.to_owned(), "managed".to_owned()),
+            (ENGINE.to_owned(), self.course.started.to_string()),
         ]);
         let image = Image { name: name.clone(), target: Some(target), labels, ..Default::default() };
         let message = CreateImageRequest { image: Some(image), source_date_epoch: None };
+        let passing = Passing { name, containerd: self.containerd.clone() };
         let made = self.containerd.images().create(request(message)).await;
         made.map_err(EngineError::call("cannot name what is pushed"))?;
-        Ok(name)
+        Ok(passing)
+    }
+
+    /// Takes the names away that an engine left which died while it pushed.
+    pub(in crate::engine) async fn drop_dead_names(&self) {
+        let started = self.course.started.to_string();
+        for image in self.image_names().await.unwrap_or_default() {
+            if image.name.starts_with(PASSING)
+                && image.labels.get(ENGINE).is_none_or(|engine| *engine != started)
+            {
+                drop(Passing { name: image.name, containerd: self.containerd.clone() });
+            }
+        }
     }
 }
 
 /// A step of the transfer in Docker's words, for each layer.
-fn step(_: &Reference, progress: wire::Progress) -> Option<Progress> {
+fn step(_: &Reference, progress: wire::Progress, mounts: &Mounts) -> Option<Progress> {
+    let from = progress.desc.as_ref().and_then(|desc| mounts.get(&desc.digest));
+    let from = from.map(|repository| format!("Mounted from {repository}"));
     let status = match progress.event.as_str() {
         "waiting" => "Preparing",
         "uploading" => "Pushing",
         "complete" => "Pushed",
-        "already exists" => "Layer already exists",
+        "already exists" => from.as_deref().unwrap_or("Layer already exists"),
         _ => return None,
     };
     registry::layer_step(status, progress)
@@ -200,7 +237,7 @@ mod tests {
                 ..Default::default()
             };
             let progress = wire::Progress { event: event.to_owned(), desc: Some(desc), ..Default::default() };
-            let step = step(&reference, progress).map(|step| (step.id, step.status));
+            let step = step(&reference, progress, &Mounts::new()).map(|step| (step.id, step.status));
             assert_eq!(step, said.map(|said| ("ab".repeat(6), said.to_owned())), "{event}");
         }
     }

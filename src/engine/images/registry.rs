@@ -85,14 +85,14 @@ impl Inner {
         ends: End<'_>,
         lease: Option<&Lease>,
         logins: &mut Logins,
-        step: fn(&Reference, wire::Progress) -> Option<Progress>,
+        step: impl Fn(&Reference, wire::Progress) -> Option<Progress> + Clone + Send + 'static,
     ) -> Result<Vec<Saved>, EngineError> {
         let Transfer { way, reference, outcomes } = transfer;
         let (mut pauses, known) = (Pauses::default(), Known::default());
         loop {
             let pipe = self.open_pipe().await?;
             let ends = ends(pipe.id.clone());
-            let (steps, shown) = (outcomes.clone(), reference.clone());
+            let (steps, shown, step) = (outcomes.clone(), reference.clone(), step.clone());
             let tell = move |progress| {
                 if let Some(step) = step(&shown, progress) {
                     // A reader that is slow misses some progress, never a question or the end.

@@ -1,11 +1,12 @@
 //! `rmi`: names first, the content with the last name.
 
-use super::{Found, UNNAMED};
+use super::{Found, UNNAMED, own_platform};
 use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::locks::held;
 use crate::engine::{Engine, Inner};
 use crate::model::image::Removed;
+use crate::model::platform::Platform;
 use crate::model::reason::Reason;
 use crate::model::reference::{self, Reference};
 use containerd_client::services::v1::{DeleteImageRequest, GetImageRequest};
@@ -13,25 +14,33 @@ use std::time::Duration;
 use tonic::Code;
 
 impl Engine {
-    /// Removes a name, and the image with its last one. Untagged parents do not exist here: `no_prune` keeps nothing.
+    /// Removes a name, and the image with its last one; with platforms, only what of the image is for these. Untagged
+    /// parents do not exist here: `no_prune` keeps nothing.
     ///
     /// # Errors
-    /// `NotFound`: no such image; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
+    /// `NotFound`: no such image, or none for a platform; `InUse`: a container uses it; `Conflict`: it is k3c's own, or in several repositories
     /// and not forced; `InvalidArgument`: the reference is none; `Unavailable`: it is still being imported.
     pub async fn remove_image(
         &self,
         who: &str,
         force: bool,
         _no_prune: bool,
+        platforms: &[String],
     ) -> Result<Vec<Removed>, EngineError> {
         let inner = self.inner();
         inner.ready().await;
+        let own = own_platform();
+        let platforms: Vec<Platform> =
+            platforms.iter().map(|text| Platform::parse(text, &own)).collect::<Result<_, _>>()?;
         let found = inner.find_image(who).await?;
         if inner.is_hidden(&found.group) {
             return Err(EngineError::refused(
                 Reason::Conflict,
                 format!("conflict: unable to delete {who} (cannot be forced) - image belongs to k3c itself"),
             ));
+        }
+        if !platforms.is_empty() {
+            return inner.remove_platforms(who, &found, &platforms, force).await;
         }
         let tags = found.group.tags();
         let named = found.reference.as_ref().filter(|r| r.digest.is_none()).map(ToString::to_string);
@@ -88,6 +97,48 @@ impl Engine {
 }
 
 impl Inner {
+    /// Lets go of what is for some platforms; the index stays as it is, so that a pull brings them back.
+    async fn remove_platforms(
+        &self,
+        who: &str,
+        found: &Found,
+        platforms: &[Platform],
+        force: bool,
+    ) -> Result<Vec<Removed>, EngineError> {
+        let id = &found.group.id;
+        let footprint = self.footprint(id, &self.content_here().await?).await?;
+        let here: Vec<_> = footprint.variants.iter().filter(|variant| variant.is_here()).collect();
+        let mut going = Vec::new();
+        for platform in platforms {
+            let of_it: Vec<_> = here.iter().filter(|variant| platform.takes(&variant.platform)).collect();
+            if of_it.is_empty() {
+                return Err(EngineError::other_platform(who, platform));
+            }
+            going.extend(of_it.into_iter().map(|variant| variant.digest.clone()));
+        }
+        going.sort();
+        going.dedup();
+        if going.len() == here.len() {
+            let all: Vec<String> = here.iter().map(|variant| variant.platform.to_string()).collect();
+            let text = format!(
+                "conflict: unable to delete {who} for {0} - there is nothing else of it: remove the image itself",
+                all.join(" and ")
+            );
+            return Err(EngineError::refused(Reason::Conflict, text));
+        }
+        if going.contains(&self.facts(id).await?.manifest) {
+            self.check_unused(who, found, force)?;
+        }
+        // Its end collects what nothing holds any more.
+        let _collecting = self.lease("remove").await?;
+        for digest in &going {
+            self.let_go(id, digest).await?;
+            self.image_event("delete", digest, digest).await;
+        }
+        self.forget_facts(id);
+        Ok(going.into_iter().map(Removed::Deleted).collect())
+    }
+
     /// Refuses when a container uses the image; with force, answers whether a stopped one does.
     fn check_unused(&self, who: &str, found: &Found, force: bool) -> Result<bool, EngineError> {
         let records = self.records.all();
@@ -153,7 +204,8 @@ impl Inner {
                 Err(status) => return Err(EngineError::call("cannot look at the image")(status)),
             };
             let digest = image.target.unwrap_or_default().digest;
-            if image.labels.contains_key(MARK) || self.facts(&digest).await.is_err() {
+            let known = self.facts(&digest).await.is_ok_and(|facts| facts.is_for_cri());
+            if image.labels.contains_key(MARK) || !known {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -37,11 +37,24 @@ impl Known {
 pub(super) struct Pauses(usize);
 
 impl Pauses {
-    /// The next pause; `None`: it was asked often enough.
-    fn next(&mut self, wanted: Option<Duration>) -> Option<Duration> {
-        let pause = PAUSES.get(self.0).copied()?;
+    /// The next pause. An error that will be the same, or has come often enough, is answered.
+    fn next(
+        &mut self,
+        error: EngineError,
+        wanted: Option<Duration>,
+    ) -> Result<(Duration, EngineError), EngineError> {
+        if error.reason() != Reason::Unavailable {
+            return Err(error);
+        }
+        if let Some(wanted) = wanted.filter(|wanted| *wanted > LONGEST) {
+            let seconds = wanted.as_secs();
+            let text =
+                format!("{error}: it wants to be asked again in {seconds} s, which is too long to wait");
+            return Err(EngineError::refused(Reason::Unavailable, text));
+        }
+        let Some(pause) = PAUSES.get(self.0).copied() else { return Err(error) };
         self.0 += 1;
-        Some(wanted.map_or(pause, |wanted| wanted.max(PAUSES[0])))
+        Ok((wanted.map_or(pause, |wanted| wanted.max(PAUSES[0])), error))
     }
 }
 
@@ -52,17 +65,7 @@ pub(super) async fn pause(
     wanted: Option<Duration>,
     outcomes: &Outcomes,
 ) -> Result<(), EngineError> {
-    if error.reason() != Reason::Unavailable {
-        return Err(error);
-    }
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > LONGEST) {
-        let text = format!(
-            "{error}: it wants to be asked again in {} s, which is too long to wait",
-            wanted.as_secs()
-        );
-        return Err(EngineError::refused(Reason::Unavailable, text));
-    }
-    let Some(pause) = pauses.next(wanted) else { return Err(error) };
+    let (pause, error) = pauses.next(error, wanted)?;
     let status = format!("Retrying in {} s: {error}", pause.as_secs());
     let step = Progress { status, ..Progress::default() };
     outcomes.send(Ok(TransferOutcome::Progress(step))).await.ok();
@@ -97,25 +100,18 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_that_are_told() {
-        let (outcomes, mut told) = tokio::sync::mpsc::channel(8);
+    #[test]
+    fn pauses_are_bounded() {
         let busy = || EngineError::refused(Reason::Unavailable, "busy");
         let mut pauses = Pauses::default();
-        let began = tokio::time::Instant::now();
-        for wanted in [None, Some(30), Some(0), None].map(|wanted| wanted.map(Duration::from_secs)) {
-            pause(&mut pauses, busy(), wanted, &outcomes).await.unwrap();
+        for (wanted, seconds) in [(None, 1), (Some(30), 30), (Some(0), 1), (None, 8)] {
+            let (pause, _) = pauses.next(busy(), wanted.map(Duration::from_secs)).unwrap();
+            assert_eq!(pause.as_secs(), seconds, "{wanted:?}");
         }
-        assert_eq!(began.elapsed().as_secs(), 1 + 30 + 1 + 8);
-        for said in ["1 s", "30 s", "1 s", "8 s"] {
-            let Some(Ok(TransferOutcome::Progress(step))) = told.recv().await else { panic!("nothing said") };
-            assert_eq!(step.status, format!("Retrying in {said}: busy"));
-        }
-        assert!(pause(&mut pauses, busy(), None, &outcomes).await.is_err(), "it is asked for ever");
-        let long = Some(Duration::from_hours(2));
-        let error = pause(&mut Pauses::default(), busy(), long, &outcomes).await.unwrap_err().to_string();
+        assert!(pauses.next(busy(), None).is_err(), "it is asked for ever");
+        let error = Pauses::default().next(busy(), Some(Duration::from_hours(2))).unwrap_err().to_string();
         assert!(error.contains("asked again in 7200 s"), "{error}");
         let other = EngineError::refused(Reason::Unauthorized, "no");
-        assert!(pause(&mut Pauses::default(), other, None, &outcomes).await.is_err());
+        assert!(Pauses::default().next(other, None).is_err());
     }
 }

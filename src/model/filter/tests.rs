@@ -198,6 +198,8 @@ fn images() {
         labels: labels("a=1"),
         containers: 0,
         config_digest: String::new(),
+        content_size: 0,
+        manifests: Vec::new(),
     };
     for (filter, expected) in [
         ("reference=my/app", true),

@@ -972,6 +972,25 @@ pub struct ImageSummary {
     pub containers: i64,
     #[prost(string, tag = "8")]
     pub config_digest: ::prost::alloc::string::String,
+    #[prost(int64, tag = "9")]
+    pub content_size: i64,
+    #[prost(message, repeated, tag = "10")]
+    pub manifests: ::prost::alloc::vec::Vec<ImageManifest>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImageManifest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub platform: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub available: bool,
+    #[prost(int64, tag = "4")]
+    pub content_size: i64,
+    #[prost(int64, tag = "5")]
+    pub unpacked_size: i64,
+    #[prost(int64, tag = "6")]
+    pub containers: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectImageRequest {
@@ -1000,6 +1019,8 @@ pub struct RemoveImageRequest {
     pub force: bool,
     #[prost(bool, tag = "3")]
     pub no_prune: bool,
+    #[prost(string, repeated, tag = "4")]
+    pub platforms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RemoveImageResponse {
@@ -1331,6 +1352,8 @@ pub struct DiskUsageResponse {
     pub layers_size: i64,
     #[prost(string, repeated, tag = "5")]
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "6")]
+    pub layers_used: i64,
 }
 /// Nested message and enum types in `DiskUsageResponse`.
 pub mod disk_usage_response {

@@ -49,8 +49,8 @@ impl Images for Service {
         request: Request<wire::RemoveImageRequest>,
     ) -> Result<Response<wire::RemoveImageResponse>, Status> {
         let request = request.into_inner();
-        let lines =
-            self.0.remove_image(&request.image, request.force, request.no_prune).await.map_err(refused)?;
+        let wire::RemoveImageRequest { image, force, no_prune, platforms } = request;
+        let lines = self.0.remove_image(&image, force, no_prune, &platforms).await.map_err(refused)?;
         Ok(Response::new(wire::RemoveImageResponse { lines: lines.into_iter().map(Into::into).collect() }))
     }
 

@@ -49,7 +49,7 @@ pub(super) const ARCHIVES: &[Line] = &[
     ("k3c load < /dev/null", 1, &["invalid archive: it has neither oci-layout nor manifest.json"]),
     ("echo text | k3c load", 1, &["invalid archive: it is cut off"]),
     ("script -qec 'k3c load' /dev/null", 1, &["requested load from stdin, but stdin is empty"]),
-    ("k3c load --platform linux/s390x -i all.tar", 1, &["cannot load for linux/s390x: only linux/"]),
+    ("k3c load --platform linux/s390x -i all.tar", 1, &["the archive has no image for linux/s390x"]),
     ("k3c load -q -i all.tar --platform linux", 0, &["=Loaded image: saved:1\nLoaded image: saved:2"]),
     ("cat all.tar | xz -0 | k3c image load -q", 0, &["=Loaded image: saved:1\nLoaded image: saved:2"]),
     ("k3c rmi saved:1 saved:2", 0, &["Untagged: saved:1"]),
@@ -118,6 +118,25 @@ pub(super) const LISTS_AND_SIZES: &[Line] = &[
     // The layer below is both images', so that nobody has it alone.
     ("k3c system df -v | grep ^REPOSITORY", 0, &["SIZE", "SHARED SIZE   UNIQUE SIZE   CONTAINERS"]),
     ("k3c system df -v | grep ^listed | awk '{print $(NF-2) == \"0B\"}' | sort -u", 0, &["=0"]),
+    // With one of them in use, the layer below is not to be reclaimed, and only the other's own layer is.
+    ("k3c create --name in-use listed:1", 0, &[]),
+    ("k3c system df --format '{{.Type}} {{.Reclaimable}}' | grep -c '^Images 0B'", 1, &["=0"]),
+    (
+        "test $(k3c system df --format '{{.Reclaimable}}' | head -1 | cut -d'(' -f2 | cut -d% -f1) -lt 50",
+        0,
+        &["="],
+    ),
+    ("k3c rm in-use", 0, &["in-use"]),
+    ("k3c images --tree listed | head -1", 0, &["IMAGE", "ID             DISK USAGE   CONTENT SIZE   EXTRA"]),
+    ("k3c images --tree listed | grep -c '─ linux/'", 0, &["=2"]),
+    ("k3c images --tree -q", 1, &["--quiet is not yet supported with --tree"]),
+    ("k3c images --tree --digests", 1, &["--show-digests is not yet supported with --tree"]),
+    (
+        "k3c rmi --platform linux/s390x listed:1",
+        1,
+        &["does not provide the specified platform (linux/s390x)"],
+    ),
+    ("k3c rmi --platform what/x listed:1", 1, &["invalid platform \"what/x\""]),
     ("k3c rmi listed", 1, &["No such image: listed:latest"]),
     ("k3c rmi -f listed; echo $?", 0, &["No such image: listed:latest", "0"]),
     (

@@ -116,7 +116,7 @@ impl Api {
 
     /// Removes an image; one that is not there is success.
     pub(super) async fn remove_image(&self, tag: &str) -> Result<()> {
-        let request = wire::RemoveImageRequest { image: tag.into(), force: true, no_prune: false };
+        let request = wire::RemoveImageRequest { image: tag.into(), force: true, ..Default::default() };
         match self.images().remove(request).await {
             Err(status) if status.code() != tonic::Code::NotFound => Err(status.into()),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::proxy::{Mode, Proxy};
 use super::transfers::started;
+use crate::archives::for_several;
 use crate::containers::DEMO;
 use anyhow::{Result, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +49,37 @@ pub(super) fn all_tags() -> Result<()> {
     let ran = env.k3c(&["pull", "-a", "--platform", "linux/s390x", &repository])?;
     ensure!(ran.stderr.lines().count() == tags.len(), "{ran}");
     ran.fails(1, "1.1: Error response from daemon: no matching manifest for linux/s390x")?;
+    env.stop()
+}
+
+/// An index goes to a registry as a whole and comes back: for this host, or for all.
+pub(super) fn all_platforms() -> Result<()> {
+    let (mut env, registry) = started()?;
+    let image = format!("{}/team/several:1", registry.host);
+    env.user.write(&env.home.join("all.tar"), for_several(&["own", "s390x"])?)?;
+    env.ok(&["load", "-qi", "all.tar"])?;
+    let id = env.ok(&["images", "-q", "--no-trunc", "several:1"])?;
+    env.ok(&["tag", "several:1", &image])?;
+    env.ok(&["push", "-q", "--compression-format=none", &image])?;
+    env.ok(&["rmi", &image, "several:1"])?;
+    let other = ["save", "--platform", "linux/s390x", "-o", "other.tar", &image];
+    env.ok(&["pull", "-q", &image])?;
+    env.k3c(&other)?.fails(1, "does not provide the specified platform (linux/s390x)")?;
+    env.ok(&["pull", "--all-platforms", &image])?;
+    ensure!(env.ok(&["images", "-q", "--no-trunc", &image])? == id);
+    env.ok(&other)?;
+    env.ok(&["save", "-o", "all.tar", &image])?;
+    env.ok(&["rmi", &image])?;
+    env.ok(&["load", "-qi", "all.tar"])?;
+    env.ok(&other)?;
+    ensure!(env.ok(&["images", "-q", "--no-trunc", &image])? == id);
+    let both = ["pull", "--all-platforms", "--platform", "linux/s390x", &image];
+    env.k3c(&both)?.fails(1, "conflicting options: --all-platforms and --platform")?;
+    env.k3c(&["run", "--platform", "linux/s390x", &image])?
+        .fails(125, "it is for linux/s390x, this host is")?;
+    ensure!(env.ok(&["ps", "-aq"])?.is_empty());
+    let all: serde_json::Value = serde_json::from_str(&env.ok(&["manifest", "inspect", "-v", &image])?)?;
+    ensure!(all.as_array().is_some_and(|all| all.len() == 3), "{all}");
     env.stop()
 }
 

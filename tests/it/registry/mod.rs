@@ -1,6 +1,7 @@
 //! Real registries on the host's loopback.
 
 mod asking;
+mod killed;
 mod proxy;
 mod transfers;
 
@@ -30,7 +31,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("registry::through_the_daemons_proxy", transfers::through_a_proxy),
         case("registry::bad_lines", transfers::faults),
         case("registry::tokens", tokens),
+        case("registry::uploads_over_bad_lines", killed::uploads),
+        case("registry::killed_in_the_middle", killed::killed),
         case("registry::all_tags", asking::all_tags),
+        case("registry::all_platforms", asking::all_platforms),
         case("registry::manifests", asking::manifests),
         case("registry::retry_after", asking::retry_after),
         case("registry::login", login),

@@ -25,6 +25,10 @@ pub(super) enum Mode {
     Cut(usize, usize),
     /// Each layer's connection stands still after so many bytes.
     Stall(usize),
+    /// Each upload of a layer ends after so many bytes, so many times.
+    CutUp(usize, usize),
+    /// Each upload of a layer stands still after so many bytes.
+    StallUp(usize),
     /// The next so many requests get this status, and this `Retry-After`.
     Busy(usize, &'static str, String),
     /// A byte in each layer is another one.
@@ -207,6 +211,9 @@ fn serve(shared: &Shared, mut client: TcpStream, port: u16, behind: u16) -> Resu
     let mut forwarded: String = kept.map(|line| format!("{line}\r\n")).collect();
     forwarded.push_str("Connection: close\r\n\r\n");
     registry.write_all(forwarded.as_bytes())?;
+    if length(&request) >= LAYER && matches!(mode, Mode::CutUp(..) | Mode::StallUp(_)) {
+        return part(shared, &mode, &body, &mut client, &mut registry);
+    }
     registry.write_all(&body)?;
     let (mut from, mut to) = (client.try_clone()?, registry.try_clone()?);
     let sending = std::thread::spawn(move || std::io::copy(&mut from, &mut to).is_ok());
@@ -215,6 +222,33 @@ fn serve(shared: &Shared, mut client: TcpStream, port: u16, behind: u16) -> Resu
     registry.shutdown(Shutdown::Both).ok();
     sending.join().ok();
     passed
+}
+
+/// Passes the beginning of an upload on, and then no more.
+fn part(
+    shared: &Shared,
+    mode: &Mode,
+    body: &[u8],
+    client: &mut TcpStream,
+    registry: &mut TcpStream,
+) -> Result<()> {
+    let limit = match *mode {
+        Mode::CutUp(bytes, times) => {
+            shared.state().mode = if times > 1 { Mode::CutUp(bytes, times - 1) } else { Mode::Straight };
+            bytes
+        }
+        Mode::StallUp(bytes) => bytes,
+        _ => 0,
+    };
+    registry.write_all(body)?;
+    let rest = u64::try_from(limit.saturating_sub(body.len()))?;
+    std::io::copy(&mut client.try_clone()?.take(rest), registry)?;
+    if matches!(mode, Mode::StallUp(_)) {
+        stand_still(shared, mode, client)?;
+    }
+    client.shutdown(Shutdown::Both)?;
+    registry.shutdown(Shutdown::Both)?;
+    Ok(())
 }
 
 fn answer(client: &mut TcpStream, status: &str, headers: &str, body: &str) -> std::io::Result<()> {

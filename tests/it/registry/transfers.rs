@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// Bytes of the layer that is moved over bad lines.
-const SIZE: usize = 6 << 20;
+pub(super) const SIZE: usize = 6 << 20;
 
 pub(super) fn started() -> Result<(TestEnv, Registry)> {
     let env = TestEnv::started()?;
@@ -81,7 +81,7 @@ pub(super) fn round_trip() -> Result<()> {
 }
 
 /// An image with a layer that takes some time.
-fn large(env: &TestEnv, host: &str) -> Result<String> {
+pub(super) fn large(env: &TestEnv, host: &str) -> Result<String> {
     let image = format!("{host}/large:1");
     let made = format!("head -c {SIZE} /dev/urandom > /large");
     env.ok(&["run", "--name", "maker", DEMO, "sh", "-c", &made])?;
@@ -92,13 +92,13 @@ fn large(env: &TestEnv, host: &str) -> Result<String> {
     Ok(image)
 }
 
-fn begin(env: &TestEnv, args: &[&str]) -> Result<Child> {
+pub(super) fn begin(env: &TestEnv, args: &[&str]) -> Result<Child> {
     let mut command = env.k3c_command(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().context("k3c")
 }
 
-fn end(child: Child) -> Result<Ran> {
+pub(super) fn end(child: Child) -> Result<Ran> {
     Ok(Ran::new("pull".to_owned(), &child.wait_with_output()?))
 }
 

@@ -16,7 +16,7 @@ use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::model::image::TransferOutcome;
 use crate::model::login::{Login, LoginQuestion};
-use crate::model::reason::chain;
+use crate::model::reason::{Reason, chain};
 use crate::model::reference::Reference;
 use challenge::Challenge;
 use futures::StreamExt;
@@ -48,7 +48,7 @@ pub(super) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn new(
+    pub(super) fn new(
         reference: &'a Reference,
         outcomes: &'a Outcomes,
         logins: &'a mut Logins,
@@ -87,6 +87,12 @@ impl Inner {
             };
             retry::pause(&mut pauses, no.error, no.wanted, asker.outcomes).await?;
         }
+    }
+
+    /// True when the repository has no such content; whoever does not know says that it has.
+    pub(super) async fn is_missing_at(&self, asker: &mut Asker<'_>, digest: &str) -> bool {
+        let asked = self.ask_once(asker, Method::HEAD, &format!("blobs/{digest}"), "*/*").await;
+        asked.is_err_and(|no| no.error.reason() == Reason::NotFound)
     }
 
     /// For how long a registry that was too busy wants to be left alone; `None`: it does not say, or is not busy any more.

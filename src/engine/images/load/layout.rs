@@ -33,11 +33,28 @@ const DEEPEST: usize = 8;
 pub(super) struct Found {
     pub(super) target: Descriptor,
     pub(super) name: Option<Reference>,
+    /// True when it can be run here, and is unpacked for that.
+    pub(super) ours: bool,
+    /// What is here of it: digests of manifests and indexes, and what they say.
+    pub(super) documents: Vec<(String, Value)>,
+}
+
+/// What is below a descriptor.
+#[derive(Default)]
+struct Below {
+    images: Vec<(Descriptor, Platform)>,
+    documents: Vec<(String, Value)>,
 }
 
 impl Inner {
-    /// The images for this platform.
-    pub(super) async fn images_in(&self, files: &Files, lease: &Lease) -> Result<Vec<Found>, EngineError> {
+    /// The images of an archive. `None`: all; one that is for several platforms is unpacked for this host's, and as a
+    /// whole one that is for others only.
+    pub(super) async fn images_in(
+        &self,
+        files: &Files,
+        wanted: Option<&Platform>,
+        lease: &Lease,
+    ) -> Result<Vec<Found>, EngineError> {
         let mut images = Vec::new();
         if let Some(layout) = files.document("oci-layout") {
             let version = document("oci-layout", layout)?["imageLayoutVersion"].take();
@@ -48,9 +65,8 @@ impl Inner {
             let index = document("index.json", index)?;
             for descriptor in list(&index["manifests"], "index.json")? {
                 let name = name_of(descriptor)?;
-                if self.is_for_us(descriptor, 0).await? {
-                    images.push(Found { target: target(descriptor)?, name });
-                }
+                let below = self.below(descriptor, 0).await?;
+                images.extend(chosen(target(descriptor)?, below, name, wanted));
             }
         } else {
             let nothing =
@@ -58,83 +74,108 @@ impl Inner {
             let manifest = files.document("manifest.json").ok_or_else(nothing)?;
             let manifest = document("manifest.json", manifest)?;
             for image in list(&manifest, "manifest.json")? {
-                let Some(target) = self.docker_image(files, image, lease).await? else { continue };
+                let (target, platform, document) = self.docker_image(files, image, lease).await?;
                 let tags = image["RepoTags"].as_array().into_iter().flatten();
                 let names = tags.map(|tag| Ok(Some(Reference::parse(tag.as_str().unwrap_or_default())?)));
                 let names: Vec<_> = names.collect::<Result<_, EngineError>>()?;
-                let names = if names.is_empty() { vec![None] } else { names };
-                images.extend(names.into_iter().map(|name| Found { target: target.clone(), name }));
+                for name in if names.is_empty() { vec![None] } else { names } {
+                    let below = Below {
+                        images: vec![(target.clone(), platform.clone())],
+                        documents: vec![(target.digest.clone(), document.clone())],
+                    };
+                    images.extend(chosen(target.clone(), below, name, wanted));
+                }
             }
         }
-        match images.is_empty() {
-            true => Err(EngineError::invalid(format!("the archive has no image for {}", own_platform()))),
-            false => Ok(images),
+        match (images.is_empty(), wanted) {
+            (false, _) => Ok(images),
+            (true, Some(platform)) => {
+                Err(EngineError::invalid(format!("the archive has no image for {platform}")))
+            }
+            (true, None) => Err(EngineError::invalid("the archive has no image")),
         }
     }
 
-    /// Is what a descriptor names an image for this platform, or an index of one? Of images for others not everything
-    /// need be there.
-    fn is_for_us<'a>(
-        &'a self,
-        descriptor: &'a Value,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<bool, EngineError>> {
+    /// The images below a descriptor. One for this platform must be whole; of images for others not everything need be
+    /// there, and then they are none.
+    fn below<'a>(&'a self, descriptor: &'a Value, depth: usize) -> BoxFuture<'a, Result<Below, EngineError>> {
         async move {
-            let own = own_platform();
-            let platform = &descriptor["platform"];
             if depth > DEEPEST {
                 return Err(bad(format!("more than {DEEPEST} indexes are within each other")));
-            }
-            if depth > 0 && platform.is_object() && !own.takes(&platform_in(platform)) {
-                return Ok(false);
             }
             let media_type = descriptor["mediaType"].as_str().unwrap_or_default();
             let (index, manifest) = (INDEXES.contains(&media_type), MANIFESTS.contains(&media_type));
             if !index && !manifest {
-                return Ok(false);
+                return Ok(Below::default());
             }
+            let platform = &descriptor["platform"];
+            let others = depth > 0 && platform.is_object() && !own_platform().takes(&platform_in(platform));
             let digest = target(descriptor)?.digest;
+            if others && self.size_of_blob(&digest).await?.is_none() {
+                return Ok(Below::default());
+            }
             let top = self.small(descriptor).await?;
             if top["manifests"].is_array() == manifest || top["layers"].is_array() == index {
                 return Err(bad(format!("{digest} is not what its media type says")));
             }
             if manifest {
-                return self.is_ours(&top, &digest).await;
+                return self.below_manifest(descriptor, top, others).await;
             }
-            let mut any = false;
+            let mut all = Below::default();
             for child in list(&top["manifests"], &digest)? {
-                any |= self.is_for_us(child, depth + 1).await?;
+                let below = self.below(child, depth + 1).await?;
+                all.images.extend(below.images);
+                all.documents.extend(below.documents);
             }
-            Ok(any)
+            all.documents.push((digest, top));
+            Ok(all)
         }
         .boxed()
     }
 
-    /// Is a manifest one of an image for this platform? If so, it must be whole.
-    async fn is_ours(&self, manifest: &Value, digest: &str) -> Result<bool, EngineError> {
+    /// An image, if it is whole. What is no image, such as an attestation, is only kept.
+    async fn below_manifest(
+        &self,
+        descriptor: &Value,
+        manifest: Value,
+        others: bool,
+    ) -> Result<Below, EngineError> {
+        let target = target(descriptor)?;
+        let layers = list(&manifest["layers"], &target.digest)?;
+        let missing = async |piece: &Value| -> Result<bool, EngineError> {
+            let digest = self::target(piece)?.digest;
+            Ok(self.size_of_blob(&digest).await?.is_none())
+        };
         let kind = manifest["config"]["mediaType"].as_str().unwrap_or_default();
-        if !CONFIGS.contains(&kind) {
-            return Ok(false);
+        let image = CONFIGS.contains(&kind);
+        if (others || !image) && missing(&manifest["config"]).await? {
+            return Ok(Below::default());
         }
-        let config = self.small(&manifest["config"]).await?;
-        if !own_platform().takes(&platform_in(&config)) {
-            return Ok(false);
-        }
-        let layers = list(&manifest["layers"], digest)?;
+        let config = if image { self.small(&manifest["config"]).await? } else { Value::Null };
+        let platform = platform_in(&config);
+        let ours = image && own_platform().takes(&platform);
         for layer in layers {
+            if !ours && missing(layer).await? {
+                return Ok(Below::default());
+            }
             self.size_in_store(layer).await?;
         }
-        same_number(digest, layers.len(), &config)?;
-        Ok(true)
+        let mut below = Below::default();
+        if image && platform.os != "unknown" {
+            same_number(&target.digest, layers.len(), &config)?;
+            below.images.push((target.clone(), platform));
+        }
+        below.documents.push((target.digest, manifest));
+        Ok(below)
     }
 
-    /// The manifest of an image in Docker's layout, made of its files; `None`: it is for another platform.
+    /// The manifest of an image in Docker's layout, made of its files.
     async fn docker_image(
         &self,
         files: &Files,
         image: &Value,
         lease: &Lease,
-    ) -> Result<Option<Descriptor>, EngineError> {
+    ) -> Result<(Descriptor, Platform, Value), EngineError> {
         let file = |name: &Value| {
             let name = clean(name.as_str().unwrap_or_default(), "manifest.json")?;
             let missing = || bad(format!("manifest.json names {name:?}, which is not in it"));
@@ -144,9 +185,6 @@ impl Inner {
         let descriptor =
             json!({ "mediaType": DOCKER_CONFIG, "digest": config_file.digest, "size": config_file.size });
         let config = self.small(&descriptor).await?;
-        if !own_platform().takes(&platform_in(&config)) {
-            return Ok(None);
-        }
         let mut layers = Vec::new();
         for name in list(&image["Layers"], "manifest.json")? {
             layers.push(layer(name, &file(name)?)?);
@@ -161,7 +199,9 @@ impl Inner {
         let bytes = manifest.to_string().into_bytes();
         let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let digest = self.write_blob(bytes, HashMap::new(), lease.id()).await?;
-        Ok(Some(Descriptor { media_type: DOCKER_MANIFEST.to_owned(), digest, size, ..Default::default() }))
+        let target =
+            Descriptor { media_type: DOCKER_MANIFEST.to_owned(), digest, size, ..Default::default() };
+        Ok((target, platform_in(&config), manifest))
     }
 
     /// A document that a descriptor names.
@@ -184,6 +224,27 @@ impl Inner {
             _ => Err(bad(format!("{digest} has {size} bytes, not {}", descriptor["size"]))),
         }
     }
+}
+
+/// What of a descriptor's images is loaded, if anything: all of it, if something can be run here, or is for several other
+/// platforms; else the manifest for one.
+fn chosen(
+    top: Descriptor,
+    below: Below,
+    name: Option<Reference>,
+    wanted: Option<&Platform>,
+) -> Option<Found> {
+    let own = own_platform();
+    let of = |platform: &Platform| below.images.iter().find(|(_, has)| platform.takes(has));
+    let ours = of(&own).is_some() && wanted.is_none_or(|wanted| wanted.takes(&own));
+    let target = match (wanted, below.images.as_slice()) {
+        _ if ours => top,
+        (Some(wanted), _) => of(wanted)?.0.clone(),
+        (None, []) => return None,
+        (None, [(only, _)]) => only.clone(),
+        (None, _) => top,
+    };
+    Some(Found { target, name, ours, documents: below.documents })
 }
 
 /// A descriptor as containerd has it.
@@ -280,6 +341,26 @@ mod tests {
         let other = format!("x@sha256:{}", "cd".repeat(32));
         assert!(of(json!({ NAME: other })).unwrap_err().contains("another digest"));
         assert!(of(json!({ NAME: "../x" })).unwrap_err().contains("invalid reference format"));
+    }
+
+    #[test]
+    fn what_is_loaded() {
+        let top = Descriptor { digest: "top".into(), ..Default::default() };
+        let (own, other, third) = (own_platform(), Platform::linux("s390x"), Platform::linux("riscv64"));
+        let of = |platforms: &[&Platform], wanted: Option<&Platform>| {
+            let image = |p: &&Platform| {
+                (Descriptor { digest: p.architecture.clone(), ..Default::default() }, (*p).clone())
+            };
+            let below = Below { images: platforms.iter().map(image).collect(), documents: Vec::new() };
+            let found = chosen(top.clone(), below, None, wanted);
+            found.map(|found| format!("{} {}", found.target.digest, found.ours)).unwrap_or_default()
+        };
+        assert_eq!(of(&[&other, &own], None), "top true");
+        assert_eq!(of(&[&other, &own], Some(&own)), "top true");
+        assert_eq!(of(&[&other, &own], Some(&other)), "s390x false");
+        assert_eq!(of(&[&other], None), "s390x false");
+        assert_eq!(of(&[&other, &third], None), "top false");
+        assert_eq!((of(&[&other], Some(&own)), of(&[], None)), (String::new(), String::new()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod store;
 
 use super::lease::Lease;
 use super::transfer::Pipe;
-use super::{UNNAMED, own_platform};
+use super::{UNNAMED, content, own_platform};
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, compression};
@@ -51,8 +51,8 @@ impl Engine {
     /// Loads a docker or OCI archive, also one that is compressed by gzip, zstd, xz or bzip2.
     ///
     /// # Errors
-    /// At once: `InvalidArgument`, `Unsupported` (the platform). Among the outcomes: `InvalidArgument`: not an archive,
-    /// a broken one, or one without an image for this platform; `Conflict`: it has a name that is k3c's own;
+    /// At once: `InvalidArgument` (the platform). Among the outcomes: `InvalidArgument`: not an archive, a broken one, or
+    /// one without an image for that platform; `Conflict`: it has a name that is k3c's own;
     /// `Internal`: no space is left.
     pub async fn load(
         &self,
@@ -61,16 +61,7 @@ impl Engine {
     ) -> Result<ReceiverStream<Result<LoadOutcome, EngineError>>, EngineError> {
         let inner = self.inner().clone();
         inner.ready().await;
-        let own = own_platform();
-        if let Some(text) = platform {
-            let wanted = Platform::parse(&text, &own)?;
-            if !wanted.takes(&own) {
-                return Err(EngineError::refused(
-                    Reason::Unsupported,
-                    format!("cannot load for {wanted}: only {own} is supported"),
-                ));
-            }
-        }
+        let platform = platform.map(|text| Platform::parse(&text, &own_platform())).transpose()?;
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             let progress = sender.clone();
@@ -79,7 +70,7 @@ impl Engine {
                 progress.try_send(Ok(LoadOutcome::Progress(step))).ok();
             };
             let answer = tokio::select! {
-                answer = inner.load_archive(input, false, tell) => answer,
+                answer = inner.load_archive(input, platform.as_ref(), false, tell) => answer,
                 () = sender.closed() => return,
             };
             let outcomes = match answer {
@@ -104,11 +95,12 @@ fn outcome(name: &str) -> LoadOutcome {
 }
 
 impl Inner {
-    /// Loads an archive; returns the names that were given, as containerd keeps them. `own`: it may have names of k3c's
-    /// own images.
+    /// Loads an archive, or what is for one platform; returns the names that were given, as containerd keeps them. `own`:
+    /// it may have names of k3c's own images.
     pub(super) async fn load_archive(
         &self,
         input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
+        platform: Option<&Platform>,
         own: bool,
         tell: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Vec<String>, EngineError> {
@@ -118,26 +110,37 @@ impl Inner {
         let stored = self.store_files(items, &lease, &tell).await;
         // The reader's error is the cause; that files end too early is its consequence.
         over(reading).await?;
-        let images = self.images_in(&stored?, &lease).await?;
+        let images = self.images_in(&stored?, platform, &lease).await?;
         if let Some(taken) = images.iter().filter(|_| !own).find_map(|image| self.pinned_name(image)) {
             let text = format!("cannot load {taken}: the image belongs to k3c itself");
             return Err(EngineError::refused(Reason::Conflict, text));
         }
-        self.unpack(&images, &lease).await?;
-        let mut names = Vec::new();
-        for image in images {
-            match &image.name {
-                Some(name) => names.push(name.to_string()),
-                None => {
-                    let name = format!("{UNNAMED}@{}", image.target.digest);
-                    self.point_name(&name, image.target).await?;
-                    names.push(name);
-                }
+        // What containerd does not look at would be collected.
+        for (digest, document) in images.iter().flat_map(|image| &image.documents) {
+            self.label_content(digest, content::references(document)).await?;
+        }
+        let (ours, others): (Vec<Found>, Vec<Found>) = images.into_iter().partition(|image| image.ours);
+        if !ours.is_empty() {
+            self.unpack(&ours, &lease).await?;
+        }
+        let (mut names, mut known) = (Vec::new(), Vec::new());
+        for image in ours.into_iter().chain(others) {
+            let name = match &image.name {
+                Some(name) => name.to_string(),
+                None => format!("{UNNAMED}@{}", image.target.digest),
+            };
+            if !image.ours || image.name.is_none() {
+                self.point_name(&name, image.target.clone()).await?;
             }
+            self.forget_facts(&image.target.digest);
+            if image.ours {
+                known.push(name.clone());
+            }
+            names.push(name);
         }
         names.sort();
         names.dedup();
-        self.await_cri(&names).await;
+        self.await_cri(&known).await;
         for name in &names {
             self.image_event("load", name, &reference::familiar(name)).await;
         }
