@@ -1,7 +1,10 @@
 //! A full disk: everything says so, what runs goes on, nothing is damaged, and space can be freed.
 
+use crate::archives::store;
 use crate::containers::{DEMO, within};
 use crate::env::{Ran, TestEnv};
+use crate::host::Need;
+use crate::registry::Registry;
 use crate::{Case, DAEMON};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
@@ -11,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+const WITH_REGISTRY: &[Need] = &[DAEMON[0], Need::Tools, Need::Program("docker-registry")];
+
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("full::disk", DAEMON, disk)]
+    vec![Case::new("full::disk", DAEMON, disk), Case::new("full::transfers", WITH_REGISTRY, transfers)]
 }
 
 /// The size of the disk: room for the bundle of a binary with debug information, too.
@@ -41,7 +46,8 @@ fn refuses(ran: &Ran, code: i32) -> Result<()> {
     Ok(())
 }
 
-fn disk() -> Result<()> {
+/// A daemon with a disk of its own, which is small.
+fn started() -> Result<TestEnv> {
     let mut env = TestEnv::new()?;
     env.user.dir(&env.home.join(".local"), 0o755)?;
     env.user.dir(&env.home.join(".local/share"), 0o755)?;
@@ -49,6 +55,49 @@ fn disk() -> Result<()> {
     env.prelude =
         format!("mount -t tmpfs -o size={SIZE},mode=755,uid={uid},gid={uid} tmpfs {}", place.display());
     env.start()?;
+    Ok(env)
+}
+
+/// A pull that fills the disk, and a save onto a full one: each says so and leaves nothing, and with room it succeeds.
+fn transfers() -> Result<()> {
+    let mut env = started()?;
+    let data = inside(&env)?;
+    let registry = Registry::start(&env, &env.home.join("registry"), None)?;
+    let image = format!("{}/large:1", registry.host);
+    env.ok(&["run", "--name", "maker", DEMO, "sh", "-c", "head -c 20000000 /dev/urandom > /large"])?;
+    env.ok(&["commit", "maker", &image])?;
+    env.ok(&["rm", "maker"])?;
+    env.ok(&["push", "-q", &image])?;
+    env.ok(&["rmi", &image])?;
+    let before = store(&env)?;
+    // Half a layer fits.
+    fill(&data.join("filling"))?;
+    fs::File::options()
+        .write(true)
+        .open(data.join("filling"))?
+        .set_len(fs::metadata(data.join("filling"))?.len() - (9 << 20))?;
+    refuses(&env.k3c(&["pull", &image])?, 1)?;
+    within(PATIENCE, "nothing is left", || Ok(store(&env)? == before))?;
+    ensure!(env.k3c(&["image", "inspect", &image])?.code == 1);
+    fs::remove_file(data.join("filling"))?;
+    env.ok(&["pull", "-q", &image])?;
+    ensure!(env.ok(&["run", "--rm", &image, "wc", "-c", "/large"])? == "20000000 /large");
+
+    let folder = data.join("out");
+    fs::create_dir(&folder)?;
+    std::os::unix::fs::chown(&folder, Some(env.user.uid), Some(env.user.uid))?;
+    let (file, archive) = (folder.join("large.tar"), folder.join("large.tar").display().to_string());
+    fill(&data.join("filling"))?;
+    refuses(&env.k3c(&["save", "-o", &archive, &image])?, 1)?;
+    ensure!(fs::read_dir(&folder)?.next().is_none(), "something is left");
+    fs::remove_file(data.join("filling"))?;
+    env.ok(&["save", "-o", &archive, &image])?;
+    ensure!(fs::metadata(&file)?.len() > 20_000_000);
+    env.stop()
+}
+
+fn disk() -> Result<()> {
+    let mut env = started()?;
     let data = inside(&env)?;
     let count = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
     env.ok(&["run", "-d", "--name", "ticks", DEMO, "sh", "-c", count])?;

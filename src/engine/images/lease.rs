@@ -180,12 +180,17 @@ impl Drop for Lease {
         if self.id.is_empty() {
             return;
         }
-        let mut leases = LeasesClient::new(self.containerd.channel());
+        let containerd = self.containerd.clone();
         let message = api::DeleteRequest { id: std::mem::take(&mut self.id), sync: true };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(status) = leases.delete(request(message)).await {
-                    tracing::debug!(%status, "a lease stays until its time is over");
+                let ended = call("cannot end a lease", || {
+                    let mut leases = LeasesClient::new(containerd.channel());
+                    let message = message.clone();
+                    async move { leases.delete(request(message)).await }
+                });
+                if let Err(error) = ended.await {
+                    tracing::debug!(%error, "a lease stays until its time is over");
                 }
             });
         }

@@ -86,9 +86,11 @@ impl Inner {
         let transfer = Transfer { way: Way::Pull, reference, outcomes };
         let ends = |stream| (to_any(&self.registry(reference, stream)), store.clone());
         if let Err(error) = self.move_image(transfer, &ends, lease.lease(), logins, step).await {
-            // Pieces that are wrong would make the next pull fail, too.
-            if registry::is_corrupt(&error) {
-                lease.discard().await?;
+            // Pieces that are wrong would make the next pull fail, too, and others need the space that they take.
+            if (registry::is_corrupt(&error) || error.to_string().contains("no space left on device"))
+                && let Err(error) = lease.discard().await
+            {
+                tracing::debug!(%error, name, "pieces of a pull stay until their time is over");
             }
             return Err(error);
         }

@@ -6,7 +6,7 @@
 use super::mount::Mounts;
 use super::registry::{self, Logins, Outcomes, Transfer, Way};
 use super::{ENGINE, own_platform, remove};
-use crate::engine::containerd::{Containerd, request};
+use crate::engine::containerd::{Containerd, call, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{Compression, Progress, TransferOutcome, Transferred};
@@ -74,12 +74,17 @@ struct Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        let mut images = self.containerd.images();
+        let containerd = self.containerd.clone();
         let message = DeleteImageRequest { name: std::mem::take(&mut self.name), sync: false, target: None };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(status) = images.delete(request(message)).await {
-                    tracing::debug!(%status, "a name of a push stays until its time is over");
+                let gone = call("cannot take a name away", || {
+                    let mut images = containerd.images();
+                    let message = message.clone();
+                    async move { images.delete(request(message)).await }
+                });
+                if let Err(error) = gone.await {
+                    tracing::debug!(%error, "a name of a push stays until its time is over");
                 }
             });
         }
@@ -166,7 +171,7 @@ impl Inner {
         let store = to_any(&wire::ImageStore { name: source.clone(), ..Default::default() });
         let ends = |stream| (store.clone(), to_any(&self.registry(reference, stream)));
         let mounts = self.mounts(&id, reference, logins, outcomes).await?;
-        let step = move |reference: &Reference, progress| step(reference, progress, &mounts);
+        let step = move |reference: &Reference, progress| self::step(reference, progress, &mounts);
         self.move_image(transfer, &ends, None, logins, step).await?;
         drop(passing);
         self.image_event("push", &image, &reference.familiar()).await;

@@ -243,6 +243,11 @@ pub(super) fn refusal(way: Way, reference: &Reference, status: &Status) -> Engin
         return EngineError::refused(Reason::Unauthorized, denied(way, reference, code));
     }
     match code {
+        // An upload whose connection was cut is over for some registries.
+        Some((404, _)) if has("PUT request to") && has("/blobs/uploads/") => {
+            let words = format!("the registry {host} has given up the upload of a layer");
+            return EngineError::refused(Reason::Unavailable, words);
+        }
         Some((404, _)) => return EngineError::refused(Reason::NotFound, unknown(way, reference)),
         Some((429, _)) => {
             let words = format!("toomanyrequests: the registry {host} {BUSY}");
@@ -454,6 +459,12 @@ mod tests {
                 ),
                 Reason::Unauthorized,
                 "login attempt to https://localhost:5000/v2/ failed with status: 401 Unauthorized",
+            ),
+            (
+                Way::Push,
+                "unexpected status from PUT request to http://localhost:5000/v2/a/blobs/uploads/x?_state=y: 404 Not Found".to_owned(),
+                Reason::Unavailable,
+                "the registry localhost:5000 has given up the upload of a layer",
             ),
             (Way::Push, "something new".to_owned(), Reason::Internal, "cannot push: something new"),
         ] {
