@@ -85,7 +85,16 @@ pub(super) const HISTORY_AND_IMPORT: &[Line] = &[
     ),
     ("k3c image prune -f", 0, &["deleted: sha256:"]),
     ("k3c import no.tar", 1, &["open no.tar: no such file or directory"]),
-    ("k3c import http://no.local/x", 1, &["curl -fL http://no.local/x | k3c import -"]),
+    (
+        "python3 -um http.server -b 127.0.0.1 0 > served 2>&1 & server=$!; trap 'kill $server' EXIT; \
+            until grep -q http: served; do sleep 0.1; done; \
+            url=$(grep -o 'http://127[0-9.:]*' served); k3c import $url/rootfs.tar web:1 2> said && \
+            grep -q \"Downloading from $url/rootfs.tar\" said && k3c rmi web:1; k3c import $url/no.tar",
+        1,
+        &["sha256:", "Untagged: web:1", "no.tar: the server answers 404 Not Found"],
+    ),
+    ("k3c import http://127.0.0.1:1/x", 1, &["cannot fetch http://127.0.0.1:1/x: "]),
+    ("k3c import http://:x/", 1, &["cannot fetch http://:x/: "]),
     ("k3c import - < /dev/null", 1, &["invalid archive: it is empty"]),
     ("echo text | k3c import -", 1, &["invalid archive: it is no tar archive"]),
     ("head -c 700 rootfs.tar | k3c import -", 1, &["invalid archive: it is no tar archive, or is cut off"]),
