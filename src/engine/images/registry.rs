@@ -211,7 +211,16 @@ const SENTENCES: [(&[&str], Trouble); 6] = [
     (&["unexpected commit digest", "unexpected commit size", "failed size validation"], Trouble::Digest),
     (&["gave HTTP response to HTTPS client"], Trouble::PlainHttp),
     (&["x509: "], Trouble::Certificate),
-    (&["unexpected EOF", "connection reset by peer", ": EOF", "broken pipe"], Trouble::Cut),
+    (
+        &[
+            "unexpected EOF",
+            "connection reset by peer",
+            ": EOF",
+            "broken pipe",
+            "use of closed network connection",
+        ],
+        Trouble::Cut,
+    ),
     (&["timeout", "deadline exceeded"], Trouble::Silence),
     (&["dial tcp", "tls: "], Trouble::Unreachable),
 ];
@@ -273,7 +282,11 @@ pub(super) fn refusal(way: Way, reference: &Reference, status: &Status) -> Engin
         };
     };
     let (reason, words) = trouble.words(host, text.find(part).map_or(text, |at| &text[at..]), text);
-    EngineError::refused(reason, words)
+    // containerd waits in vain when it has begun an upload anew whose connection was cut.
+    match way == Way::Push && has("timeout awaiting response headers") {
+        true => EngineError::refused(Reason::Unavailable, words),
+        false => EngineError::refused(reason, words),
+    }
 }
 
 impl Way {
@@ -465,6 +478,12 @@ mod tests {
                 "unexpected status from PUT request to http://localhost:5000/v2/a/blobs/uploads/x?_state=y: 404 Not Found".to_owned(),
                 Reason::Unavailable,
                 "the registry localhost:5000 has given up the upload of a layer",
+            ),
+            (
+                Way::Push,
+                format!("failed to copy: failed to do request: Put \"{url}\": net/http: timeout awaiting response headers"),
+                Reason::Unavailable,
+                "the registry localhost:5000 does not answer: net/http: timeout awaiting response headers",
             ),
             (Way::Push, "something new".to_owned(), Reason::Internal, "cannot push: something new"),
         ] {

@@ -39,12 +39,6 @@ pub(super) fn uploads() -> Result<()> {
     );
     env.ok(&["rmi", &copy])?;
     env.ok(&["pull", "-q", &copy])?;
-    second.set(Mode::CutUp(HALF, 100));
-    let own = made(&env, &format!("{}/never:1", second.host))?;
-    env.k3c(&["push", &own])?.fails(1, &format!("the registry {} hung up", second.host))?;
-    second.set(Mode::Straight);
-    env.ok(&["push", &own])?;
-
     // The first registry has the layers, in another repository.
     let mounted = format!("{}/mounted/here:1", proxy.host);
     env.ok(&["tag", &image, &mounted])?;
