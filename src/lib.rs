@@ -11,6 +11,7 @@
 //!    ├─ slirp4netns      the containers' way out
 //!    ├─ engine           all the logic, serves the API, may be replaced at any moment
 //!    ├─ containerd       with CRI: pods, containers, images
+//!    ├─ differ           writes the layers of images into containerd's snapshots
 //!    ├─ buildkitd        while something is built
 //!    └─ a shim per pod ─ the containers' processes
 //! ```
@@ -24,6 +25,11 @@
 //! (`model::amendment`), by which it changes the OCI specification, and it makes execs (`model::exec`) from the result.
 //! Files of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out
 //! of it.
+//!
+//! Layers are written by the differ, which containerd calls as one of its plugins: three threads inflate, hash and write,
+//! straight into a snapshot's folder, where containerd has one thread, and rootless an overlay mount for each layer. It is
+//! not in the engine, so that pulls go on when that is replaced. Killed, it is started again; what it wrote halfway
+//! containerd takes back, and the pull fails with an error and can be repeated.
 //!
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
@@ -86,7 +92,7 @@
 //!  5   main
 //!  4   cli                         daemon
 //!  3   builder                     server
-//!  2   client                      engine  network  children  rootless  holder  shim
+//!  2   client                      engine  network  children  rootless  holder  shim  differ
 //!  1   api  config  credentials    store  supervise  telemetry
 //!  0   model  proto                sys
 //!      └ the user's side           └ the machine's side (Linux)
@@ -105,6 +111,7 @@
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
 //! | `network` | the containers' network: CNI, slirp4netns, names, RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
+//! | `differ` | containerd's differ: writes layers into snapshots, in a process of its own | engine |
 //! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, Docker's documents, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children, holder, shim, client |
@@ -133,6 +140,8 @@ pub mod sys;
 pub mod children;
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod differ;
 #[cfg(target_os = "linux")]
 pub mod engine;
 #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@ const COMMIT: &str = include_str!(env!("K3C_COMMIT_FILE"));
 
 #[cfg(target_os = "linux")]
 fn stage() -> Option<i32> {
-    use k3c::{daemon, holder, network, rootless, shim};
+    use k3c::{daemon, differ, holder, network, rootless, shim};
     let mut args = std::env::args_os();
     let program = args.next()?;
     let name = std::path::Path::new(&program).file_name()?.to_string_lossy().into_owned();
@@ -23,6 +23,7 @@ fn stage() -> Option<i32> {
         }
         rootless::netns::STAGE => Some(rootless::netns::stage()),
         k3c::config::env::ENGINE_STAGE => Some(daemon::engine_stage()),
+        differ::STAGE => Some(differ::stage(&args.collect::<Vec<_>>())),
         daemon::UNPACK_STAGE => Some(daemon::unpack_stage()),
         _ => None,
     }

@@ -9,6 +9,9 @@ pub const NAME: &str = "containerd";
 /// The runtime that CRI uses.
 pub const RUNTIME: &str = "k3c";
 
+/// The name of our differ in containerd.
+const DIFFER: &str = "k3c";
+
 /// Builds nested tables of `key => value`.
 macro_rules! table {
     ($($key:expr => $value:expr),* $(,)?) => {{
@@ -75,8 +78,11 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
             "unpack_config" => vec![Value::from(table! {
                 "platform" => format!("linux/{}", arch()),
                 "snapshotter" => snapshotter,
+                "differ" => DIFFER,
             })],
         },
+        // The next one is asked for what this one leaves to it.
+        "io.containerd.service.v1.diff-service" => table! { "default" => vec![DIFFER, "walking"] },
     };
     let disabled = [
         "io.containerd.nri.v1.nri",
@@ -93,6 +99,9 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "ttrpc" => table! { "address" => format!("{}.ttrpc", path(&dirs.containerd_socket())) },
         "debug" => table! { "level" => "info" },
         "plugins" => plugins,
+        "proxy_plugins" => table! {
+            DIFFER => table! { "type" => "diff", "address" => path(&dirs.differ_socket()) },
+        },
     };
     toml::to_string(&config).unwrap_or_default()
 }

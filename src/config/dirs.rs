@@ -100,9 +100,19 @@ impl Dirs {
         self.data.join("containerd")
     }
 
+    /// containerd's content: blobs by their digests.
+    pub fn containerd_content(&self) -> PathBuf {
+        self.containerd_root().join("io.containerd.content.v1.content")
+    }
+
     /// buildkitd's API, in a directory of mode 0700 that exists only inside.
     pub fn buildkit_socket(&self) -> PathBuf {
         self.private().join("buildkit").join("buildkitd.sock")
+    }
+
+    /// The differ's socket, in a directory of mode 0700 that exists only inside.
+    pub fn differ_socket(&self) -> PathBuf {
+        self.private().join("differ").join("differ.sock")
     }
 
     /// buildkitd's cache.

@@ -12,6 +12,8 @@ pub mod disk;
 #[cfg(target_os = "linux")]
 pub mod inherit;
 #[cfg(target_os = "linux")]
+pub mod layer;
+#[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod mount;

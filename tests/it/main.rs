@@ -23,6 +23,7 @@ mod guest;
 mod handover;
 mod host;
 mod images;
+mod layers;
 mod logs;
 mod preflight;
 mod proxy;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         containers::cases(),
         build::cases(),
         images::cases(),
+        layers::cases(),
         archives::cases(),
         registry::cases(),
         proxy::cases(),

@@ -6,6 +6,7 @@ use super::files::Rendered;
 use crate::children::bundle::Bundle;
 use crate::children::containerd;
 use crate::config::{Instance, env as names};
+use crate::differ;
 use crate::network::{rootlesskit, slirp};
 use crate::supervise::{Holder, Probe, Service, Spec};
 use std::path::{Path, PathBuf};
@@ -37,16 +38,21 @@ impl Children {
             let parent = std::os::unix::process::parent_id().try_into().unwrap_or(0);
             rootlesskit::serve(instance, parent).map_err(StageError::step("serve RootlessKit's API"))?;
         }
+        let differ = Service::start(differ_spec(instance, bundle), Arc::new(holder.clone()));
         let containerd =
             Service::start(containerd_spec(instance, bundle, rendered), Arc::new(holder.clone()));
-        if let Err(child) = containerd.ready(containerd::NAME, READY_WITHIN).await {
+        let ready = match containerd.ready(containerd::NAME, READY_WITHIN).await {
+            Ok(()) => differ.ready(differ::NAME, READY_WITHIN).await,
+            failed => failed,
+        };
+        if let Err(child) = ready {
             let files = bundle.condemn_if_damaged();
             return Err(match files.is_empty() {
                 true => StageError::NotReady(child),
                 false => StageError::Damaged { child, folder: bundle.dir.clone(), files },
             });
         }
-        services.push(containerd);
+        services.extend([differ, containerd]);
         Ok(Self { services })
     }
 
@@ -56,6 +62,18 @@ impl Children {
             service.stop().await;
         }
     }
+}
+
+fn differ_spec(instance: &Instance, bundle: &Bundle) -> Spec {
+    let socket = instance.dirs.differ_socket();
+    let content = instance.dirs.containerd_content();
+    let command = vec![
+        bundle.bin("k3c").display().to_string(),
+        differ::STAGE.into(),
+        socket.display().to_string(),
+        content.display().to_string(),
+    ];
+    Spec { commands: vec![command], ..spec(instance, differ::NAME, &bundle.bin("k3c"), &content, socket) }
 }
 
 fn containerd_spec(instance: &Instance, bundle: &Bundle, rendered: &Rendered) -> Spec {

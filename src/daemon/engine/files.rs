@@ -25,8 +25,10 @@ pub(super) fn render(instance: &Instance, snapshotter: &str) -> io::Result<Rende
     for path in [dirs.containerd_root(), dirs.containerd_state(), dirs.data.join("opt")] {
         folder(&path, 0o711)?;
     }
-    if let Some(private) = dirs.buildkit_socket().parent() {
-        folder(private, 0o700)?;
+    for socket in [dirs.buildkit_socket(), dirs.differ_socket()] {
+        if let Some(private) = socket.parent() {
+            folder(private, 0o700)?;
+        }
     }
     let rendered = Rendered {
         containerd: dirs.rendered().join("containerd.toml"),

@@ -43,8 +43,17 @@ pub(super) fn has_no_user(status: &Status) -> bool {
     says_all(status, &["no users found"])
 }
 
-/// A layer that cannot be unpacked: its digest, and the cause. A disk that is full is not the layer's fault.
+/// The differ was killed, or is not there again yet.
+pub(in crate::engine) fn has_lost_the_differ(status: &Status) -> bool {
+    status.code() == Code::Unavailable && says_all(status, &["failed to extract layer"])
+}
+
+/// A layer that cannot be unpacked: its digest, and the cause. A disk that is full is not the layer's fault, nor is the
+/// end of the process that unpacks it.
 pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
+    if has_lost_the_differ(status) {
+        return None;
+    }
     let (_, rest) = status.message().split_once("failed to extract layer (")?;
     let digest = rest.split([' ', ')']).find(|word| word.starts_with("sha256:"))?;
     let cause = rest.rsplit(": ").next()?;
@@ -53,7 +62,7 @@ pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
 
 /// What should be a tar archive is none, or is cut off.
 pub(in crate::engine) fn is_no_tar(status: &Status) -> bool {
-    says_one(status, &["archive/tar", "unexpected EOF"])
+    says_one(status, &["archive/tar", "invalid archive", "unexpected EOF"])
 }
 
 /// A layer was unpacked, and is another than the image's configuration says.
@@ -94,7 +103,7 @@ mod tests {
     #[test]
     fn sentences() {
         type Predicate = fn(&Status) -> bool;
-        let table: [(Predicate, Status, bool); 19] = [
+        let table: [(Predicate, Status, bool); 22] = [
             (is_coming_up, Status::unavailable("server is not initialized yet: unavailable"), true),
             (is_coming_up, Status::unimplemented("unknown service runtime.v1.RuntimeService"), true),
             (is_coming_up, Status::unavailable("ref x locked: unavailable"), false),
@@ -112,6 +121,9 @@ mod tests {
             (is_starting, Status::unknown("container is already in starting state"), true),
             (has_no_user, Status::unknown("mount: no users found"), true),
             (is_no_tar, Status::unknown("failed to extract: archive/tar: invalid tar header"), true),
+            (is_no_tar, Status::unknown("x: invalid archive: not an archive's header"), true),
+            (has_lost_the_differ, Status::unavailable("failed to extract layer (x): reading: EOF"), true),
+            (has_lost_the_differ, Status::unknown("failed to extract layer (x): unexpected EOF"), false),
             (is_another_layer, Status::unknown("wrong diff id calculated on extraction \"sha256:ab\""), true),
             (
                 has_another_digest,

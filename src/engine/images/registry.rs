@@ -9,6 +9,7 @@
 use super::lease::Lease;
 use super::retry::{self, Known, Pauses};
 use super::transfer::{self, Pipe, Saved};
+use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{Progress, TransferOutcome};
@@ -239,6 +240,9 @@ pub(super) enum Trouble {
 pub(super) fn refusal(way: Way, reference: &Reference, status: &Status) -> EngineError {
     let text = status.message();
     let host = &reference.domain;
+    if words::has_lost_the_differ(status) {
+        return EngineError::refused(Reason::Unavailable, "the process that unpacks layers has ended");
+    }
     let code = http_status(text);
     let has = |part: &str| text.contains(part);
     // Somebody who is known is let in, though not to what is not there.

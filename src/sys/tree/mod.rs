@@ -19,6 +19,7 @@ mod walk;
 
 pub use compare::Change;
 pub use place::{Owner, Unpack};
+pub use unpack::decimal_time;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::collections::{BTreeMap, HashSet};

@@ -71,7 +71,7 @@ fn node<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Node>> {
     for record in entry.pax_extensions()?.into_iter().flatten().flatten() {
         let (Ok(key), value) = (record.key(), record.value_bytes()) else { continue };
         if key == "mtime" {
-            let time = std::str::from_utf8(value).ok().and_then(time);
+            let time = std::str::from_utf8(value).ok().and_then(decimal_time);
             node.modified = time.unwrap_or(node.modified);
         } else if let Some(name) = key.strip_prefix(RAW).filter(|name| is_kept(name)) {
             node.attributes.push((name.to_owned(), value.to_owned()));
@@ -96,7 +96,7 @@ fn device(header: &tar::Header) -> io::Result<u64> {
 }
 
 /// Decimal seconds since 1970; digits beyond a nanosecond are cut off.
-fn time(text: &str) -> Option<Timespec> {
+pub fn decimal_time(text: &str) -> Option<Timespec> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part: String = part.chars().chain("000000000".chars()).take(9).collect();
@@ -135,9 +135,9 @@ mod tests {
             ("-1", -1, 0),
             ("-0.25", -1, 750_000_000),
         ] {
-            assert_eq!(time(text), Some(Timespec { tv_sec, tv_nsec }), "{text}");
+            assert_eq!(decimal_time(text), Some(Timespec { tv_sec, tv_nsec }), "{text}");
         }
-        assert_eq!((time("x"), time("1.x")), (None, None));
+        assert_eq!((decimal_time("x"), decimal_time("1.x")), (None, None));
     }
 
     #[test]

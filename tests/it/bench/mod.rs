@@ -1,5 +1,5 @@
 //! `make bench`: times beside podman's and docker's, interleaved; memory when idle; programs executed by a `run`; images
-//! moved and built (`K3C_BENCH=images`: only these).
+//! moved and built (`K3C_BENCH=images`: only these; `K3C_BENCH=unpack`: only loaded and pulled).
 
 mod images;
 
@@ -113,7 +113,9 @@ pub(crate) fn all() -> Result<()> {
             Err(why) => report(&format!("{name} is left out: {why:#}")),
         }
     }
-    let only_images = std::env::var("K3C_BENCH").is_ok_and(|which| which == "images");
+    let which = std::env::var("K3C_BENCH").unwrap_or_default();
+    let part = if which == "unpack" { images::Part::Unpacking } else { images::Part::All };
+    let only_images = which == "images" || part == images::Part::Unpacking;
     for bench in BENCHES.iter().filter(|_| !only_images) {
         let rounds = bench.rounds.min(rounds);
         let line =
@@ -155,7 +157,7 @@ pub(crate) fn all() -> Result<()> {
         report(&text);
     }
 
-    images::all(&env, &mut peers, rounds)?;
+    images::all(&env, &mut peers, rounds, part)?;
     started(&env)?;
     executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
     for (name, peer) in peers.iter_mut().filter(|(name, _)| *name == "podman") {
