@@ -64,7 +64,7 @@ fn code(name: &str) -> Option<String> {
     if let Some(at) = NAMES.iter().position(|known| *known == plain) {
         return Some(format!("{}", 30 + bright + at));
     }
-    let parts: Vec<u8> = name.split(',').map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+    let parts: Vec<u8> = name.split(',').map(|part| part.trim().parse::<u8>().ok()).collect::<Option<_>>()?;
     match parts.as_slice() {
         [red, green, blue] => Some(format!("38;2;{red};{green};{blue}")),
         _ => None,

@@ -57,6 +57,11 @@ impl Burials {
         self.until(|pending| !pending.values().any(|r| volumes_of(r).any(|name| name == volume))).await;
     }
 
+    /// Waits until no removed container of the image is left: its snapshot holds layers.
+    pub(in crate::engine) async fn let_go_of_image(&self, id: &str) {
+        self.until(|pending| !pending.values().any(|r| r.resolved.image_id == id)).await;
+    }
+
     /// Waits until there is room for one more.
     pub(super) async fn room(&self) {
         self.until(|pending| pending.len() < MANY).await;

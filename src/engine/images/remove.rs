@@ -62,6 +62,9 @@ impl Engine {
             ));
         }
         let used = inner.check_unused(who, &found, force)?;
+        if !used {
+            inner.burials.let_go_of_image(&found.group.id).await;
+        }
         for tag in &tags {
             inner.delete_name(tag, !used).await?;
             removed.push(Removed::Untagged(reference::familiar(tag)));
@@ -128,6 +131,7 @@ impl Inner {
         }
         if going.contains(&self.facts(id).await?.manifest) {
             self.check_unused(who, found, force)?;
+            self.burials.let_go_of_image(id).await;
         }
         // Its end collects what nothing holds any more.
         let _collecting = self.lease("remove").await?;
