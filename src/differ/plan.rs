@@ -2,6 +2,7 @@
 
 use super::flow::Packing;
 use crate::sys::layer::{Ground, TRUSTED_OPAQUE, USER_OPAQUE, Whiteouts};
+use crate::sys::mount::Layer;
 use containerd_client::services::v1::ApplyRequest;
 use containerd_client::types::Mount;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,17 @@ pub(super) struct Plan {
     /// File of the blob, below the folder of containerd's content.
     pub(super) blob: PathBuf,
     pub(super) packing: Packing,
-    pub(super) ground: Ground,
+    pub(super) place: Place,
+}
+
+/// Where the files of a layer go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into the folder of a snapshot.
+    Folder(Ground),
+    /// Through an overlay: in a user namespace, only the kernel can mark what is taken away in one that has no attributes
+    /// of the user's.
+    Through(Layer),
 }
 
 impl Plan {
@@ -33,8 +44,8 @@ impl Plan {
         let packing = packing(&layer.media_type).ok_or_else(|| not_ours("the media type"))?;
         let blob = blob(&layer.digest).ok_or_else(|| not_ours("the digest"))?;
         let [mount] = request.mounts.as_slice() else { return Err(not_ours("more than one mount")) };
-        let ground = ground(mount, rootless).ok_or_else(|| not_ours("the mount"))?;
-        Ok(Self { blob, packing, ground })
+        let place = place(mount, rootless).ok_or_else(|| not_ours("the mount"))?;
+        Ok(Self { blob, packing, place })
     }
 }
 
@@ -54,6 +65,15 @@ fn blob(digest: &str) -> Option<PathBuf> {
     let known = matches!((algorithm, digits.len()), ("sha256", 64) | ("sha512", 128));
     let digits = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).then_some(digits)?;
     known.then(|| Path::new("blobs").join(algorithm).join(digits))
+}
+
+fn place(mount: &Mount, rootless: bool) -> Option<Place> {
+    let through = || {
+        let (kind, source) = (mount.r#type.clone(), mount.source.clone());
+        (kind == "overlay" && mount.target.is_empty())
+            .then(|| Place::Through(Layer { kind, source, options: mount.options.clone() }))
+    };
+    ground(mount, rootless).map(Place::Folder).or_else(through)
 }
 
 fn ground(mount: &Mount, rootless: bool) -> Option<Ground> {
@@ -163,6 +183,9 @@ mod tests {
         ] {
             assert_eq!(ground(&other, false), None, "{other:?}");
         }
+        let without_attributes = mount("overlay", "overlay", &options);
+        assert!(matches!(place(&without_attributes, true), Some(Place::Through(_))));
+        assert_eq!(place(&mount("btrfs", "/dev/x", &[]), true), None);
     }
 
     #[test]

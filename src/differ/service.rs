@@ -1,8 +1,9 @@
 //! containerd's diff service, of which only `Apply` is ours.
 
 use super::flow;
-use super::plan::Plan;
-use crate::sys::layer::words;
+use super::plan::{Place, Plan};
+use crate::sys::layer::{Ground, Whiteouts, words};
+use crate::sys::mount;
 use containerd_client::services::v1::{ApplyRequest, ApplyResponse};
 use containerd_client::types::Descriptor;
 use futures::future::BoxFuture;
@@ -63,12 +64,26 @@ impl Differ {
 
 fn write(path: &Path, plan: Plan, sync: bool, cancelled: &AtomicBool) -> io::Result<flow::Applied> {
     let blob = File::open(path)?;
-    let folder = plan.ground.folder.clone();
-    let applied = flow::apply(blob, plan.packing, plan.ground, cancelled)?;
-    if sync {
-        rustix::fs::syncfs(File::open(folder)?)?;
+    let into = |ground: Ground| {
+        let folder = ground.folder.clone();
+        let applied = flow::apply(blob, plan.packing, ground, cancelled)?;
+        if sync {
+            rustix::fs::syncfs(File::open(folder)?)?;
+        }
+        Ok(applied)
+    };
+    match plan.place {
+        Place::Folder(ground) => into(ground),
+        Place::Through(overlay) => {
+            let folder = tempfile::tempdir()?;
+            mount::mount_all(&[overlay], folder.path())?;
+            let ground =
+                Ground { folder: folder.path().into(), whiteouts: Whiteouts::Removal, devices: false };
+            let applied = into(ground);
+            let unmounted = mount::unmount(folder.path());
+            applied.and_then(|applied| unmounted.map(|()| applied))
+        }
     }
-    Ok(applied)
 }
 
 fn status(error: io::Error) -> Status {
