@@ -62,20 +62,21 @@ impl User {
         PathBuf::from(format!("/run/user/{}", self.uid))
     }
 
-    /// A command that runs as this user with this environment and nothing else.
+    /// A command that runs as this user with this environment and nothing else; SIGHUP ends it, also where the tests run
+    /// under nohup.
     pub(crate) fn command(&self, env: &[(String, String)], program: &Path) -> Command {
         let mut command =
             match self.uid {
                 0 => {
                     let mut command = Command::new("env");
-                    command.arg("-i");
+                    command.args(["--default-signal=HUP", "-i"]);
                     command
                 }
                 _ => {
                     let mut command = Command::new("setpriv");
                     command
                         .args(["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string()])
-                        .args(["--init-groups", "env", "-i"]);
+                        .args(["--init-groups", "env", "--default-signal=HUP", "-i"]);
                     command
                 }
             };

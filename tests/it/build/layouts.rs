@@ -132,7 +132,7 @@ fn images() -> Result<()> {
     context(&env, "made", &[("Dockerfile", &file)])?;
     env.ok(&["build", "-q", "-t", "made:1", "-t", "made:2", "-o", "type=oci,tar=false,dest=image", "made"])?;
     env.ok(&["build", "-q", "-o", "type=oci,dest=made.oci", "made"])?;
-    let skopeo = ["copy", "-q", "--insecure-policy", "oci-archive:made.oci", "oci:theirs:v1"];
+    let skopeo = ["copy", "-q", "--insecure-policy", "oci-archive:made.oci", "oci:skopeos:v1"];
     env.program(Path::new("skopeo"), &skopeo)?.ok()?;
     let checked = ["inspect", "oci:image:1"];
     env.program(Path::new("skopeo"), &checked)?.ok()?;
@@ -145,7 +145,7 @@ fn images() -> Result<()> {
     let image = env.home.join("image");
     let digest = first(&image)?;
     let by_digest = format!("image@{digest}");
-    for source in ["image:docker.io/library/made:1", "image:2", "theirs", "theirs:v1", &by_digest] {
+    for source in ["image:docker.io/library/made:1", "image:2", "skopeos", "skopeos:v1", &by_digest] {
         let whole = source.contains("docker.io");
         let ran = build(source)?;
         ensure!((ran.code == 0) != whole, "{ran}");
