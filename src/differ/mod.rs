@@ -20,6 +20,7 @@ mod records;
 mod service;
 
 use crate::sys::process;
+use nix::sys::signal::SigSet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::Differ;
 use std::ffi::OsString;
@@ -49,6 +50,8 @@ pub fn stage(arguments: &[OsString]) -> i32 {
 }
 
 fn serve(socket: &Path, content: PathBuf) -> io::Result<()> {
+    // The holder blocks the signals that it reads itself; SIGTERM ends this process.
+    SigSet::empty().thread_set_mask()?;
     // A folder of a path is a descriptor.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;

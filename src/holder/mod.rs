@@ -231,7 +231,7 @@ fn block_signals() -> io::Result<SignalFd> {
     for signal in [Signal::SIGCHLD, Signal::SIGTERM] {
         set.add(signal);
     }
-    // Children do not want these blocked: `std::process::Command` gives them an empty mask.
+    // Children inherit the mask: those in Go set one of their own, and so does each stage of ours that wants these.
     set.thread_block()?;
     let mut ignored = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGHUP] {
