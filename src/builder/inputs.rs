@@ -6,6 +6,7 @@ use super::session::{self, Archive, Offer, Targets};
 use super::stores::{LAYOUT, Stores};
 use super::temporary::Temporary;
 use super::{BuildError, Options, Output, private};
+use crate::model::id::hex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs;
@@ -277,10 +278,6 @@ fn dockerfile(context: &Path, file: Option<&str>) -> Result<(PathBuf, String), B
 fn is_archive(head: &[u8]) -> bool {
     const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"];
     COMPRESSED.iter().any(|magic| head.starts_with(magic)) || head.get(TAR_MAGIC) == Some(b"ustar")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::layout::{Layout, LayoutReference, Name};
 use super::options::Attributes;
 use super::{BuildError, Cache, Options, OutputKind};
+use crate::model::id::hex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl Cache {
 fn id(path: &str) -> String {
     match path.chars().all(|c| c.is_ascii_graphic()) {
         true => path.to_owned(),
-        false => Sha256::digest(path).iter().map(|byte| format!("{byte:02x}")).collect(),
+        false => hex(&Sha256::digest(path)),
     }
 }
 

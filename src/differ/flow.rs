@@ -8,6 +8,7 @@
 //! The queues are bounded and blocks are used again, so that no layer takes more memory than another.
 
 use super::archive::Archive;
+use crate::model::id::hex;
 use crate::sys::layer::{Ground, Layer};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -116,8 +117,7 @@ fn sum(blocks: &Receiver<Block<'_>>) -> Applied {
         sum.update(&block.bytes);
         size += block.bytes.len() as u64;
     }
-    let digits: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Applied { digest: format!("sha256:{digits}"), size }
+    Applied { digest: format!("sha256:{}", hex(&sum.finalize())), size }
 }
 
 fn files(blocks: Blocks<'_>, ground: Ground) -> io::Result<()> {

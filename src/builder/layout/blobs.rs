@@ -1,6 +1,7 @@
 //! `blobs/sha256`: files under the names of their digests.
 
 use super::{Digest, Layout};
+use crate::model::id::hex;
 use crate::model::reason::cause;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -27,10 +28,6 @@ pub(super) fn temporary(root: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(root)
 }
 
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Layout {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
@@ -52,7 +49,7 @@ impl Layout {
             File::open(&path)
                 .and_then(|mut file| io::copy(&mut file, &mut hash))
                 .map_err(|error| unreadable(&error))?;
-            if hex(hash) != digest.hex() {
+            if hex(&hash.finalize()) != digest.hex() {
                 return Err(Refusal::Bad(format!(
                     "{} is damaged: its digest is another one",
                     path.display()
@@ -78,7 +75,7 @@ impl Layout {
 
     /// Puts a blob where it belongs. Answers its digest.
     pub(in crate::builder) fn commit(&self, ingest: Ingest, expected: Option<&Digest>) -> io::Result<Digest> {
-        let digest = Digest(hex(ingest.hash));
+        let digest = Digest(hex(&ingest.hash.finalize()));
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(io::Error::other(format!("unexpected digest {digest}: {expected} was to come")));
         }
@@ -108,7 +105,7 @@ impl Ingest {
 
     /// The digest of what is there.
     pub(in crate::builder) fn digest(&self) -> Digest {
-        Digest(hex(self.hash.clone()))
+        Digest(hex(&self.hash.clone().finalize()))
     }
 }
 
@@ -149,7 +146,7 @@ mod tests {
         let layout = Layout::create(dir.path()).unwrap();
         let secret = dir.path().join("secret");
         fs::write(&secret, "").unwrap();
-        let digest = Digest(hex(Sha256::new()));
+        let digest = Digest(hex(&Sha256::new().finalize()));
         std::os::unix::fs::symlink(&secret, layout.path(&digest)).unwrap();
         assert!(
             matches!(layout.blob(&digest).unwrap_err(), Refusal::Bad(why) if why.ends_with("is no file"))

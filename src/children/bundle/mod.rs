@@ -3,6 +3,7 @@
 mod unpack;
 
 use crate::config::{Dirs, env};
+use crate::model::id::hex;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -145,7 +146,7 @@ fn hash_of(path: &Path) -> io::Result<String> {
     loop {
         let length = file.read(&mut buffer)?;
         if length == 0 {
-            return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
+            return Ok(hex(&hash.finalize()));
         }
         hash.update(&buffer[..length]);
     }

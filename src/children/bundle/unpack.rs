@@ -4,6 +4,7 @@
 //! time that the stamp says; anything else is unpacked anew.
 
 use super::{Bundle, BundleError, Manifest, at};
+use crate::model::id::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -67,7 +68,7 @@ fn name_of(source: &Source, own: &Path) -> io::Result<String> {
     }
     let meta = fs::metadata(own)?;
     hash.update(format!("{} {} {}", meta.len(), meta.mtime(), meta.mtime_nsec()));
-    Ok(hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hash.finalize()[..8]))
 }
 
 fn fill(dir: &Path, source: &Source, own: &Path) -> Result<(), BundleError> {

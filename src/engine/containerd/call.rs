@@ -42,6 +42,22 @@ where
     }
 }
 
+/// Makes a call that nobody waits for, since the owner of what it ends was dropped. `left`: what becomes of that otherwise.
+pub(in crate::engine) fn call_behind<T: Send, F>(
+    left: &'static str,
+    attempt: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = Result<T, Status>> + Send,
+{
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            if let Err(status) = patiently(attempt).await {
+                tracing::debug!(%status, "{left}");
+            }
+        });
+    }
+}
+
 /// True when containerd is not there, rather than that it said no: our own channel broke or could not be connected, or
 /// CRI is still coming up. A status that containerd itself answered has no source, whatever words are in it: a plugin's
 /// "dial tcp: connection refused" is a no, and making the call again could do it twice.

@@ -7,7 +7,7 @@ mod call;
 mod cri;
 pub(super) mod words;
 
-pub(super) use call::{call, leased, patiently, request};
+pub(super) use call::{call, call_behind, leased, patiently, request};
 pub(super) use cri::{Cri, LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
 
 use super::error::EngineError;

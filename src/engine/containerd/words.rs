@@ -48,6 +48,11 @@ pub(in crate::engine) fn has_lost_the_differ(status: &Status) -> bool {
     status.code() == Code::Unavailable && says_all(status, &["failed to extract layer"])
 }
 
+/// The disk is full.
+pub(in crate::engine) fn is_full(text: &str) -> bool {
+    text.contains("no space left on device")
+}
+
 /// A layer that cannot be unpacked: its digest, and the cause. A disk that is full is not the layer's fault, nor is the
 /// end of the process that unpacks it.
 pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
@@ -57,7 +62,7 @@ pub(in crate::engine) fn bad_layer(status: &Status) -> Option<(&str, &str)> {
     let (_, rest) = status.message().split_once("failed to extract layer (")?;
     let digest = rest.split([' ', ')']).find(|word| word.starts_with("sha256:"))?;
     let cause = rest.rsplit(": ").next()?;
-    (!cause.contains("no space left on device")).then_some((digest, cause))
+    (!is_full(cause)).then_some((digest, cause))
 }
 
 /// What should be a tar archive is none, or is cut off.

@@ -3,6 +3,7 @@
 use crate::engine::Inner;
 use crate::engine::lifecycle;
 use crate::model::container::Endpoint;
+use crate::model::id::hex;
 use crate::store::{Attempt, Record};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -69,7 +70,7 @@ fn prefix_len(routes: &str, address: &str) -> u32 {
 
 /// SHA-256 of a text, as 64 hexadecimal digits.
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::engine::containerd::{patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::locks::held;
 use crate::model::container::Healthcheck;
+use crate::model::id::hex;
 use crate::model::image::ImageConfig;
 use crate::model::platform::Platform;
 use containerd_client::services::v1::{InfoRequest, ReadContentRequest};
@@ -271,8 +272,7 @@ pub(super) fn chain_ids(config: &Value) -> Vec<String> {
             None => diff.to_owned(),
             Some(below) => {
                 let hash = Sha256::digest(format!("{below} {diff}").as_bytes());
-                let hex: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-                format!("sha256:{hex}")
+                format!("sha256:{}", hex(&hash))
             }
         };
         chain.push(next);

@@ -5,7 +5,7 @@
 //! predecessors, and so does `image prune`.
 
 use crate::engine::Inner;
-use crate::engine::containerd::{Containerd, call, request};
+use crate::engine::containerd::{Containerd, call, call_behind, request};
 use crate::engine::error::EngineError;
 use crate::engine::locks::held;
 use containerd_client::services::v1 as api;
@@ -182,17 +182,10 @@ impl Drop for Lease {
         }
         let containerd = self.containerd.clone();
         let message = api::DeleteRequest { id: std::mem::take(&mut self.id), sync: true };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let ended = call("cannot end a lease", || {
-                    let mut leases = LeasesClient::new(containerd.channel());
-                    let message = message.clone();
-                    async move { leases.delete(request(message)).await }
-                });
-                if let Err(error) = ended.await {
-                    tracing::debug!(%error, "a lease stays until its time is over");
-                }
-            });
-        }
+        call_behind("a lease stays until its time is over", move || {
+            let mut leases = LeasesClient::new(containerd.channel());
+            let message = message.clone();
+            async move { leases.delete(request(message)).await }
+        });
     }
 }

@@ -6,7 +6,7 @@
 
 use super::own_platform;
 use super::registry::{self, Logins, Outcomes, Transfer, Way};
-use crate::engine::containerd::{patiently, request};
+use crate::engine::containerd::{patiently, request, words};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{Progress, TransferOutcome, Transferred};
@@ -87,7 +87,7 @@ impl Inner {
         let ends = |stream| (to_any(&self.registry(reference, stream)), store.clone());
         if let Err(error) = self.move_image(transfer, &ends, lease.lease(), logins, step).await {
             // Pieces that are wrong would make the next pull fail, too, and others need the space that they take.
-            if (registry::is_corrupt(&error) || error.to_string().contains("no space left on device"))
+            if (registry::is_corrupt(&error) || words::is_full(&error.to_string()))
                 && let Err(error) = lease.discard().await
             {
                 tracing::debug!(%error, name, "pieces of a pull stay until their time is over");

@@ -6,7 +6,7 @@
 use super::mount::Mounts;
 use super::registry::{self, Logins, Outcomes, Transfer, Way};
 use super::{ENGINE, own_platform, remove};
-use crate::engine::containerd::{Containerd, call, request};
+use crate::engine::containerd::{Containerd, call_behind, request};
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::image::{Compression, Progress, TransferOutcome, Transferred};
@@ -76,18 +76,11 @@ impl Drop for Passing {
     fn drop(&mut self) {
         let containerd = self.containerd.clone();
         let message = DeleteImageRequest { name: std::mem::take(&mut self.name), sync: false, target: None };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let gone = call("cannot take a name away", || {
-                    let mut images = containerd.images();
-                    let message = message.clone();
-                    async move { images.delete(request(message)).await }
-                });
-                if let Err(error) = gone.await {
-                    tracing::debug!(%error, "a name of a push stays until its time is over");
-                }
-            });
-        }
+        call_behind("a name of a push stays until its time is over", move || {
+            let mut images = containerd.images();
+            let message = message.clone();
+            async move { images.delete(request(message)).await }
+        });
     }
 }
 
