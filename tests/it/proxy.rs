@@ -473,7 +473,7 @@ fn pods_with_users_of_their_own() -> Result<()> {
     let words: Vec<&str> = ran.stdout.split_whitespace().collect();
     ensure!(words == ["0", "20000", "3000", "0", "0:0", "0:0", "0", "reached"] && ran.code != 0, "{ran}");
     // The container goes on when containerd is another one, and the pod takes a second one.
-    env.kill_process("/containerd ")?;
+    env.kill_process("containerd --config")?;
     within(Duration::from_secs(10), "it goes on", || Ok(env.k3c(&["exec", "apart/web", "true"])?.code == 0))?;
     let again = pod.container("again", BEGINS, &|_| {})?;
     works(&env, "apart/again", &again)?;

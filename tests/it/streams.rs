@@ -356,7 +356,7 @@ fn a_session_goes_on() -> Result<()> {
         session.hear(&format!("got {word}\n"))?;
     }
     // A session does not need containerd either.
-    env.kill_process("bin/containerd")?;
+    env.kill_process("containerd --config")?;
     session.say("four\n")?;
     session.hear("got four\n")?;
     let (text, code) = session.end()?;

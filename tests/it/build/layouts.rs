@@ -177,7 +177,7 @@ fn images() -> Result<()> {
             _ => fs::remove_file(&layer)?,
         }
         if name == "link" {
-            let outside = env.home.join("outside");
+            let outside = env.home.join("outside-of-it");
             fs::write(&outside, &whole)?;
             symlink(&outside, &layer)?;
         }

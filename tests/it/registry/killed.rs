@@ -74,7 +74,7 @@ impl Victim {
         match self {
             Self::Client => kill(Pid::from_raw(i32::try_from(client.id())?), Signal::SIGKILL)?,
             Self::Engine => drop(env.kill_process("__engine")?),
-            Self::Containerd => drop(env.kill_process("bin/containerd")?),
+            Self::Containerd => drop(env.kill_process("containerd --config")?),
         }
         if self != Self::Client {
             env.answers(PATIENCE)?;
