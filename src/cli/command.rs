@@ -1,13 +1,18 @@
 //! The tree of commands: the classic verbs, their management spellings, and how their help looks.
 
+mod layout;
+mod single;
+
 use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
-    argv, attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, history,
-    images, import, info, inspect, kill, load, login, logs, manifest, pause, port, prune, ps, pull, push,
-    rename, restart, rm, rmi, run, save, search, start, stats, stop, tag, top, update, version, volume, wait,
+    attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, history, images,
+    import, info, inspect, kill, load, login, logs, manifest, pause, port, prune, ps, pull, push, rename,
+    restart, rm, rmi, run, save, search, start, stats, stop, tag, top, update, version, volume, wait,
 };
-use clap::{ArgAction, CommandFactory, FromArgMatches, Subcommand};
+use clap::{Args, FromArgMatches, Subcommand};
+use layout::finish;
+use std::ffi::OsString;
 
 /// Containers, images and builds on Kubernetes' own parts, for an ordinary user
 #[derive(Debug, clap::Parser)]
@@ -19,8 +24,6 @@ pub(crate) struct Root {
     /// Print version information and quit
     #[arg(short, long)]
     pub(crate) version: bool,
-    #[command(subcommand)]
-    pub(crate) command: Option<Verb>,
 }
 
 /// Every command.
@@ -267,96 +270,15 @@ impl Verb {
     }
 }
 
-/// Commands with several spellings.
-const SPELLINGS: &[&[&str]] = &[
-    &["container commit", "commit"],
-    &["container cp", "cp"],
-    &["container create", "create"],
-    &["container diff", "diff"],
-    &["container export", "export"],
-    &["container port", "port"],
-    &["container stats", "stats"],
-    &["container top", "top"],
-    &["container update", "update"],
-    &["volume ls", "volume list"],
-    &["volume rm", "volume remove"],
-    &["container pause", "pause"],
-    &["container unpause", "unpause"],
-    &["container rename", "rename"],
-    &["container restart", "restart"],
-    &["container attach", "attach"],
-    &["container exec", "exec"],
-    &["container start", "start"],
-    &["container run", "run"],
-    &["container ls", "container list", "container ps", "ps"],
-    &["container logs", "logs"],
-    &["container stop", "stop"],
-    &["container kill", "kill"],
-    &["container rm", "container remove", "rm"],
-    &["container wait", "wait"],
-    &["image ls", "image list", "images"],
-    &["image history", "history"],
-    &["image import", "import"],
-    &["image load", "load"],
-    &["image save", "save"],
-    &["image pull", "pull"],
-    &["image push", "push"],
-    &["image tag", "tag"],
-    &["image rm", "image remove", "rmi"],
-    &["image build", "builder build", "buildx build", "build"],
-    &["system info", "info"],
-    &["system events", "events"],
-];
-
-/// Docker's layout.
-fn template(command: &clap::Command, path: &str) -> String {
-    let words = path.strip_prefix(PROGRAM).unwrap_or(path).trim_start();
-    let aliases = match SPELLINGS.iter().find(|all| all.contains(&words)) {
-        Some(all) => {
-            let all: Vec<String> = all.iter().map(|words| format!("{PROGRAM} {words}")).collect();
-            format!("Aliases:\n  {}\n\n", all.join(", "))
-        }
-        None => String::new(),
-    };
-    let rest = match (command.has_subcommands(), words.is_empty()) {
-        (true, true) => "Commands:\n{subcommands}\n\nOptions:\n{options}{after-help}\n",
-        (true, false) => "Commands:\n{subcommands}{after-help}\n",
-        (false, _) => "Options:\n{options}\n",
-    };
-    format!("Usage:  {{usage}}\n\n{{about}}\n\n{aliases}{rest}")
-}
-
 /// The whole tree, with usage lines and help in Docker's layout.
 pub(crate) fn tree() -> clap::Command {
-    finish(Root::command(), PROGRAM)
+    let verbs = Verb::augment_subcommands(clap::Command::new(PROGRAM));
+    finish(Root::augment_args(verbs), PROGRAM)
 }
 
-fn finish(mut command: clap::Command, path: &str) -> clap::Command {
-    let usage = argv::usage(&command, path);
-    let short_taken = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
-    let help = clap::Arg::new("help").long("help").action(ArgAction::SetTrue).help("Print usage");
-    let template = template(&command, path);
-    if command.has_subcommands() {
-        let more = format!("Run '{path} COMMAND --help' for more information on a command.");
-        command = command.after_help(more);
-    }
-    // Flags by name, as Docker has them.
-    let mut flags: Vec<String> = command.get_opts().map(|arg| arg.get_id().to_string()).collect();
-    flags.sort();
-    for (place, id) in flags.into_iter().enumerate() {
-        command = command.mut_arg(id, |arg| arg.display_order(place));
-    }
-    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    for name in names {
-        command = command.mut_subcommand(&name, |inner| finish(inner, &format!("{path} {name}")));
-    }
-    command
-        .disable_help_flag(true)
-        .disable_help_subcommand(true)
-        .args_override_self(true)
-        .override_usage(usage)
-        .help_template(template)
-        .arg(if short_taken { help } else { help.short('h') })
+/// As much of the tree as these arguments (without the program's name) need.
+pub(crate) fn tree_for(args: &[OsString]) -> clap::Command {
+    single::tree(args).unwrap_or_else(tree)
 }
 
 /// The help of the command with this path.
@@ -371,14 +293,21 @@ pub(crate) fn help(path: &[String]) -> String {
     command.render_help().to_string()
 }
 
-/// Lets clap read an argument list that [`argv::scan`] made.
-pub(crate) fn parse(argv: &[String]) -> Result<Root, clap::Error> {
-    Root::from_arg_matches(&tree().try_get_matches_from(argv)?)
+/// Lets clap read an argument list that [`super::argv::scan`] made with this tree.
+pub(crate) fn parse(tree: &mut clap::Command, argv: &[String]) -> Result<(Root, Option<Verb>), clap::Error> {
+    let matches = tree.try_get_matches_from_mut(argv)?;
+    let verb = match matches.subcommand_name() {
+        Some(_) => Some(Verb::from_arg_matches(&matches)?),
+        None => None,
+    };
+    Ok((Root::from_arg_matches(&matches)?, verb))
 }
 
 /// One verb's arguments from the words after it.
 #[cfg(test)]
 pub(super) fn parse_as<A: clap::Args>(line: &str) -> Result<A, super::error::CommandError> {
+    use super::argv;
+
     let command = finish(A::augment_args(clap::Command::new("verb")), "verb");
     let words = line.split_whitespace().map(Into::into).collect();
     let argv = match argv::scan(&command, words)? {
@@ -395,6 +324,7 @@ pub(super) fn parse_as<A: clap::Args>(line: &str) -> Result<A, super::error::Com
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::argv;
 
     #[test]
     fn the_tree_is_sound() {

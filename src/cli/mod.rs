@@ -85,7 +85,7 @@ enum Started {
 }
 
 fn start(args: Vec<OsString>, ui: Ui) -> Started {
-    let tree = command::tree();
+    let mut tree = command::tree_for(&args);
     let argv = match argv::scan(&tree, args) {
         Ok(Scanned::Run(argv)) => argv,
         Ok(Scanned::Raw(rest)) => return Started::Daemon(rest),
@@ -95,11 +95,11 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
         }
         Err(error) => return Started::Done(end(&ui, Err(error))),
     };
-    let root = match command::parse(&argv) {
-        Ok(root) => root,
+    let (root, verb) = match command::parse(&mut tree, &argv) {
+        Ok(parsed) => parsed,
         Err(error) => return Started::Done(end(&ui, Err(argv::value_error(&tree, &argv, &error)))),
     };
-    let verb = match root.command {
+    let verb = match verb {
         Some(verb) if !root.version => verb,
         _ => {
             let text = match root.version {
