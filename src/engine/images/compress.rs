@@ -167,6 +167,7 @@ impl Packing<'_> {
             }));
         }
         let (digest, size) = self.write(plain, info.size).await?;
+        self.outcomes.send(step(plain, "Compressed", [0, 0])).await.ok();
         let message = api::UpdateRequest {
             info: Some(api::Info {
                 digest: plain.to_owned(),
@@ -236,13 +237,7 @@ impl Packing<'_> {
             }
             offset += size;
             done += i64::try_from(plain_bytes).unwrap_or(0);
-            let step = Progress {
-                id: transfer::short(plain),
-                status: "Compressing".to_owned(),
-                current: done,
-                total,
-            };
-            self.outcomes.try_send(Ok(TransferOutcome::Progress(step))).ok();
+            self.outcomes.try_send(step(plain, "Compressing", [done, total])).ok();
         }
         let digest = format!("sha256:{:x}", hash.finalize());
         let end = api::WriteContentRequest {
@@ -255,6 +250,12 @@ impl Packing<'_> {
         sender.send(end).await.ok();
         Ok((digest, offset))
     }
+}
+
+/// A step of a layer, with its bytes: done, and all.
+fn step(plain: &str, status: &str, [current, total]: [i64; 2]) -> Result<TransferOutcome, EngineError> {
+    let id = transfer::short(plain);
+    Ok(TransferOutcome::Progress(Progress { id, status: status.to_owned(), current, total }))
 }
 
 #[cfg(test)]

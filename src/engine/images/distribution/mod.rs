@@ -45,6 +45,8 @@ pub(super) struct Asker<'a> {
     pub(super) known: &'a Known,
     /// True when any certificate will do, and plain HTTP.
     pub(super) insecure: bool,
+    /// The registry's hosts, from the first question on.
+    lines: Option<Vec<Line>>,
 }
 
 impl<'a> Asker<'a> {
@@ -54,7 +56,7 @@ impl<'a> Asker<'a> {
         logins: &'a mut Logins,
         known: &'a Known,
     ) -> Self {
-        Self { reference, outcomes, logins, known, insecure: false }
+        Self { reference, outcomes, logins, known, insecure: false, lines: None }
     }
 }
 
@@ -116,35 +118,53 @@ impl Inner {
         path: &str,
         accept: &str,
     ) -> Result<Answer, No> {
-        let domain = &asker.reference.domain;
-        let hosts = hosts::hosts(&self.config.registries, domain)?;
-        let mut last = No::from(EngineError::invalid(format!(
-            "the settings of the registry {domain} have no host at which names can be looked up"
-        )));
-        for mut host in hosts.into_iter().filter(|host| host.resolves) {
+        let mut lines = match asker.lines.take() {
+            Some(lines) => lines,
+            None => self.lines(asker)?,
+        };
+        let mut asked = Err(No::from(EngineError::invalid(format!(
+            "the settings of the registry {} have no host at which names can be looked up",
+            asker.reference.domain
+        ))));
+        for line in &mut lines {
+            asked = line.ask(asker, &method, path, accept).await;
+            if asked.is_ok() {
+                break;
+            }
+        }
+        asker.lines = Some(lines);
+        asked
+    }
+
+    fn lines(&self, asker: &Asker<'_>) -> Result<Vec<Line>, EngineError> {
+        let hosts = hosts::hosts(&self.config.registries, &asker.reference.domain)?;
+        let line = |mut host: Host| {
             if asker.insecure {
                 host.open_up();
             }
-            let mut line = Line::open(&host, asker)?;
-            match line.ask(asker, &method, path, accept).await {
-                Ok(answer) => return Ok(answer),
-                Err(no) => last = no,
-            }
-        }
-        Err(last)
+            Line { host, client: None, scheme: None, authorization: None }
+        };
+        Ok(hosts.into_iter().filter(|host| host.resolves).map(line).collect())
     }
 }
 
 /// A host that is asked.
-struct Line<'a> {
-    host: &'a Host,
-    client: Client,
+struct Line {
+    host: Host,
+    client: Option<Client>,
     /// The scheme that was answered by, once it is known.
     scheme: Option<&'static str>,
+    /// The header by which the host knew us last.
+    authorization: Option<HeaderValue>,
 }
 
-impl<'a> Line<'a> {
-    fn open(host: &'a Host, asker: &Asker<'_>) -> Result<Self, EngineError> {
+impl Line {
+    /// The client that has the host's settings.
+    fn client(&mut self, reference: &Reference) -> Result<Client, EngineError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let host = &self.host;
         let patience = host.patience.unwrap_or(PATIENCE);
         let mut builder = Client::builder()
             .user_agent(concat!("k3c/", env!("CARGO_PKG_VERSION")))
@@ -173,8 +193,9 @@ impl<'a> Line<'a> {
             let identity = reqwest::Identity::from_pem(&pem).map_err(|error| bad(file, &error))?;
             builder = builder.identity(identity);
         }
-        let client = builder.build().map_err(|error| failed(asker.reference, &error))?;
-        Ok(Self { host, client, scheme: None })
+        let client = builder.build().map_err(|error| failed(reference, &error))?;
+        self.client = Some(client.clone());
+        Ok(client)
     }
 
     /// Asks, and once more as somebody when the registry wants to know who it is.
@@ -185,14 +206,14 @@ impl<'a> Line<'a> {
         path: &str,
         accept: &str,
     ) -> Result<Answer, No> {
-        let mut authorization: Option<HeaderValue> = None;
+        let client = self.client(asker.reference)?;
         let mut asked = 0;
         loop {
-            let response = self.send(asker.reference, method, path, accept, authorization.as_ref()).await?;
+            let response = self.send(&client, asker.reference, method, path, accept).await?;
             asked += 1;
             if response.status() == StatusCode::UNAUTHORIZED && asked == 1 {
-                authorization = self.authorize(asker, response.headers()).await?;
-                if authorization.is_some() {
+                self.authorization = self.authorize(&client, asker, response.headers()).await?;
+                if self.authorization.is_some() {
                     continue;
                 }
             }
@@ -206,11 +227,11 @@ impl<'a> Line<'a> {
 
     async fn send(
         &mut self,
+        client: &Client,
         reference: &Reference,
         method: &Method,
         path: &str,
         accept: &str,
-        authorization: Option<&HeaderValue>,
     ) -> Result<Response, EngineError> {
         let mut failure = None;
         let schemes = match &self.scheme {
@@ -218,7 +239,7 @@ impl<'a> Line<'a> {
             None => &self.host.schemes[..],
         };
         for scheme in schemes {
-            let Host { authority, path: front, .. } = self.host;
+            let Host { authority, path: front, .. } = &self.host;
             let mut url = format!("{scheme}://{authority}{front}/{}/{path}", reference.path);
             // A mirror of several registries wants to know whose name it is.
             let upstream =
@@ -227,11 +248,11 @@ impl<'a> Line<'a> {
                 url += if path.contains('?') { "&ns=" } else { "?ns=" };
                 url += &reference.domain;
             }
-            let mut request = self.client.request(method.clone(), &url).header(ACCEPT, accept);
+            let mut request = client.request(method.clone(), &url).header(ACCEPT, accept);
             for (name, value) in &self.host.headers {
                 request = request.header(name, value);
             }
-            if let Some(value) = authorization {
+            if let Some(value) = &self.authorization {
                 request = request.header(reqwest::header::AUTHORIZATION, value);
             }
             match request.send().await {
@@ -248,6 +269,7 @@ impl<'a> Line<'a> {
     /// The header by which a registry knows us; `None`: it wants what we do not have.
     async fn authorize(
         &self,
+        client: &Client,
         asker: &mut Asker<'_>,
         headers: &HeaderMap,
     ) -> Result<Option<HeaderValue>, EngineError> {
@@ -259,8 +281,7 @@ impl<'a> Line<'a> {
         let login = self.login(asker, challenges).await;
         let secret = match (challenge, login) {
             (Challenge::Basic, Login::Password { username, password }) => {
-                let request =
-                    self.client.get("http://localhost").basic_auth(username, Some(password)).build();
+                let request = client.get("http://localhost").basic_auth(username, Some(password)).build();
                 return Ok(request
                     .ok()
                     .and_then(|mut r| r.headers_mut().remove(reqwest::header::AUTHORIZATION)));
@@ -271,7 +292,7 @@ impl<'a> Line<'a> {
                     "" => format!("repository:{}:pull", asker.reference.path),
                     _ => scope,
                 };
-                self.token(asker.reference, &realm, &service, &scope, login).await?
+                self.token(client, asker.reference, &realm, &service, &scope, login).await?
             }
         };
         let mut value = HeaderValue::try_from(format!("Bearer {secret}")).ok();
@@ -299,6 +320,7 @@ impl<'a> Line<'a> {
 
     async fn token(
         &self,
+        client: &Client,
         reference: &Reference,
         realm: &str,
         service: &str,
@@ -315,8 +337,8 @@ impl<'a> Line<'a> {
             client.get(url)
         };
         let request: RequestBuilder = match login {
-            Login::Anonymous => get(&self.client),
-            Login::Password { username, password } => get(&self.client).basic_auth(username, Some(password)),
+            Login::Anonymous => get(client),
+            Login::Password { username, password } => get(client).basic_auth(username, Some(password)),
             Login::IdentityToken(token) => {
                 let mut form = realm.clone();
                 let grant =
@@ -324,7 +346,7 @@ impl<'a> Line<'a> {
                 form.query_pairs_mut().clear().extend_pairs(grant.iter().chain(&asked));
                 let form = form.query().unwrap_or_default().to_owned();
                 let kind = (HeaderName::from_static("content-type"), "application/x-www-form-urlencoded");
-                self.client.post(realm).header(kind.0, kind.1).body(form)
+                client.post(realm).header(kind.0, kind.1).body(form)
             }
         };
         let response = request.send().await.map_err(|error| failed(reference, &error))?;
