@@ -7,6 +7,7 @@
 //! The rules that differ from clap's own: a flag's value may begin with a hyphen; `--bool=false` works for every
 //! switch; the last of several wins; flags of `run` and its like end at the first positional.
 
+use super::context::PROGRAM;
 use super::error::{CommandError, Kind};
 use super::options::{flags, value};
 use clap::{Arg, ArgAction, Command};
@@ -25,6 +26,9 @@ pub(crate) enum Scanned {
 
 /// The command that has arguments of its own, of which this side knows nothing.
 const RAW: &str = "daemon";
+
+/// buildx' commands for builders that have names.
+const NAMED_BUILDERS: &[&str] = &["create", "inspect", "ls", "rm", "stop", "use"];
 
 /// Walks `args` (without the program's name).
 pub(crate) fn scan(root: &Command, args: Vec<OsString>) -> Result<Scanned, CommandError> {
@@ -324,8 +328,15 @@ impl Scan<'_> {
 
     fn unknown_command(&self, word: &str) -> CommandError {
         let path = self.path.join(" ");
-        CommandError::new(Kind::Arguments, format!("unknown command: {path} {word}"))
-            .hint(format!("Run '{path} --help' for more information"))
+        let error = CommandError::new(Kind::Arguments, format!("unknown command: {path} {word}"));
+        let error =
+            match self.path.last().is_some_and(|last| last == "builder") && NAMED_BUILDERS.contains(&word) {
+                true => error.hint(format!(
+                    "Builders have addresses, not names: see --builder in '{PROGRAM} build --help'"
+                )),
+                false => error,
+            };
+        error.hint(format!("Run '{path} --help' for more information"))
     }
 
     fn help(mut self, words: Vec<String>) -> Result<Scanned, CommandError> {
@@ -453,6 +464,13 @@ mod tests {
                 "container foo",
                 1,
                 "k3c: unknown command: k3c container foo\n\nRun 'k3c container --help' for more information"
+                    .to_owned(),
+            ),
+            (
+                "buildx create",
+                1,
+                "k3c: unknown command: k3c builder create\n\nBuilders have addresses, not names: see --builder in \
+                 'k3c build --help'\n\nRun 'k3c builder --help' for more information"
                     .to_owned(),
             ),
             (
