@@ -17,7 +17,11 @@ use std::time::Duration;
 const WITH_REGISTRY: &[Need] = &[DAEMON[0], Need::Tools, Need::Program("docker-registry")];
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("full::disk", DAEMON, disk), Case::new("full::transfers", WITH_REGISTRY, transfers)]
+    vec![
+        Case::new("full::disk", DAEMON, disk),
+        Case::new("full::transfers", WITH_REGISTRY, transfers),
+        Case::new("full::exports", DAEMON, exports),
+    ]
 }
 
 /// The size of the disk: room for the bundle of a binary with debug information, too.
@@ -38,6 +42,13 @@ fn fill(path: &Path) -> Result<()> {
         while file.write_all(&block).is_ok() {}
     }
     Ok(())
+}
+
+/// Fills the disk up to a number of bytes.
+fn fill_but(path: &Path, free: u64) -> Result<()> {
+    fill(path)?;
+    let length = fs::metadata(path)?.len();
+    Ok(fs::File::options().write(true).open(path)?.set_len(length - free)?)
 }
 
 fn refuses(ran: &Ran, code: i32) -> Result<()> {
@@ -71,11 +82,7 @@ fn transfers() -> Result<()> {
     env.ok(&["rmi", &image])?;
     let before = store(&env)?;
     // Half a layer fits.
-    fill(&data.join("filling"))?;
-    fs::File::options()
-        .write(true)
-        .open(data.join("filling"))?
-        .set_len(fs::metadata(data.join("filling"))?.len() - (9 << 20))?;
+    fill_but(&data.join("filling"), 9 << 20)?;
     refuses(&env.k3c(&["pull", &image])?, 1)?;
     within(PATIENCE, "nothing is left", || Ok(store(&env)? == before))?;
     ensure!(env.k3c(&["image", "inspect", &image])?.code == 1);
@@ -93,6 +100,35 @@ fn transfers() -> Result<()> {
     fs::remove_file(data.join("filling"))?;
     env.ok(&["save", "-o", &archive, &image])?;
     ensure!(fs::metadata(&file)?.len() > 20_000_000);
+    env.stop()
+}
+
+/// A build whose step fits on the disk, and whose layer does not any more: it says so, no image is half there, and with
+/// room the same build succeeds without the step being made again.
+fn exports() -> Result<()> {
+    let mut env = started()?;
+    let data = inside(&env)?;
+    env.user.dir(&env.home.join("ctx"), 0o755)?;
+    let file = format!("FROM {DEMO}\nRUN head -c 20000000 /dev/urandom > /f\n");
+    env.user.write(&env.home.join("ctx/Dockerfile"), file)?;
+    // The daemon of builds is there, and has what it needs of the image.
+    env.user.dir(&env.home.join("first"), 0o755)?;
+    env.user.write(&env.home.join("first/Dockerfile"), format!("FROM {DEMO}\nRUN true\n"))?;
+    env.ok(&["build", "-q", "-t", "first:1", "first"])?;
+    let images = ["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
+    let before = env.ok(&images)?;
+    fill_but(&data.join("filling"), 30 << 20)?;
+    refuses(&env.k3c(&["build", "-t", "big:1", "ctx"])?, 1)?;
+    ensure!(env.ok(&images)? == before);
+    ensure!(env.ok(&["run", "--rm", "first:1", "echo", "runs"])? == "runs");
+    fs::remove_file(data.join("filling"))?;
+    let ran = env.k3c(&["build", "--progress", "plain", "-t", "big:1", "ctx"])?;
+    let step = ran.stderr.lines().find(|line| line.contains("RUN head")).unwrap_or_default();
+    let kept = format!("{} CACHED", step.split(' ').next().unwrap_or_default());
+    ensure!(ran.code == 0 && ran.stderr.contains(&kept), "{ran}");
+    ensure!(env.ok(&["run", "--rm", "big:1", "wc", "-c", "/f"])? == "20000000 /f");
+    env.ok(&["rmi", "big:1", "first:1"])?;
+    env.ok(&["builder", "prune", "-af"])?;
     env.stop()
 }
 
