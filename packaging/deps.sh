@@ -8,7 +8,7 @@ needs=(
     gcc:gcc /usr/include/stdlib.h:libc6-dev make:make pkg-config:pkg-config git:git file:file
     protoc:protobuf-compiler /usr/include/google/protobuf/any.proto:libprotobuf-dev
     /usr/include/seccomp.h:libseccomp-dev zstd:zstd xz:xz-utils
-    newuidmap:uidmap slirp4netns:slirp4netns iptables:iptables ip:iproute2 nft:nftables
+    newuidmap:uidmap slirp4netns:slirp4netns ip:iproute2 nft:nftables
     pgrep:procps setpriv:util-linux useradd:passwd mount:mount mkfs.ext4:e2fsprogs
     busybox:busybox-static debootstrap:debootstrap strace:strace cpio:cpio depmod:kmod tmux:tmux
     $([ "$(uname -m)" = x86_64 ] && echo qemu-system-x86_64:qemu-system-x86 || true)

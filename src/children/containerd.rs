@@ -54,6 +54,8 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
             "max_conf_num" => 1,
         },
         "netns_mounts_under_state_dir" => true,
+        // Without a plugin, which would be a program more for each pod.
+        "use_internal_loopback" => true,
         "disable_apparmor" => instance.rootless,
         "restrict_oom_score_adj" => instance.rootless,
         "disable_hugetlb_controller" => true,

@@ -142,12 +142,23 @@ impl Dirs {
 
     /// CNI configurations; containerd reads this folder.
     pub fn cni(&self) -> PathBuf {
+        self.rendered().join("network")
+    }
+
+    /// The folder that containerd read before the plugin was our own. One that still runs goes on with it, and with the
+    /// plugins beside it.
+    pub fn cni_before(&self) -> PathBuf {
         self.rendered().join("cni")
     }
 
     /// The one file in it, which buildkitd reads too.
     pub fn cni_list(&self) -> PathBuf {
         self.cni().join("10-k3c.conflist")
+    }
+
+    /// What the CNI plugin keeps: its lock.
+    pub fn cni_state(&self) -> PathBuf {
+        self.runtime.join("cni")
     }
 
     /// Unpacked bundles.

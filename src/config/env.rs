@@ -14,6 +14,8 @@ pub const AUTOSTART: &str = "K3C_AUTOSTART";
 pub const NORAW: &str = "NORAW";
 /// Stands in for `/proc/sys` when the preflight asks the kernel (tests of hosts that cannot be had).
 pub const TEST_PROC_SYS: &str = "K3C_TEST_PROC_SYS";
+/// A point of the CNI plugin's work at which it is killed (tests of what it leaves).
+pub const TEST_CNI_DIES: &str = "K3C_TEST_CNI_DIES";
 
 /// The hidden stage of the engine, as the first argument.
 pub const ENGINE_STAGE: &str = "__engine";

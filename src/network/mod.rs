@@ -1,9 +1,9 @@
 //! The containers' network: what makes it, its way out, the names in it, and how other programs find it.
 //!
 //! ```text
-//! containerd, buildkitd ─> k3c-cni (cni) ─> bridge plugin ─┐
-//!                                                          ├ the detached network namespace (rootless::netns made it)
-//! engine stage ─────────── slirp4netns (slirp) ────────────┘
+//! containerd, buildkitd ─> k3c-cni (cni) ─> netlink ─┐
+//!                                                    ├ the detached network namespace (rootless::netns made it)
+//! engine stage ──────────> slirp4netns (slirp) ──────┘
 //! rootlessctl ───────────> api.sock (rootlesskit)
 //! ```
 //!
@@ -11,5 +11,6 @@
 
 pub mod cni;
 pub mod names;
+mod netlink;
 pub mod rootlesskit;
 pub mod slirp;

@@ -4,8 +4,10 @@
 use super::ids::{self, Range};
 use super::{cgroup, find_program};
 use crate::config::{Dirs, env};
+use crate::sys::netlink::{Family, Socket};
 use crate::sys::user;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes that must be free where the data is; below that, images could not be unpacked anyway.
@@ -87,6 +89,7 @@ pub fn rootless(caller: &Caller, dirs: &Dirs) -> Findings {
     kernel_allows_user_namespaces(caller, &mut found);
     id_maps(caller, &mut found);
     network(&mut found);
+    packet_filter(Socket::open(Family::Netfilter).map(drop), &mut found);
     places(dirs, &mut found);
     if cgroup::base(false).is_none() {
         found.warnings.push(
@@ -102,6 +105,7 @@ pub fn rootless(caller: &Caller, dirs: &Dirs) -> Findings {
 /// Looks at what root's daemon needs.
 pub fn root(dirs: &Dirs) -> Findings {
     let mut found = Findings::default();
+    packet_filter(Socket::open(Family::Netfilter).map(drop), &mut found);
     places(dirs, &mut found);
     found
 }
@@ -206,6 +210,17 @@ fn network(found: &mut Findings) {
     }
 }
 
+/// What becomes of asking the kernel about packet filters: containers' packets leave under another address.
+fn packet_filter(asked: io::Result<()>, found: &mut Findings) {
+    if let Err(e) = asked {
+        found.problem(
+            format!("the kernel has no nf_tables: {e}"),
+            "sudo modprobe -a nf_tables nft_masq nft_chain_nat (and for every boot: \
+             printf 'nf_tables\\nnft_masq\\nnft_chain_nat\\n' | sudo tee /etc/modules-load.d/k3c.conf)",
+        );
+    }
+}
+
 fn places(dirs: &Dirs, found: &mut Findings) {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     for (folder, name) in [(&dirs.runtime, "runtime"), (&dirs.data, "data"), (&dirs.state, "state")] {
@@ -255,6 +270,16 @@ mod tests {
         let mut found = Findings::default();
         kernel_allows_user_namespaces(&caller, &mut found);
         found
+    }
+
+    #[test]
+    fn a_kernel_without_packet_filters() {
+        let mut found = Findings::default();
+        packet_filter(Ok(()), &mut found);
+        assert_eq!(found.problems, []);
+        packet_filter(Err(io::Error::from_raw_os_error(libc::EPROTONOSUPPORT)), &mut found);
+        let said = found.problems[0].to_string();
+        assert!(said.contains("no nf_tables") && said.contains("sudo modprobe -a nf_tables"), "{said}");
     }
 
     #[test]

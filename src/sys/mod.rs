@@ -8,6 +8,8 @@ pub mod terminal;
 pub mod user;
 
 #[cfg(target_os = "linux")]
+pub mod behind;
+#[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]
 pub mod inherit;
@@ -17,6 +19,8 @@ pub mod layer;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod mount;
+#[cfg(target_os = "linux")]
+pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(target_os = "linux")]

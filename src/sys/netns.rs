@@ -1,24 +1,17 @@
 //! Joining network namespaces that are bound at a path.
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Moves the calling thread into the namespace at `path`, unless it is in it already or there is no such path.
+/// Moves the calling thread into an opened namespace.
 ///
 /// # Errors
-/// stat(2), open(2), setns(2).
-pub fn join(path: &Path) -> io::Result<()> {
-    let Ok(wanted) = fs::metadata(path) else { return Ok(()) };
-    let own = fs::metadata("/proc/thread-self/ns/net")?;
-    if (own.dev(), own.ino()) == (wanted.dev(), wanted.ino()) {
-        return Ok(());
-    }
-    let file = File::open(path)?;
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+/// setns(2).
+pub fn enter(namespace: &File) -> io::Result<()> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
     Ok(())
 }
 

@@ -50,14 +50,13 @@ cp "$(command -v busybox)" "$R/bin/busybox"
 for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -s /bin/busybox "$R/bin/$applet"; done
 ln -s /bin/env "$R/usr/bin/env"; ln -s /bin/modprobe "$R/sbin/modprobe"
 cp "$K3C" "$R/usr/local/bin/k3c"
-for program in newuidmap newgidmap slirp4netns iptables nft ip setpriv; do
+for program in newuidmap newgidmap slirp4netns ip setpriv; do
     file=$(PATH=$PATH:/usr/sbin:/sbin command -v $program); real=$(realpath "$file")
     rm -f "$R/bin/$program"
     cp -p "$real" "$R/usr/bin/$(basename "$real")"
     [ "$(basename "$real")" = $program ] || ln -s "$(basename "$real")" "$R/usr/bin/$program"
     ldd "$real" | grep -o '/[^ ]*' | while read -r lib; do mkdir -p "$R$(dirname "$lib")"; cp -L "$lib" "$R$lib"; done
 done
-for lib in /usr/lib/*/xtables; do [ ! -d "$lib" ] || { mkdir -p "$R$lib"; cp -r "$lib/." "$R$lib"; }; done
 M=lib/modules/$V/kernel
 mkdir -p "$R/$M"/{fs,drivers/net}
 cp -r "$W/kernel/$M/net" "$W/kernel/$M/lib" "$R/$M/"

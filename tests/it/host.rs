@@ -12,6 +12,8 @@ pub(crate) enum Need {
     Bundle,
     /// `ctr` and `buildctl` of the pinned modules.
     Tools,
+    /// `cnitool` of the pinned modules.
+    Cnitool,
     /// `debootstrap`, and a Debian mirror or a cached root.
     Debian,
     /// Programs on PATH.
@@ -41,6 +43,8 @@ impl Need {
             }
             Self::Tools => (!tool("ctr").exists())
                 .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
+            Self::Cnitool => (!tool("cnitool").exists())
+                .then(|| "needs cnitool in images/out/tools (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
             Self::Daemon => {
                 let unmet: Vec<String> = OF_A_DAEMON.into_iter().filter_map(Self::unmet).collect();

@@ -11,6 +11,7 @@ mod behaviour;
 mod bench;
 mod binary;
 mod build;
+mod cni;
 mod compare;
 mod containers;
 mod crashes;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
             Case::new("slowest::ten_at_most", &[], slowest::ten_at_most),
         ],
         binary::cases(),
+        cni::cases(),
         containers::cases(),
         build::cases(),
         images::cases(),

@@ -5,12 +5,13 @@ use super::children::{Children, buildkitd_spec};
 use super::error::StageError;
 use super::{config, files, parts, snapshotter};
 use crate::children::bundle::Bundle;
+use crate::children::containerd;
 use crate::config::Instance;
 use crate::engine::Engine;
 use crate::model::holder::EngineToHolder;
 use crate::network::cni;
 use crate::server::{self, Backends};
-use crate::supervise::{Holder, Order};
+use crate::supervise::{Holder, Order, Spawner};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub(super) async fn serve(
     let snapshotter = snapshotter::choose(&instance, holder)?;
     let rendered =
         files::render(&instance, &snapshotter).map_err(StageError::step("write configurations"))?;
+    if !holder.runs(containerd::NAME) {
+        cni::remove_older(&instance);
+    }
     let children = Children::start(&instance, &bundle, &rendered, holder).await?;
     let engine = Engine::start(config::of(&instance, &bundle, &snapshotter), parts::of(&instance)).await?;
     let buildkit = Arc::new(OnDemand::new(

@@ -1,38 +1,47 @@
 //! The configuration's text.
 
+use super::address::private_network;
+use super::request::WISHES;
 use super::{BRIDGE, NAME};
 use crate::config::Instance;
+use serde_json::{Map, Value, json};
+use std::fs;
 
-/// The key that the stage takes out of the configuration: the path of the detached network namespace.
-pub(super) const DETACHED: &str = "detachedNetns";
+/// The network's name.
+pub(super) const NETWORK: &str = "k3c";
+
+/// The bytes of a packet where there is no wire: in the detached namespace.
+const LARGE: u32 = 65520;
 
 /// The text of the one file in [`Dirs::cni`](crate::config::Dirs::cni).
 pub fn render(instance: &Instance) -> String {
-    let mut plugin = serde_json::json!({
+    let wishes: Map<String, Value> =
+        WISHES.iter().map(|(name, _)| ((*name).to_owned(), true.into())).collect();
+    let mut plugin = json!({
         "type": NAME,
         "bridge": BRIDGE,
-        "isGateway": true,
-        "ipMasq": true,
-        "ipMasqBackend": "nftables",
-        "hairpinMode": true,
-        "promiscMode": false,
-        "ipam": {
-            "type": "host-local",
-            "ranges": [[{ "subnet": instance.config.subnet }]],
-            "routes": [{ "dst": "0.0.0.0/0" }],
-            "dataDir": instance.dirs.runtime.join("cni"),
-        },
+        "subnet": instance.config.subnet,
+        "subnet6": format!("{}/64", private_network(&whose(instance))),
+        "state": instance.dirs.cni_state(),
+        "capabilities": wishes,
     });
     if instance.rootless {
-        plugin["mtu"] = 65520.into();
-        plugin[DETACHED] = instance.dirs.netns().display().to_string().into();
+        plugin["mtu"] = LARGE.into();
+        plugin["detachedNetns"] = instance.dirs.netns().display().to_string().into();
     }
-    let list = serde_json::json!({ "cniVersion": "1.0.0", "name": "k3c", "plugins": [plugin] });
+    let list = json!({ "cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin] });
     serde_json::to_string_pretty(&list).unwrap_or_default()
+}
+
+/// A text that no other machine, user or network of containers has.
+fn whose(instance: &Instance) -> String {
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    format!("k3c {} {} {}", machine.trim(), instance.uid, instance.config.subnet)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Config;
     use super::*;
     use crate::config::{DaemonConfig, Dirs};
 
@@ -49,12 +58,18 @@ mod tests {
                 cgroup: None,
                 slirp4netns: None,
             };
-            let list: serde_json::Value = serde_json::from_str(&render(&instance)).unwrap();
-            let plugin = &list["plugins"][0];
+            let list: Value = serde_json::from_str(&render(&instance)).unwrap();
+            let mut plugin = list["plugins"][0].clone();
             assert_eq!((&plugin["type"], &plugin["bridge"]), (&NAME.into(), &BRIDGE.into()));
-            assert_eq!(plugin["ipam"]["ranges"][0][0]["subnet"], instance.config.subnet.as_str());
-            let detached = plugin.get(DETACHED).and_then(|path| path.as_str());
+            let detached = plugin.get("detachedNetns").and_then(|path| path.as_str());
             assert_eq!(detached, rootless.then_some("/run/k3c/rootlesskit/netns"));
+            // As a runtime hands it over.
+            plugin["name"] = list["name"].clone();
+            plugin["cniVersion"] = list["cniVersion"].clone();
+            let network = Config::parse(plugin.to_string().as_bytes()).unwrap().network().unwrap();
+            assert_eq!(network.subnet.gateway().to_string(), "10.88.0.1");
+            assert_eq!(network.mtu, rootless.then_some(LARGE));
+            assert!(network.sixth.is_some());
         }
     }
 }

@@ -1,62 +1,91 @@
-//! The plugin (`k3c-cni`): joins the detached network namespace, if it is not there already (BuildKit calls it inside),
-//! and hands over to the bridge plugin beside it.
+//! The plugin (`k3c-cni`): one command of CNI, from the environment and standard input, answered on standard output. It is
+//! a process of one thread, which goes into namespaces.
 
-use super::NAME;
-use super::config::DETACHED;
-use crate::sys::netns;
-use serde_json::Value;
+use super::error::{Code, Refusal};
+use super::request::{Config, Pod, VERSION, VERSIONS};
+use super::{attach, check, detach};
+use crate::config::env;
+use crate::sys::{behind, netns};
+use nix::sys::signal::{Signal, raise};
+use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+/// Work that nobody waits for.
+pub(super) type Afterwards = Box<dyn FnOnce()>;
+
+/// A command's outcome.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) answer: Option<Value>,
+    pub(super) afterwards: Option<Afterwards>,
+}
 
 /// Runs the plugin; errors go to standard output in CNI's form. Returns the exit code.
 pub fn run() -> i32 {
-    match hand_over() {
-        Ok(code) => code,
-        Err(e) => {
-            let error =
-                serde_json::json!({ "cniVersion": "1.0.0", "code": 999, "msg": format!("{NAME}: {e}") });
-            let _ = writeln!(io::stdout(), "{error}");
+    let mut text = Vec::new();
+    let read = io::stdin().read_to_end(&mut text).map_err(Refusal::io("read the network's configuration"));
+    let command = std::env::var("CNI_COMMAND").unwrap_or_default();
+    let config = read.and_then(|_| Config::parse(&text));
+    let version = config.as_ref().map_or(VERSION, Config::version).to_owned();
+    match config.and_then(|config| obey(&command, &config)) {
+        Ok(Outcome { answer, afterwards }) => {
+            point("answer");
+            if let Some(answer) = answer {
+                let _ = writeln!(io::stdout(), "{answer}");
+            }
+            if let Some(afterwards) = afterwards {
+                let _ = behind::run(afterwards);
+            }
+            0
+        }
+        Err(refusal) => {
+            let _ = writeln!(io::stdout(), "{}", refusal.document(&version));
             1
         }
     }
 }
 
-fn hand_over() -> io::Result<i32> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    let mut config: Value = serde_json::from_str(&text)?;
-    let namespace = adapt(&mut config);
-    if let Some(path) = namespace {
-        netns::join(Path::new(&path))?;
+fn obey(command: &str, config: &Config) -> Result<Outcome, Refusal> {
+    let pod = || Pod::read(|name| std::env::var(name).ok());
+    match command {
+        "ADD" => attach::add(config, &pod()?),
+        "DEL" => detach::del(config, &pod()?),
+        "CHECK" => check::check(config, &pod()?),
+        "GC" => detach::gc(config),
+        "STATUS" => check::status(config),
+        "VERSION" => {
+            let answer = json!({ "cniVersion": config.version(), "supportedVersions": VERSIONS });
+            Ok(Outcome { answer: Some(answer), afterwards: None })
+        }
+        other => Err(Refusal::new(Code::Environment, format!("CNI_COMMAND: {other:?} is no command"))),
     }
-    let bridge = std::env::current_exe()?.with_file_name("bridge");
-    #[expect(clippy::disallowed_methods, reason = "CNI's plugins are programs")]
-    let mut child = Command::new(&bridge).stdin(Stdio::piped()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(config.to_string().as_bytes())?;
-    }
-    Ok(child.wait()?.code().unwrap_or(1))
 }
 
-/// Makes the bridge plugin's configuration of ours; returns the path of the namespace to join.
-fn adapt(config: &mut Value) -> Option<String> {
-    let object = config.as_object_mut()?;
-    if object.contains_key("type") {
-        object.insert("type".into(), "bridge".into());
+/// Goes to where the bridge is.
+pub(super) fn enter(config: &Config) -> Result<(), Refusal> {
+    match &config.detached_netns {
+        Some(path) => open(path, Code::NotAvailable).and_then(|namespace| go(&namespace, path)),
+        None => Ok(()),
     }
-    object.remove(DETACHED)?.as_str().map(str::to_owned)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Opens a namespace.
+pub(super) fn open(path: &Path, code: Code) -> Result<File, Refusal> {
+    File::open(path)
+        .map_err(|e| Refusal::new(code, format!("cannot open the network namespace {}: {e}", path.display())))
+}
 
-    #[test]
-    fn our_own_key_is_taken_out() {
-        let mut config = serde_json::json!({ "type": "k3c-cni", "detachedNetns": "/n", "bridge": "b" });
-        assert_eq!(adapt(&mut config), Some("/n".into()));
-        assert_eq!(config, serde_json::json!({ "type": "bridge", "bridge": "b" }));
-        assert_eq!(adapt(&mut config), None);
+/// Goes into a namespace.
+pub(super) fn go(namespace: &File, path: &Path) -> Result<(), Refusal> {
+    netns::enter(namespace)
+        .map_err(Refusal::kernel(format!("go into the network namespace {}", path.display())))
+}
+
+/// A point at which tests kill the plugin.
+pub(super) fn point(name: &str) {
+    if std::env::var_os(env::TEST_CNI_DIES).is_some_and(|at| at == name) {
+        let _ = raise(Signal::SIGKILL);
     }
 }
