@@ -14,8 +14,8 @@ fn stage() -> Option<i32> {
     if shim::is_named(&program) {
         return Some(shim::run(&args.collect::<Vec<_>>()));
     }
-    if name == network::cni::NAME {
-        return Some(network::cni::run());
+    if [network::cni::NAME, network::cni::LOOPBACK].contains(&name.as_str()) {
+        return Some(network::cni::run(&name));
     }
     match args.next()?.to_str()? {
         holder::STAGE => {

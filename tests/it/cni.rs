@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("cni::three_hundred_in_a_row", three_hundred_in_a_row),
         case("cni::pods_of_older_versions", pods_of_older_versions),
         case("cni::no_ipv6", no_ipv6),
+        case("cni::loopback_for_buildkit", loopback_for_buildkit),
         Case::new(
             "cni::no_other_program",
             &[Need::Root, Need::Program("ip"), Need::Program("strace")],
@@ -412,6 +413,20 @@ fn no_ipv6() -> Result<()> {
     let two = addresses(&bed.add("two", &b)?)?;
     ensure!(two.len() == 2, "{two:?}");
     bed.reaches(&a, &b, two[0])
+}
+
+fn loopback_for_buildkit() -> Result<()> {
+    let bed = Bed::new()?;
+    let a = bed.namespace("a")?;
+    bed.loopback("CHECK", &a).err().context("lo is not down in a new namespace")?;
+    let answer = bed.loopback("ADD", &a)?;
+    let known: Vec<String> = addresses(&answer)?.iter().map(ToString::to_string).collect();
+    ensure!(known == ["127.0.0.1", "::1"] && answer["interfaces"][0]["name"] == "lo", "{answer}");
+    bed.reaches(&a, &a, "127.0.0.1".parse()?)?;
+    bed.loopback("CHECK", &a)?;
+    bed.loopback("DEL", &a)?;
+    bed.ip(&["netns", "del", &a])?;
+    bed.loopback("DEL", &a).map(drop)
 }
 
 fn no_other_program() -> Result<()> {

@@ -165,7 +165,7 @@ fn a_broken_one_inside_is_said() -> Result<()> {
     let broken = env.home.join("bundle");
     run(Command::new("cp").args(["-a", &whole]).arg(&broken))?;
     // These files k3c puts there itself.
-    for own in ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni"] {
+    for own in ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "loopback"] {
         std::fs::remove_file(broken.join("bin").join(own))?;
     }
     std::fs::write(broken.join("images/demo.tar"), "no archive")?;

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// `zstd --long=27`
 const WINDOW_LOG: u32 = 27;
-/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugin.
-const OWN_NAMES: [&str; 4] = ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni"];
+/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugins.
+const OWN_NAMES: [&str; 5] =
+    ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "loopback"];
 
 /// Name of a file -> its size in bytes, its time of change in nanoseconds.
 type Stamp = BTreeMap<String, (u64, i64)>;
@@ -101,6 +102,8 @@ fn fill(dir: &Path, source: &Source, own: &Path) -> Result<(), BundleError> {
     fs::set_permissions(&first, fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", &first))?;
     for name in &OWN_NAMES[1..] {
         let path = dir.join("bin").join(name);
+        // A bundle of before has a program of others' under one of the names.
+        let _ = fs::remove_file(&path);
         fs::hard_link(&first, &path).map_err(at("link", &path))?;
     }
     for path in files(dir) {

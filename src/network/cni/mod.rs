@@ -5,7 +5,8 @@
 //! stage ─ request (environment, standard input)
 //!   ├─ attach  ADD        bridge, firewall; lock + address ─> a pair of interfaces; addresses and routes in the pod
 //!   ├─ detach  DEL, GC    an interface is marked, and removed behind the answer
-//!   └─ check   CHECK, STATUS
+//!   ├─ check   CHECK, STATUS
+//!   └─ loopback           what buildkitd asks for beside a network
 //!        └ links, firewall ─> super::netlink        answer, error: what is said
 //! ```
 //!
@@ -21,6 +22,7 @@ mod error;
 mod firewall;
 mod links;
 mod lock;
+mod loopback;
 mod request;
 mod stage;
 
@@ -32,6 +34,9 @@ use std::io;
 
 /// The plugin's type in the configuration, and the name under which the stage is executed.
 pub const NAME: &str = "k3c-cni";
+
+/// The name under which buildkitd executes the plugin that brings a namespace's loopback device up; it is ours, too.
+pub const LOOPBACK: &str = "loopback";
 
 /// The bridge of all containers.
 const BRIDGE: &str = "k3c0";

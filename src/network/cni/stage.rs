@@ -3,7 +3,7 @@
 
 use super::error::{Code, Refusal};
 use super::request::{Config, Pod, VERSION, VERSIONS};
-use super::{attach, check, detach};
+use super::{LOOPBACK, attach, check, detach, loopback};
 use crate::config::env;
 use crate::sys::{behind, netns};
 use nix::sys::signal::{Signal, raise};
@@ -22,13 +22,14 @@ pub(super) struct Outcome {
     pub(super) afterwards: Option<Afterwards>,
 }
 
-/// Runs the plugin; errors go to standard output in CNI's form. Returns the exit code.
-pub fn run() -> i32 {
+/// Runs the plugin that is called by that name; errors go to standard output in CNI's form. Returns the exit code.
+pub fn run(name: &str) -> i32 {
     let mut text = Vec::new();
     let read = io::stdin().read_to_end(&mut text).map_err(Refusal::io("read the network's configuration"));
     let command = std::env::var("CNI_COMMAND").unwrap_or_default();
     let config = read.and_then(|_| Config::parse(&text));
     let version = config.as_ref().map_or(VERSION, Config::version).to_owned();
+    let obey = if name == LOOPBACK { loopback::obey } else { obey };
     match config.and_then(|config| obey(&command, &config)) {
         Ok(Outcome { answer, afterwards }) => {
             point("answer");
@@ -55,12 +56,20 @@ fn obey(command: &str, config: &Config) -> Result<Outcome, Refusal> {
         "CHECK" => check::check(config, &pod()?),
         "GC" => detach::gc(config),
         "STATUS" => check::status(config),
-        "VERSION" => {
-            let answer = json!({ "cniVersion": config.version(), "supportedVersions": VERSIONS });
-            Ok(Outcome { answer: Some(answer), afterwards: None })
-        }
-        other => Err(Refusal::new(Code::Environment, format!("CNI_COMMAND: {other:?} is no command"))),
+        "VERSION" => Ok(versions(config)),
+        other => Err(no_command(other)),
     }
+}
+
+/// The answer to VERSION.
+pub(super) fn versions(config: &Config) -> Outcome {
+    let answer = json!({ "cniVersion": config.version(), "supportedVersions": VERSIONS });
+    Outcome { answer: Some(answer), afterwards: None }
+}
+
+/// The answer to a command that there is not.
+pub(super) fn no_command(command: &str) -> Refusal {
+    Refusal::new(Code::Environment, format!("CNI_COMMAND: {command:?} is no command"))
 }
 
 /// Goes to where the bridge is.

@@ -137,6 +137,14 @@ impl Bed {
         Self::answer(&self.feed(self.command("ADD", id, namespace, interface), &self.config)?)
     }
 
+    /// Calls the plugin `loopback`, as buildkitd does.
+    pub(super) fn loopback(&self, command: &str, namespace: &str) -> Result<Value> {
+        let mut plugin = self.command(command, "one", namespace, "lo");
+        plugin.arg0("/somewhere/loopback");
+        let config = json!({ "cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback" });
+        Self::answer(&self.feed(plugin, &config)?)
+    }
+
     fn with_valid(&self, valid: &[(&str, &str)]) -> Value {
         let mut config = self.config.clone();
         let list: Vec<Value> =
