@@ -9,6 +9,7 @@ mod parts;
 mod serve;
 mod snapshotter;
 
+use crate::children::bundle::Bundle;
 use crate::config::{Instance, env as names};
 use crate::model::holder::EngineToHolder;
 use crate::model::reason::chain;
@@ -17,6 +18,7 @@ use crate::sys::inherit;
 use error::StageError;
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 /// The stage; it returns when the engine has ended.
 pub fn stage() -> i32 {
@@ -51,5 +53,15 @@ fn start() -> Result<(), StageError> {
 
 fn instance() -> Result<Instance, StageError> {
     let text = std::env::var(names::INSTANCE).map_err(io::Error::other);
-    text.and_then(|text| Ok(serde_json::from_str(&text)?)).map_err(StageError::step("read the instance"))
+    let instance: Instance = text
+        .and_then(|text| Ok(serde_json::from_str(&text)?))
+        .map_err(StageError::step("read the instance"))?;
+    Ok(Instance { bundle: own_bundle().unwrap_or(instance.bundle), ..instance })
+}
+
+/// The bundle that this engine is started from: the configurations that it writes are for the programs in there. After a
+/// reload the holder's is an older one.
+fn own_bundle() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(Bundle::open(own.parent()?.parent()?).ok()?.dir)
 }
