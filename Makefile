@@ -14,7 +14,7 @@ help:        ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  \1\t/p' Makefile | expand -t 18
 deps:        ## install what a build, a run and the tests need
 	@packaging/deps.sh
-bundle: deps ## build containerd, buildkit, runc, CNI plugins and the images inside the binary
+bundle: deps ## build containerd, buildkit, runc and the images inside the binary
 	$(TOOLCHAIN) images/build.sh
 build: bundle ## build the release binary: one static file
 	$(TOOLCHAIN) $(STATIC) cargo build --locked --release --bin k3c --target $(TRIPLE)

@@ -13,7 +13,7 @@ TOOLS=${TOOLS:-out/tools}
 [ "$ARCH" = amd64 ] && RUNC=1
 inputs=$(find . -path ./out -prune -o -path ./hello -prune -o -type f -print | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-64)
 inputs="$inputs $(go version) $(dpkg-query -W -f '${Version}' busybox-static libseccomp-dev 2>/dev/null || true)"
-if [ -f "$OUT/bundle.tar.zst" ] && [ "$(cat "$OUT/inputs" 2>/dev/null)" = "$inputs" ] && [ -x "$TOOLS/ctr" ]; then
+if [ -f "$OUT/bundle.tar.zst" ] && [ "$(cat "$OUT/inputs" 2>/dev/null)" = "$inputs" ] && [ -x "$TOOLS/cnitool" ]; then
     exit 0
 fi
 rm -rf "$OUT"; mkdir -p "$OUT/bin" "$OUT/images" "$TOOLS"
@@ -27,15 +27,11 @@ version() { go list -m -f '{{.Version}}' "$1"; }
 C=github.com/containerd/containerd/v2
 B=github.com/moby/buildkit
 R=github.com/opencontainers/runc
-P=github.com/containernetworking/plugins
 CTAGS="no_btrfs no_zfs no_devmapper netgo osusergo"
 CV="-X $C/version.Version=$(version $C)"
 BV="-X $B/version.Version=$(version $B) -X $B/version.Package=$B"
 build "$OUT/bin/containerd" "$CTAGS" $C/cmd/containerd "$CV"
 build "$OUT/bin/buildkitd" "netgo osusergo" $B/cmd/buildkitd "$BV"
-for plugin in main/bridge main/loopback ipam/host-local; do
-    build "$OUT/bin/${plugin#*/}" "" $P/plugins/$plugin "-X $P/pkg/utils/buildversion.BuildVersion=$(version $P)"
-done
 if [ -n "${RUNC:-}" ]; then
     echo "building runc" >&2
     CGO_ENABLED=1 go build -tags "seccomp netgo osusergo" \
@@ -45,6 +41,7 @@ fi
 if [ "$ARCH" = amd64 ]; then
     build "$TOOLS/ctr" "$CTAGS" $C/cmd/ctr "$CV"
     build "$TOOLS/buildctl" "netgo osusergo" $B/cmd/buildctl "$BV"
+    build "$TOOLS/cnitool" "netgo osusergo" github.com/containernetworking/cni/cnitool
 fi
 
 # The images and the archive are made by a program of ours, which runs here, not on $ARCH.

@@ -104,10 +104,9 @@ func manifestOf(arch string, files []file) ([]byte, error) {
 	}
 	versions := map[string]string{}
 	for name, module := range map[string]string{
-		"containerd":  "github.com/containerd/containerd/v2",
-		"buildkit":    "github.com/moby/buildkit",
-		"runc":        "github.com/opencontainers/runc",
-		"cni-plugins": "github.com/containernetworking/plugins",
+		"containerd": "github.com/containerd/containerd/v2",
+		"buildkit":   "github.com/moby/buildkit",
+		"runc":       "github.com/opencontainers/runc",
 	} {
 		text, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", module).Output()
 		if err != nil {
