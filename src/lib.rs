@@ -21,6 +21,9 @@
 //! containerd is replaced, and who starts a container attaches first and sees it from the first byte. The shim also
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
+//! Containers are made by runc. Our own OCI runtime (`shim::oci`), a stage of this program, is on trial: with
+//! `K3C_OCI_RUNTIME=k3c` it makes an ordinary user's containers, but for those that ask for something it does not do.
+//!
 //! Wishes for a container that CRI has words for go to CRI; all others go to the shim in an annotation
 //! (`model::amendment`), by which it changes the OCI specification, and it makes execs (`model::exec`) from the result.
 //! Files of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out
@@ -79,6 +82,7 @@
 //! | adapt | what the shim takes out of a specification because the host cannot apply it |
 //! | hub | a process's streams in the shim: clients attach to it, the log is written from it |
 //! | holder | the process that keeps the namespaces and the socket, and spawns for the engine |
+//! | stage | this program, executed again for one purpose; of the shim: what becomes a container's process (`shim::oci`) |
 //! | door | the place where a call is detached from its caller, so that it is finished |
 //! | document | Docker's JSON of a noun, with Go's field names for templates (`api::docker`) |
 //!

@@ -5,7 +5,7 @@ use super::publisher::Publisher;
 use super::reaper::Reaper;
 use super::runc::{self, Runc};
 use super::service::Service;
-use super::{Shared, attach, delete, log};
+use super::{Shared, attach, delete, log, oci};
 use crate::config::env;
 use crate::model::attach::socket_name;
 use containerd_shim_protos::TASK_API_VERSION;
@@ -193,6 +193,7 @@ fn serve(flags: &Flags) -> io::Result<()> {
         let socket = dir.join(socket_name(&flags.id));
         let shared = Arc::new(Shared {
             runc: Runc::new(root, reaper.clone())?,
+            stage: stage(&reaper),
             dir,
             reaper,
             publisher: Publisher::start(flags.ttrpc.clone(), flags.namespace.clone()),
@@ -222,6 +223,14 @@ fn serve(flags: &Flags) -> io::Result<()> {
         let _ = server.shutdown().await;
         Ok(())
     })
+}
+
+/// Our own runtime, if the daemon was told so, and the kernel is not too old.
+fn stage(reaper: &Reaper) -> Option<oci::Stage> {
+    if std::env::var_os(env::OCI_RUNTIME).is_none_or(|name| name != "k3c") {
+        return None;
+    }
+    oci::Stage::new(reaper.clone()).map_err(|error| log(&format!("all containers are runc's: {error}"))).ok()
 }
 
 /// Tells containerd the features of runc, which are ours, too.

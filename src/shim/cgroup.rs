@@ -51,6 +51,15 @@ impl Cgroup {
         apart.then(|| Self(Path::new(ROOT).join(its.trim_start_matches('/'))))
     }
 
+    /// A cgroup by its folder.
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     fn read(&self, file: &str) -> String {
         fs::read_to_string(self.0.join(file)).unwrap_or_default()
     }

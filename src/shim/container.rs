@@ -6,6 +6,7 @@ use super::cgroup::Cgroup;
 use super::console::Console;
 use super::exec;
 use super::journal;
+use super::oci::{Ours, Waiting};
 use super::process::{Process, raw_kill};
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
@@ -20,7 +21,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -38,6 +39,8 @@ pub(super) enum ContainerError {
     Streams(#[source] io::Error),
     #[error("{0}")]
     Refused(&'static str),
+    #[error("cannot change the container's limits: {0}")]
+    Limits(String),
     #[error("cannot freeze the container: {0}")]
     Freeze(#[source] io::Error),
     #[error("cannot read the annotation {annotation}: {source}", annotation = crate::model::amendment::ANNOTATION)]
@@ -56,7 +59,7 @@ fn why(error: &RuncError) -> &'static str {
     }
 }
 
-fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
+pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
     let path = path.to_owned();
     move |source| ContainerError::File { what, path, source }
 }
@@ -68,10 +71,14 @@ pub(super) struct Container {
     pub(super) bundle: PathBuf,
     pub(super) init: Arc<Process>,
     pub(super) execs: Mutex<HashMap<String, Arc<Process>>>,
-    cgroup: Option<Cgroup>,
+    pub(super) cgroup: Option<Cgroup>,
     has_rootfs: bool,
     /// Whether there are hooks, which only runc runs.
     hooks: bool,
+    /// Of one that our own runtime made.
+    pub(super) ours: Option<Ours>,
+    /// Its first process, until it is started.
+    pub(super) waiting: Mutex<Option<Waiting>>,
 }
 
 impl Container {
@@ -88,7 +95,8 @@ impl Container {
             .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
             .map_err(file("read", &config))?;
         let amendment = amend::amend(&mut spec, &shared.runc.init())?;
-        adapt::adapt(&mut spec, &adapt::probe());
+        let host = adapt::probe();
+        adapt::adapt(&mut spec, &host);
         sysctl::open(&mut spec);
         let own_users = userns::lead_to_root(&mut spec, id);
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
@@ -108,11 +116,15 @@ impl Container {
             cgroup: None,
             has_rootfs: !layers.is_empty(),
             hooks: spec["hooks"].as_object().is_some_and(|h| !h.is_empty()),
+            ours: None,
+            waiting: Mutex::default(),
         };
-        let args: Vec<OsString> = vec!["--bundle".into(), bundle.into()];
-        if let Err(error) = container.launch(shared, "create", &init, args).await {
-            container.clean(shared).await;
-            return Err(error);
+        if !container.create_here(shared, &spec, &host).await? {
+            let args: Vec<OsString> = vec!["--bundle".into(), bundle.into()];
+            if let Err(error) = container.launch(shared, "create", &init, args).await {
+                container.clean(shared).await;
+                return Err(error);
+            }
         }
         if !amendment.journal.is_empty() {
             // Nothing of its output was read yet: we are one thread, and have not waited since it was connected.
@@ -180,8 +192,17 @@ impl Container {
         stdio::connect(&process.hub, ends, &process.paths).map_err(ContainerError::Streams)
     }
 
-    /// Lets the first process go on into its program: runc's init waits at a FIFO for somebody to open it.
+    /// Lets the first process go on into its program.
     pub(super) async fn start(&self, shared: &Shared) -> Result<(), ContainerError> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match waiting {
+            Some(waiting) => self.start_here(waiting).await,
+            None => self.start_by_runc(shared).await,
+        }
+    }
+
+    /// runc's init waits at a FIFO for somebody to open it.
+    async fn start_by_runc(&self, shared: &Shared) -> Result<(), ContainerError> {
         let fifo = shared.runc.root.join(&self.id).join("exec.fifo");
         let program = PathBuf::from(format!("/proc/{}/exe", self.init.pid()));
         let runc = std::fs::read_link(&program).ok();
@@ -223,6 +244,9 @@ impl Container {
     pub(super) async fn start_exec(&self, shared: &Shared, process: &Process) -> Result<(), ContainerError> {
         if self.init.is_over() {
             return Err(ContainerError::Refused(STOPPED));
+        }
+        if let Some(ours) = &self.ours {
+            return self.exec_here(shared, ours, process).await;
         }
         let path = self.bundle.join(format!("{}.process.json", short_name(&process.exec)));
         let spec = process.spec.as_ref().map(Value::to_string).unwrap_or_default();
@@ -306,7 +330,7 @@ async fn mount_root(layers: &[Layer], root: &Path, id: &str, own: bool) -> Resul
     })
 }
 
-fn pipes(paths: &Paths) -> io::Result<(Ends, Stdio3)> {
+pub(super) fn pipes(paths: &Paths) -> io::Result<(Ends, Stdio3)> {
     let (out, their_out) = stdio::pipe()?;
     let (err, their_err) = stdio::pipe()?;
     let (stdin, their_in) = match paths.stdin.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::bootstrap::{Flags, SANDBOX, directory, runc_root, task_socket};
 use super::publisher::timestamp;
-use super::{log, runc, userns};
+use super::{log, ours, runc, userns};
 use crate::model::attach::socket_name;
 use crate::sys::mount;
 use containerd_shim_protos::api::DeleteResponse;
@@ -17,21 +17,13 @@ use std::time::SystemTime;
 pub(super) fn delete(flags: &Flags) -> io::Result<()> {
     let dir = directory()?;
     let root = runc_root(&dir, &flags.namespace);
-    #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and their end is waited for")]
-    let outcome = Command::new(runc::program()?)
-        .arg("--root")
-        .arg(&root)
-        .args(["delete", "--force", &flags.id])
-        .env_remove("XDG_RUNTIME_DIR")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .output()?;
-    if !outcome.status.success() {
-        log(String::from_utf8_lossy(&outcome.stderr).trim());
-    }
-    let _ = std::fs::remove_dir_all(root.join(&flags.id));
     let bundle =
         if flags.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&flags.bundle) };
+    match ours::is_marked(&root, &flags.id) {
+        true => ours::delete(&root, &flags.id, &bundle.join("config.json")),
+        false => delete_by_runc(&root, &flags.id)?,
+    }
+    let _ = std::fs::remove_dir_all(root.join(&flags.id));
     if let Err(error) = userns::clean(&flags.id).and_then(|()| mount::unmount(&bundle.join("rootfs"))) {
         log(&format!("cannot unmount the root of {}: {error}", flags.id));
     }
@@ -44,6 +36,22 @@ pub(super) fn delete(flags: &Flags) -> io::Result<()> {
         ..Default::default()
     };
     io::stdout().write_all(&answer.write_to_bytes().map_err(io::Error::other)?)
+}
+
+fn delete_by_runc(root: &Path, id: &str) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and their end is waited for")]
+    let outcome = Command::new(runc::program()?)
+        .arg("--root")
+        .arg(root)
+        .args(["delete", "--force", id])
+        .env_remove("XDG_RUNTIME_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output()?;
+    if !outcome.status.success() {
+        log(String::from_utf8_lossy(&outcome.stderr).trim());
+    }
+    Ok(())
 }
 
 /// Removes the sockets of a dead shim, and its pod's shared memory, which containerd unmounts only in a pod that it stops

@@ -1,9 +1,9 @@
-//! containerd's shim, `io.containerd.k3c.v1`: one process per pod that makes its containers with runc, is the parent of
-//! their processes, and owns their streams.
+//! containerd's shim, `io.containerd.k3c.v1`: one process per pod that makes its containers, itself (`oci`) or with runc, is
+//! the parent of their processes, and owns their streams.
 //!
 //! ```text
 //! containerd ── start ──> stage: listens, starts `serve`, says where ─┐
-//!            ── task API (ttrpc) ──────────────────────────────> serve┤── runc create, exec
+//!            ── task API (ttrpc) ──────────────────────────────> serve┤── stage, or runc create, exec
 //! engine     ── attach (model::attach), one socket per pod ────> serve┘   pipes, ptys ── hub ── FIFOs, clients
 //! ```
 //!
@@ -28,6 +28,8 @@ mod delete;
 mod exec;
 mod hub;
 mod journal;
+pub mod oci;
+mod ours;
 mod process;
 mod publisher;
 mod reaper;
@@ -53,6 +55,8 @@ struct Shared {
     /// The folder of sockets and of runc's states.
     dir: PathBuf,
     runc: Runc,
+    /// Our own runtime, unless it cannot or shall not be used.
+    stage: Option<oci::Stage>,
     reaper: Reaper,
     publisher: Publisher,
     /// Hubs by container and exec, made for the process or its client, whichever comes first.

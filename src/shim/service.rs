@@ -382,6 +382,10 @@ impl Task for Service {
         let resources: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| invalid(e.into()))?;
         let mut spec = serde_json::json!({ "linux": { "resources": resources } });
         adapt::adapt(&mut spec, &adapt::probe());
+        if container.is_ours() {
+            container.update_here(&spec["linux"]["resources"]).map_err(failed)?;
+            return Ok(shim::Empty::new());
+        }
         let path = container.bundle.join("update.json");
         std::fs::write(&path, spec["linux"]["resources"].to_string()).map_err(invalid)?;
         let log = container.bundle.join("update.log.json");

@@ -43,3 +43,15 @@ pub fn take(name: &str) -> io::Result<OwnedFd> {
     fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
     Ok(fd)
 }
+
+/// Takes the open descriptor with a number that the parent named in the command line; `None` when it is not open. To be
+/// called once for each, before anything else opens descriptors.
+pub fn take_number(number: RawFd) -> Option<OwnedFd> {
+    if number <= 2 || !std::path::Path::new(&format!("/proc/self/fd/{number}")).exists() {
+        return None;
+    }
+    // SAFETY: the number is open (checked above), and by this process's contract with its parent nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
+    Some(fd)
+}

@@ -36,4 +36,6 @@ pub mod rotated;
 #[cfg(unix)]
 pub mod session;
 #[cfg(target_os = "linux")]
+pub mod stage;
+#[cfg(target_os = "linux")]
 pub mod tree;

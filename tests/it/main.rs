@@ -30,6 +30,7 @@ mod preflight;
 mod proxy;
 mod registry;
 mod rooms;
+mod runtimes;
 mod shared;
 mod slowest;
 mod storms;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         binary::cases(),
         cni::cases(),
         containers::cases(),
+        runtimes::cases(),
         build::cases(),
         images::cases(),
         layers::cases(),

@@ -1,0 +1,354 @@
+//! The process that becomes a container's: what `mod.rs` draws.
+
+use super::mounts::Plan;
+use super::process::{Becoming, is_null, words};
+use super::root::{Root, Sources, at, detach_propagation, open_terminal, pivot};
+use super::seccomp;
+use super::spec::{Process, Spec};
+use super::{Request, cgroup, message};
+use crate::sys::inherit::take_number;
+use crate::sys::stage::{self, Alone};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
+use rustix::process::DumpableBehavior;
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
+use std::ffi::{CString, OsString};
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+/// The exit code of a process that could not become its program, as runc's.
+const FAILED: i32 = 255;
+
+/// Runs the stage. Arguments: numbers of the control socket, of the file with the request, and for an exec of the pidfd of
+/// the container's first process.
+pub(super) fn run(args: &[OsString]) -> i32 {
+    let number = |at: usize| args.get(at)?.to_str()?.parse().ok().and_then(take_number);
+    let (Some(control), Some(request)) = (number(0), number(1)) else { return FAILED };
+    let first = number(2);
+    match stage(&control, request, first) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&control, message::FAILED, error.as_bytes());
+            FAILED
+        }
+    }
+}
+
+fn tell(control: &OwnedFd, kind: u8, text: &[u8]) {
+    let mut all = vec![kind];
+    all.extend_from_slice(&text[..text.len().min(message::LONGEST - 1)]);
+    // Without a shim nobody waits for it.
+    let _ = send(control, &all, SendFlags::NOSIGNAL);
+}
+
+fn stage(control: &OwnedFd, request: OwnedFd, first: Option<OwnedFd>) -> Result<i32, String> {
+    at("close", "descriptors", stage::close_on_exec())?;
+    at("reset", "signals", stage::reset_signals())?;
+    let mut text = Vec::new();
+    at("read", "the request", std::fs::File::from(request).read_to_end(&mut text))?;
+    let request: Request = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    own_program_is_safe()?;
+    let process = request.process();
+    if let Some(score) = process.oom_score_adj {
+        // Later this file is not ours any more.
+        let path = "/proc/self/oom_score_adj";
+        at("write", path, std::fs::write(path, score.to_string()))?;
+    }
+    // Nobody inside may look into this process or follow its links (CVE-2016-9962).
+    at("protect", "the process", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
+    let groups = std::fs::read_to_string("/proc/self/setgroups").map_or(true, |t| t.trim() != "deny");
+    let filter = match &request.spec.linux.seccomp {
+        Some(profile) => seccomp::compile(profile)?,
+        None => None,
+    };
+    let alone = at("begin", "alone", Alone::check())?;
+    let umask = request.exec.is_none().then_some(0o022);
+    let becoming = Becoming { process, filter: filter.as_ref(), groups, umask };
+    match (&request.exec, first) {
+        (None, _) => create(&alone, control, &request, &becoming),
+        (Some(_), Some(first)) => exec(&alone, control, &request, &becoming, &first),
+        (Some(_), None) => Err("no process to join".to_owned()),
+    }
+}
+
+/// Refuses to go on when this program's file could be written through /proc/self/exe (CVE-2019-5736).
+fn own_program_is_safe() -> Result<(), String> {
+    let own = at("open", "/proc/self/exe", rustix::fs::open("/proc/self/exe", OFlags::PATH, Mode::empty()))?;
+    let flags = at("look at", "/proc/self/exe", rustix::fs::fstatvfs(&own))?.f_flag;
+    match flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        true => Ok(()),
+        false => Err("the stage's own program can be written".to_owned()),
+    }
+}
+
+fn namespace(kind: &str) -> (u64, Option<LinkNameSpaceType>) {
+    let number = |flag: i32| u64::from(flag.cast_unsigned());
+    match kind {
+        "mount" => (number(libc::CLONE_NEWNS), None),
+        "pid" => (number(libc::CLONE_NEWPID), Some(LinkNameSpaceType::ProcessID)),
+        "ipc" => (number(libc::CLONE_NEWIPC), Some(LinkNameSpaceType::InterProcessCommunication)),
+        "uts" => (number(libc::CLONE_NEWUTS), Some(LinkNameSpaceType::HostNameAndNISDomainName)),
+        "network" => (0, Some(LinkNameSpaceType::Network)),
+        _ => (0, None),
+    }
+}
+
+fn create(
+    alone: &Alone,
+    control: &OwnedFd,
+    request: &Request,
+    becoming: &Becoming<'_>,
+) -> Result<i32, String> {
+    let spec = &request.spec;
+    let mut flags = 0;
+    let mut joins = Vec::new();
+    for wanted in &spec.linux.namespaces {
+        let (new, join) = namespace(&wanted.kind);
+        match (wanted.path.is_empty(), join) {
+            (true, _) => flags |= new,
+            (false, Some(kind)) => {
+                let opened = OFlags::RDONLY | OFlags::CLOEXEC;
+                joins.push((
+                    &wanted.path,
+                    kind,
+                    at("open", &wanted.path, rustix::fs::open(&wanted.path, opened, Mode::empty()))?,
+                ));
+            }
+            (false, None) => return Err(format!("cannot join {}", wanted.path)),
+        }
+    }
+    let plans: Vec<Plan> = spec.mounts.iter().map(Plan::new).collect::<Result<_, _>>()?;
+    let cgroup = match cgroup::folder(&spec.linux.cgroups_path) {
+        Some(folder) => {
+            let files = cgroup::files(&spec.linux.resources)?;
+            Some(at("make", "the cgroup", cgroup::create(&folder, &files))?)
+        }
+        None => None,
+    };
+    for (path, kind, fd) in joins {
+        at("join", path, move_into_link_name_space(fd.as_fd(), Some(kind)))?;
+    }
+    match at("make", "the process", stage::clone_into(alone, flags, cgroup.as_ref()))? {
+        0 => {
+            // Nobody inside has any use for it.
+            drop(cgroup);
+            Ok(become_first(control, request, becoming, plans))
+        }
+        pid => {
+            tell(control, message::PROCESS, pid.to_string().as_bytes());
+            Ok(0)
+        }
+    }
+}
+
+/// Ends as the container's program, or with a code.
+fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, plans: Vec<Plan>) -> i32 {
+    match first(control, &request.spec, &request.id, plans).and_then(|()| becoming.prepare()) {
+        Ok(program) => finish(control, becoming, &program),
+        Err(error) => {
+            tell(control, message::FAILED, error.as_bytes());
+            FAILED
+        }
+    }
+}
+
+fn first(control: &OwnedFd, spec: &Spec, id: &str, plans: Vec<Plan>) -> Result<(), String> {
+    at("begin", "a session", rustix::process::setsid())?;
+    if spec.linux.namespaces.iter().any(|n| n.kind == "cgroup") {
+        // Not before we are in the cgroup that shall be its root.
+        at("make", "a cgroup namespace", unshare(CloneFlags::CLONE_NEWCGROUP))?;
+    }
+    keyring(id, true)?;
+    let proc = open_proc()?;
+    detach_propagation()?;
+    let sources = Sources::open(spec, plans)?;
+    let mut root = Root::fill(pivot(Path::new(&spec.root.path))?, sources)?;
+    reopen_null(&root)?;
+    make_folder(&spec.process.cwd)?;
+    if spec.process.terminal {
+        let (master, peer) = root.terminal()?;
+        take_terminal(control, &spec.process, &master, &peer)?;
+    }
+    root.close(spec)?;
+    if !spec.hostname.is_empty() {
+        at("set", "the host name", rustix::system::sethostname(spec.hostname.as_bytes()))?;
+    }
+    if !spec.domainname.is_empty() {
+        at("set", "the domain name", rustix::system::setdomainname(spec.domainname.as_bytes()))?;
+    }
+    for (key, value) in &spec.linux.sysctl {
+        let path = format!("sys/{}", key.replace('.', "/"));
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let file = at("open", key, openat2(&proc, path, flags, Mode::empty(), resolve))?;
+        at("write", key, rustix::io::write(&file, value.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// The host's own /proc, which no container can touch (CVE-2025-52881).
+fn open_proc() -> Result<OwnedFd, String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let proc = at("open", "/proc", rustix::fs::open("/proc", flags, Mode::empty()))?;
+    match at("look at", "/proc", rustix::fs::fstatfs(&proc))?.f_type {
+        rustix::fs::PROC_SUPER_MAGIC => Ok(proc),
+        _ => Err("/proc is no procfs".to_owned()),
+    }
+}
+
+fn keyring(id: &str, searchable: bool) -> Result<(), String> {
+    let name = CString::new(format!("_ses.{id}")).map_err(|e| e.to_string())?;
+    at("join", "the session keyring", stage::join_keyring(&name, searchable))
+}
+
+/// Makes the working directory, inside of the container.
+fn make_folder(path: &str) -> Result<(), String> {
+    match std::fs::create_dir_all(path) {
+        Err(error) => Err(format!("mkdir {path}: {}", words(&error))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn reopen_null(root: &Root) -> Result<(), String> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let nulls = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(is_null);
+    if nulls.contains(&true) {
+        let null = root.open_null()?;
+        set_streams(&null, nulls)?;
+    }
+    Ok(())
+}
+
+fn set_streams(fd: &OwnedFd, which: [bool; 3]) -> Result<(), String> {
+    if which[0] {
+        at("set", "standard input", rustix::stdio::dup2_stdin(fd))?;
+    }
+    if which[1] {
+        at("set", "standard output", rustix::stdio::dup2_stdout(fd))?;
+    }
+    if which[2] {
+        at("set", "standard error", rustix::stdio::dup2_stderr(fd))?;
+    }
+    Ok(())
+}
+
+/// Gives the shim the controlling side of a terminal, and this process the other one.
+fn take_terminal(
+    control: &OwnedFd,
+    process: &Process,
+    master: &OwnedFd,
+    peer: &OwnedFd,
+) -> Result<(), String> {
+    if let Some(size) = &process.console_size
+        && size.height != 0
+        && size.width != 0
+    {
+        let size =
+            rustix::termios::Winsize { ws_row: size.height, ws_col: size.width, ws_xpixel: 0, ws_ypixel: 0 };
+        at("size", "the terminal", rustix::termios::tcsetwinsize(master, size))?;
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [master.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let text = [message::TERMINAL];
+    at(
+        "send",
+        "the terminal",
+        sendmsg(control, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL),
+    )?;
+    set_streams(peer, [true; 3])?;
+    at("take", "the terminal", stage::set_controlling(peer))
+}
+
+/// Waits for the word to go on, and becomes the program.
+fn finish(control: &OwnedFd, becoming: &Becoming<'_>, program: &super::process::Program) -> i32 {
+    tell(control, message::READY, b"");
+    let mut word = [0_u8; 1];
+    loop {
+        match recv(control, &mut word[..], RecvFlags::empty()) {
+            Ok((1.., _)) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            // There is no shim any more.
+            Ok(_) | Err(_) => return FAILED,
+        }
+    }
+    let error = becoming.execute(program);
+    let _ = rustix::io::write(io::stderr().as_fd(), format!("{error}\n").as_bytes());
+    FAILED
+}
+
+fn exec(
+    alone: &Alone,
+    control: &OwnedFd,
+    request: &Request,
+    becoming: &Becoming<'_>,
+    first: &OwnedFd,
+) -> Result<i32, String> {
+    let open = |folder: &std::path::PathBuf| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(folder, flags, Mode::empty())
+    };
+    let cgroups: Vec<OwnedFd> = request.cgroups.iter().filter_map(|folder| open(folder).ok()).collect();
+    if cgroups.is_empty() && !request.cgroups.is_empty() {
+        return Err("the container's cgroup is gone".to_owned());
+    }
+    let mut kinds = ThreadNameSpaceType::empty();
+    for namespace in &request.spec.linux.namespaces {
+        kinds |= match namespace.kind.as_str() {
+            "mount" => ThreadNameSpaceType::MOUNT,
+            "pid" => ThreadNameSpaceType::PROCESS_ID,
+            "ipc" => ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
+            "uts" => ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+            "network" => ThreadNameSpaceType::NETWORK,
+            "cgroup" => ThreadNameSpaceType::CONTROL_GROUP,
+            other => return Err(format!("cannot join a namespace {other}")),
+        };
+    }
+    at("join", "the container's namespaces", move_into_thread_name_spaces(first.as_fd(), kinds))?;
+    let mut made = stage::clone_into(alone, 0, cgroups.first());
+    if let (Err(error), Some(second)) = (&made, cgroups.get(1))
+        && error.raw_os_error() == Some(libc::EBUSY)
+    {
+        // The container has divided its cgroup: its first process shows where processes are.
+        made = stage::clone_into(alone, 0, Some(second));
+    }
+    match at("make", "the process", made)? {
+        0 => {
+            drop(cgroups);
+            Ok(become_other(control, request, becoming))
+        }
+        pid => {
+            tell(control, message::PROCESS, pid.to_string().as_bytes());
+            Ok(0)
+        }
+    }
+}
+
+fn become_other(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>) -> i32 {
+    match other(control, &request.id, becoming.process).and_then(|()| becoming.prepare()) {
+        Ok(program) => finish(control, becoming, &program),
+        Err(error) => {
+            tell(control, message::FAILED, error.as_bytes());
+            FAILED
+        }
+    }
+}
+
+fn other(control: &OwnedFd, id: &str, process: &Process) -> Result<(), String> {
+    at("begin", "a session", rustix::process::setsid())?;
+    keyring(id, false)?;
+    if process.terminal {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat2(CWD, "/dev/pts", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        let terminals = at("open", "/dev/pts", opened)?;
+        let (master, peer) = open_terminal(terminals.as_fd())?;
+        take_terminal(control, process, &master, &peer)?;
+    }
+    Ok(())
+}
