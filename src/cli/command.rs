@@ -281,9 +281,8 @@ pub(crate) fn tree_for(args: &[OsString]) -> clap::Command {
     single::tree(args).unwrap_or_else(tree)
 }
 
-/// The help of the command with this path.
-pub(crate) fn help(path: &[String]) -> String {
-    let mut command = tree();
+/// The help of the command with this path, in a tree that has it.
+pub(crate) fn help(mut command: clap::Command, path: &[String]) -> String {
     for word in path {
         match command.find_subcommand(word) {
             Some(inner) => command = inner.clone(),

@@ -90,7 +90,7 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
         Ok(Scanned::Run(argv)) => argv,
         Ok(Scanned::Raw(rest)) => return Started::Daemon(rest),
         Ok(Scanned::Help(path)) => {
-            let shown = ui.data(command::help(&path).as_bytes()).map_err(CommandError::from);
+            let shown = ui.data(command::help(tree, &path).as_bytes()).map_err(CommandError::from);
             return Started::Done(end(&ui, shown));
         }
         Err(error) => return Started::Done(end(&ui, Err(error))),
@@ -104,7 +104,7 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
         _ => {
             let text = match root.version {
                 true => format!("{PROGRAM} version {}, build {}\n", version::own(), crate::config::commit()),
-                false => command::help(&[]),
+                false => command::help(tree, &[]),
             };
             let shown = ui.data(text.as_bytes()).map_err(CommandError::from);
             return Started::Done(end(&ui, shown));
