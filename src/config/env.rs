@@ -29,7 +29,7 @@ pub const INSTANCE: &str = "K3C_INSTANCE";
 
 /// Set for containerd, and so for the shims: their sockets and runc's states.
 pub const SHIM_DIR: &str = "K3C_SHIM_DIR";
-/// `k3c`: our own runtime makes the daemon's containers, where it can; otherwise all are runc's.
+/// Who makes the daemon's containers ([`super::OciRuntime`]).
 pub const OCI_RUNTIME: &str = "K3C_OCI_RUNTIME";
 /// Set by containerd for shims of an older protocol.
 pub const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";

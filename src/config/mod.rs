@@ -3,6 +3,7 @@
 
 mod commit;
 pub mod daemon;
+mod runtime;
 pub mod dirs;
 pub mod env;
 pub mod instance;
@@ -11,6 +12,7 @@ pub use commit::{commit, set_commit};
 pub use daemon::DaemonConfig;
 pub use dirs::Dirs;
 pub use instance::Instance;
+pub use runtime::OciRuntime;
 
 use std::path::PathBuf;
 

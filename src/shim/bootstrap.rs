@@ -6,7 +6,7 @@ use super::reaper::Reaper;
 use super::runc::{self, Runc};
 use super::service::Service;
 use super::{Shared, attach, delete, log, oci};
-use crate::config::env;
+use crate::config::{OciRuntime, env};
 use crate::model::attach::socket_name;
 use containerd_shim_protos::TASK_API_VERSION;
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
@@ -225,12 +225,14 @@ fn serve(flags: &Flags) -> io::Result<()> {
     })
 }
 
-/// Our own runtime, if the daemon was told so, and the kernel is not too old.
+/// Our own runtime, unless the daemon was told otherwise, or the kernel is too old.
 fn stage(reaper: &Reaper) -> Option<oci::Stage> {
-    if std::env::var_os(env::OCI_RUNTIME).is_none_or(|name| name != "k3c") {
-        return None;
-    }
-    oci::Stage::new(reaper.clone()).map_err(|error| log(&format!("all containers are runc's: {error}"))).ok()
+    let made = match OciRuntime::of_environment() {
+        Ok(OciRuntime::Runc) => return None,
+        Ok(OciRuntime::Own) => oci::Stage::new(reaper.clone()).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    made.map_err(|error| log(&format!("all containers are runc's: {error}"))).ok()
 }
 
 /// Tells containerd the features of runc, which are ours, too.

@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("runtimes::the_same_view", the_same_view),
         case("runtimes::whose_is_it", whose_is_it),
+        case("runtimes::there_are_two", there_are_two),
         case("runtimes::links_lead_nowhere", links_lead_nowhere),
         case("runtimes::folders_of_the_host_cannot_be_entered", folders_of_the_host_cannot_be_entered),
         case("runtimes::our_program_cannot_be_written", our_program_cannot_be_written),
@@ -117,28 +118,28 @@ fn same(what: &str, ours: &str, runcs: &str) -> Result<()> {
     anyhow::bail!("{what}:\nruncs alone:\n{}\nours alone:\n{}", lacks(runcs, ours), lacks(ours, runcs))
 }
 
-/// A daemon whose containers our own runtime makes.
-fn started() -> Result<TestEnv> {
+/// A daemon whose containers runc makes.
+fn with_runc() -> Result<TestEnv> {
     let mut env = TestEnv::new()?;
-    env.set("K3C_OCI_RUNTIME", "k3c");
+    env.set("K3C_OCI_RUNTIME", "runc");
     env.start()?;
     Ok(env)
 }
 
 fn the_same_view() -> Result<()> {
-    let mut ours = started()?;
-    let other = shared::env()?;
+    let ours = shared::env()?;
+    let mut other = with_runc()?;
     for flags in FLAGS {
         let mut args = vec!["run", "--rm"];
         args.extend(flags.split_whitespace());
         args.extend([DEMO, "sh", "-c", LOOK]);
-        let [own, runcs] = [&ours, &*other].map(|env| anyhow::Ok(plain(&env.k3c(&args)?, env)));
+        let [own, runcs] = [&*ours, &other].map(|env| anyhow::Ok(plain(&env.k3c(&args)?, env)));
         same(flags, &own?, &runcs?)?;
     }
     for words in
         [&["nope"][..], &["/no/such"], &["/etc/passwd"], &["/etc"], &["sh", "-c", "kill -9 $$; exit 3"]]
     {
-        let [own, runcs] = [&ours, &*other].map(|env| {
+        let [own, runcs] = [&*ours, &other].map(|env| {
             let mut args = vec!["run", "--rm", DEMO];
             args.extend(words);
             anyhow::Ok(plain(&env.k3c(&args)?, env))
@@ -147,10 +148,11 @@ fn the_same_view() -> Result<()> {
     }
     let start: &[&str] =
         &["run", "-d", "--name", "view", "-u", "3:4", "-e", "A=1", "--ulimit", "nofile=50", DEMO];
-    for env in [&ours, &*other] {
+    for (env, made_here) in [(&*ours, true), (&other, false)] {
         let mut args = start.to_vec();
         args.extend(["sleep", "1000"]);
         env.ok(&args)?;
+        ensure!((marks(env) > 0) == made_here, "{} of the states are ours", marks(env));
     }
     for (flags, words) in [
         ("", vec!["sh", "-c", LOOK]),
@@ -166,7 +168,7 @@ fn the_same_view() -> Result<()> {
         ("", vec!["/etc"]),
         ("", vec!["sh", "-c", "kill -9 $$"]),
     ] {
-        let [own, runcs] = [&ours, &*other].map(|env| {
+        let [own, runcs] = [&*ours, &other].map(|env| {
             let mut args = vec!["exec"];
             args.extend(flags.split_whitespace());
             args.push("view");
@@ -175,11 +177,11 @@ fn the_same_view() -> Result<()> {
         });
         same(&format!("exec {flags} {}", words.join(" ")), &own?, &runcs?)?;
     }
-    for env in [&ours, &*other] {
+    for env in [&*ours, &other] {
         env.ok(&["rm", "-f", "view"])?;
         let _ = env.k3c(&["volume", "rm", "volume"])?;
     }
-    ours.stop()
+    other.stop()
 }
 
 /// Folders of the runtimes' states.
@@ -193,7 +195,7 @@ fn marks(env: &TestEnv) -> usize {
 }
 
 fn whose_is_it() -> Result<()> {
-    let mut env = started()?;
+    let mut env = TestEnv::started()?;
     env.ok(&["run", "-d", "--name", "own", DEMO, "sleep", "1000"])?;
     ensure!(marks(&env) == 2, "the pod and the container are not both ours: {}", marks(&env));
     env.ok(&["exec", "own", "true"])?;
@@ -207,9 +209,15 @@ fn whose_is_it() -> Result<()> {
     env.stop()
 }
 
+fn there_are_two() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.set("K3C_OCI_RUNTIME", "crun");
+    env.k3c(&["daemon"])?.fails(1, "K3C_OCI_RUNTIME: there is no runtime \"crun\"")
+}
+
 /// A link in a volume, on the way to another mount's place (CVE-2021-30465, CVE-2019-16884).
 fn links_lead_nowhere() -> Result<()> {
-    let mut env = started()?;
+    let mut env = TestEnv::started()?;
     let outside = env.home.join("outside");
     env.user.dir(&outside, 0o755)?;
     let up = format!("/../../../../../../../..{}", outside.display());
@@ -230,7 +238,7 @@ fn links_lead_nowhere() -> Result<()> {
 
 /// The descriptors of a runtime as working directory (CVE-2024-21626).
 fn folders_of_the_host_cannot_be_entered() -> Result<()> {
-    let mut env = started()?;
+    let mut env = TestEnv::started()?;
     env.ok(&["run", "-d", "--name", "folders", DEMO, "sleep", "1000"])?;
     for number in 3..16 {
         for process in ["self", "1"] {
@@ -251,7 +259,7 @@ fn folders_of_the_host_cannot_be_entered() -> Result<()> {
 /// A privileged program of the container's keeps the link to every process's program, also to that of an exec that is not
 /// yet in its own program, and to a script's "#!/proc/self/exe" (CVE-2019-5736), and changes the file.
 fn our_program_cannot_be_written() -> Result<()> {
-    let mut env = started()?;
+    let mut env = TestEnv::started()?;
     let program =
         env.processes().into_iter().find(|(_, line)| line.contains("__engine")).context("no engine")?;
     let program = fs::read_link(format!("/proc/{}/exe", program.0))?;
@@ -293,7 +301,7 @@ fn our_program_cannot_be_written() -> Result<()> {
 
 /// `delete` of a shim that died, at any time.
 fn a_killed_shim_leaves_nothing() -> Result<()> {
-    let mut env = started()?;
+    let mut env = TestEnv::started()?;
     for round in 0..6_u64 {
         let name = format!("killed{round}");
         let mut command = env.k3c_command(&["run", "-d", "--name", &name, DEMO, "sleep", "1000"]);

@@ -20,7 +20,7 @@ mod watch;
 pub use reload::{UNPACK_STAGE, unpack_stage};
 
 use crate::children::bundle;
-use crate::config::{DaemonConfig, Dirs, Instance, env as names};
+use crate::config::{DaemonConfig, Dirs, Instance, OciRuntime, env as names};
 use crate::model::reason::chain;
 use crate::rootless::{cgroup, preflight};
 use error::DaemonError;
@@ -84,6 +84,8 @@ impl Host {
         let explicit = flags.config.or_else(|| std::env::var_os(names::CONFIG).map(PathBuf::from));
         let mut config = DaemonConfig::load(explicit.as_deref(), &dirs.config_file())?;
         config.group = flags.group.or(config.group);
+        // The shims read it; a word that they would not know is told of here.
+        OciRuntime::of_environment()?;
         if config.group.is_some() && !root {
             return Err(DaemonError::GroupOfUser);
         }
