@@ -21,8 +21,8 @@
 //! containerd is replaced, and who starts a container attaches first and sees it from the first byte. The shim also
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
-//! An ordinary user's containers are made by our own OCI runtime (`shim::oci`), a stage of this program; those that ask for
-//! something it does not do, and root's, by runc, which makes all of them with `K3C_OCI_RUNTIME=runc`.
+//! Containers are made by our own OCI runtime (`shim::oci`), a stage of this program; those that ask for something it does
+//! not do by runc, which makes all of them with `K3C_OCI_RUNTIME=runc`.
 //!
 //! Wishes for a container that CRI has words for go to CRI; all others go to the shim in an annotation
 //! (`model::amendment`), by which it changes the OCI specification, and it makes execs (`model::exec`) from the result.

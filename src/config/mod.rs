@@ -3,10 +3,10 @@
 
 mod commit;
 pub mod daemon;
-mod runtime;
 pub mod dirs;
 pub mod env;
 pub mod instance;
+mod runtime;
 
 pub use commit::{commit, set_commit};
 pub use daemon::DaemonConfig;

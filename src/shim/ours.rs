@@ -33,9 +33,7 @@ impl Container {
         let read = match oci::read(spec, host) {
             Ok(read) => read,
             Err(why) => {
-                if host.rootless {
-                    log(&format!("container {} is runc's: {why}", self.id));
-                }
+                log(&format!("container {} is runc's: {why}", self.id));
                 return Ok(false);
             }
         };

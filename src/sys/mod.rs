@@ -10,6 +10,8 @@ pub mod user;
 #[cfg(target_os = "linux")]
 pub mod behind;
 #[cfg(target_os = "linux")]
+pub mod bpf;
+#[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]
 pub mod inherit;

@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let case = |name, run| Case::new(name, DAEMON, run);
     vec![
         case("runtimes::the_same_view", the_same_view),
+        case("runtimes::roots_view", roots_view),
         case("runtimes::whose_is_it", whose_is_it),
         case("runtimes::there_are_two", there_are_two),
         case("runtimes::links_lead_nowhere", links_lead_nowhere),
@@ -35,6 +36,7 @@ cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax /proc/
 ls /proc/acpi /sys/firmware 2>&1; cat /proc/keys 2>&1 | grep -v _ses; cat /proc/sys/kernel/domainname
 (echo 1 > /proc/sys/kernel/msgmax) 2>&1; (echo > /proc/sysrq-trigger) 2>&1; wc -c < /proc/kcore; mkdir /sys/fs/cgroup/x 2>&1
 tty 2>&1; stat -c "%a %u %g %n" /tmp /dev/shm /proc/self/fd/1 / . 2>&1; ls -A /proc/self/ns
+mknod /tmp/null c 1 3 2>&1; (: < /tmp/null) 2>&1; mknod /tmp/disk b 250 0 2>&1; (: < /tmp/disk) 2>&1; (: < /dev/fuse) 2>&1
 unshare -m true 2>&1; mount -t tmpfs x /mnt 2>&1; chown 5 /tmp 2>&1; ping -c1 -W1 127.0.0.1 2>&1 | tail -2 | head -1
 "#;
 
@@ -129,31 +131,57 @@ fn with_runc() -> Result<TestEnv> {
 fn the_same_view() -> Result<()> {
     let ours = shared::env()?;
     let mut other = with_runc()?;
+    same_views(&views(&ours, true)?, &views(&other, false)?)?;
+    other.stop()
+}
+
+/// Root's containers, for whom devices are made, and rules for them are the kernel's to keep.
+fn roots_view() -> Result<()> {
+    let mut env = TestEnv::of(crate::user::User::root())?;
+    env.start()?;
+    let ours = views(&env, true)?;
+    env.stop()?;
+    env.set("K3C_OCI_RUNTIME", "runc");
+    env.start()?;
+    let runcs = views(&env, false)?;
+    let (_, plain) = &runcs[0];
+    ensure!(plain.contains("/tmp/disk: Operation not permitted"), "devices have no rules: {plain}");
+    same_views(&ours, &runcs)?;
+    env.stop()
+}
+
+fn same_views(ours: &[(String, String)], runcs: &[(String, String)]) -> Result<()> {
+    ensure!(ours.len() == runcs.len() && !ours.is_empty());
+    for ((what, own), (_, runcs)) in ours.iter().zip(runcs) {
+        same(what, own, runcs)?;
+    }
+    Ok(())
+}
+
+/// What containers see and say, by what they were asked for.
+fn views(env: &TestEnv, made_here: bool) -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    let mut view = |what: String, args: &[&str]| -> Result<()> {
+        all.push((what, plain(&env.k3c(args)?, env)));
+        Ok(())
+    };
     for flags in FLAGS {
         let mut args = vec!["run", "--rm"];
         args.extend(flags.split_whitespace());
         args.extend([DEMO, "sh", "-c", LOOK]);
-        let [own, runcs] = [&*ours, &other].map(|env| anyhow::Ok(plain(&env.k3c(&args)?, env)));
-        same(flags, &own?, &runcs?)?;
+        view((*flags).to_owned(), &args)?;
     }
     for words in
         [&["nope"][..], &["/no/such"], &["/etc/passwd"], &["/etc"], &["sh", "-c", "kill -9 $$; exit 3"]]
     {
-        let [own, runcs] = [&*ours, &other].map(|env| {
-            let mut args = vec!["run", "--rm", DEMO];
-            args.extend(words);
-            anyhow::Ok(plain(&env.k3c(&args)?, env))
-        });
-        same(&words.join(" "), &own?, &runcs?)?;
+        let mut args = vec!["run", "--rm", DEMO];
+        args.extend(words);
+        view(words.join(" "), &args)?;
     }
-    let start: &[&str] =
-        &["run", "-d", "--name", "view", "-u", "3:4", "-e", "A=1", "--ulimit", "nofile=50", DEMO];
-    for (env, made_here) in [(&*ours, true), (&other, false)] {
-        let mut args = start.to_vec();
-        args.extend(["sleep", "1000"]);
-        env.ok(&args)?;
-        ensure!((marks(env) > 0) == made_here, "{} of the states are ours", marks(env));
-    }
+    let mut start: Vec<&str> = "run -d --name view -u 3:4 -e A=1 --ulimit nofile=50".split(' ').collect();
+    start.extend([DEMO, "sleep", "1000"]);
+    env.ok(&start)?;
+    ensure!((marks(env) > 0) == made_here, "{} of the states are ours", marks(env));
     for (flags, words) in [
         ("", vec!["sh", "-c", LOOK]),
         ("-t", vec!["sh", "-c", LOOK]),
@@ -168,20 +196,15 @@ fn the_same_view() -> Result<()> {
         ("", vec!["/etc"]),
         ("", vec!["sh", "-c", "kill -9 $$"]),
     ] {
-        let [own, runcs] = [&*ours, &other].map(|env| {
-            let mut args = vec!["exec"];
-            args.extend(flags.split_whitespace());
-            args.push("view");
-            args.extend(&words);
-            anyhow::Ok(plain(&env.k3c(&args)?, env))
-        });
-        same(&format!("exec {flags} {}", words.join(" ")), &own?, &runcs?)?;
+        let mut args = vec!["exec"];
+        args.extend(flags.split_whitespace());
+        args.push("view");
+        args.extend(&words);
+        view(format!("exec {flags} {}", words.join(" ")), &args)?;
     }
-    for env in [&*ours, &other] {
-        env.ok(&["rm", "-f", "view"])?;
-        let _ = env.k3c(&["volume", "rm", "volume"])?;
-    }
-    other.stop()
+    env.ok(&["rm", "-f", "view"])?;
+    let _ = env.k3c(&["volume", "rm", "volume"])?;
+    Ok(all)
 }
 
 /// Folders of the runtimes' states.

@@ -1,5 +1,6 @@
 //! The question whose a specification is: the stage's, or runc's. In doubt it is runc's.
 
+use super::devices::Rules;
 use super::mounts::{Kind, Plan, is_plain};
 use super::spec::{Capabilities, Process, Spec};
 use super::{process, seccomp};
@@ -12,9 +13,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 /// Reads a specification that the stage does wholly. The error says why it is runc's.
 pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
     let refuse = |what: &str| Err(what.to_owned());
-    if !host.rootless {
-        return refuse("rules for devices need root's runtime");
-    }
     let spec: Spec = Spec::deserialize_from(spec)?;
     let linux = &spec.linux;
     for (text, what) in
@@ -48,7 +46,8 @@ pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
             Kind::Cgroup => "cgroup",
             Kind::Bind { .. } | Kind::Tmpfs | Kind::Devpts => continue,
         };
-        if !kinds.contains(&own) {
+        // Only root can mount what the host's namespaces show.
+        if host.rootless && !kinds.contains(&own) {
             return Err(format!("{} of the host's namespace", plan.target));
         }
     }
@@ -61,6 +60,13 @@ pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
         }
     }
     for device in &linux.devices {
+        if !is_plain(&device.path) || !device.path.starts_with("/dev/") {
+            return Err(format!("device {}", device.path));
+        }
+        if !host.rootless {
+            super::root::node(device)?;
+            continue;
+        }
         // The host's own node is bound.
         let found = std::fs::symlink_metadata(&device.path).map_err(|e| format!("{}: {e}", device.path))?;
         let (major, minor) = (libc::major(found.rdev()), libc::minor(found.rdev()));
@@ -70,16 +76,20 @@ pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
             _ => false,
         };
         let same = i64::from(major) == device.major && i64::from(minor) == device.minor;
-        if !kind || !same || !is_plain(&device.path) || !device.path.starts_with("/dev/") {
+        if !kind || !same {
             return Err(format!("device {}", device.path));
         }
     }
     match (host.cgroups, linux.cgroups_path.as_str()) {
         (true, path) if is_plain(path) && path != "/" => {}
-        (false, "") => {}
+        // Root's rules for devices need a cgroup.
+        (false, "") if host.rootless => {}
         (_, path) => return Err(format!("cgroup {path:?}")),
     }
     super::cgroup::files(&linux.resources)?;
+    if !host.rootless {
+        Rules::new(&linux.resources.devices, &linux.devices)?;
+    }
     if let Some(profile) = &linux.seccomp {
         if !profile.listener_path.is_empty() || !profile.listener_metadata.is_empty() {
             return refuse("seccomp: a listener");
@@ -302,10 +312,41 @@ mod tests {
             }
             assert!(specification(&spec, &host()).is_err(), "{place} {value}");
         }
-        assert!(specification(&plain(), &Host { rootless: false, ..host() }).is_err());
         assert!(specification(&plain(), &Host { cgroups: false, ..host() }).is_err());
         let mut spec = plain();
         spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts");
+        assert!(specification(&spec, &host()).is_err());
+    }
+
+    #[test]
+    fn roots_containers() {
+        let root = Host { rootless: false, cgroups: true, ..Host::default() };
+        specification(&plain(), &root).unwrap();
+        assert!(specification(&plain(), &Host { cgroups: false, ..root.clone() }).is_err());
+        let mut spec = plain();
+        spec["linux"]["cgroupsPath"] = json!("");
+        assert!(specification(&spec, &Host { cgroups: false, ..root.clone() }).is_err());
+        for (place, value, done) in [
+            // Nodes are made, whatever the host has there.
+            ("/linux/devices/0/path", json!("/dev/no/such"), true),
+            ("/linux/devices/0/path", json!("/etc/x"), false),
+            ("/linux/devices/0/path", json!("/dev/../x"), false),
+            ("/linux/devices/0/type", json!("b"), true),
+            ("/linux/devices/0/type", json!("p"), false),
+            ("/linux/devices/0/major", json!(-1), false),
+            ("/linux/devices/0/fileMode", json!(0o4666), false),
+            ("/linux/resources/devices/0/access", json!("x"), false),
+            ("/linux/resources/devices/0/type", json!("p"), false),
+            ("/process/apparmorProfile", json!("p"), false),
+        ] {
+            let mut spec = plain();
+            let (parent, key) = place.rsplit_once('/').unwrap();
+            spec.pointer_mut(parent).unwrap()[key] = value.clone();
+            assert_eq!(specification(&spec, &root).is_ok(), done, "{place} {value}");
+        }
+        let mut spec = plain();
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        specification(&spec, &root).unwrap();
         assert!(specification(&spec, &host()).is_err());
     }
 }

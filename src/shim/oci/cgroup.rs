@@ -134,6 +134,12 @@ pub(super) fn create(folder: &Path, files: &[(String, String)]) -> io::Result<Ow
             let _ = fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"));
         }
         at.push(part);
+        if at == folder {
+            // One that was left, with limits or rules of another container's, goes; one that is in use stays, and is told of.
+            let _ = fs::remove_dir(&at);
+            fs::create_dir(&at)?;
+            break;
+        }
         match fs::create_dir(&at) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}

@@ -2,7 +2,7 @@
 
 use super::spec::Spec;
 use super::{Request, STAGE, accept, message};
-use crate::shim::adapt::Host;
+use crate::shim::adapt::{self, Host};
 use crate::shim::reaper::Reaper;
 use crate::shim::runc::Stdio3;
 use crate::sys::inherit::{keep_private, pass_on};
@@ -35,6 +35,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::shim) struct Stage {
     program: OwnedFd,
+    rootless: bool,
     reaper: Reaper,
 }
 
@@ -73,7 +74,7 @@ impl Stage {
         let program = open_tree(&own, "", flags)?;
         let attr = MountAttr { set: super::mounts::RDONLY, ..MountAttr::default() };
         mount_setattr(&program, attr, false)?;
-        Ok(Self { program, reaper })
+        Ok(Self { program, rootless: adapt::probe().rootless, reaper })
     }
 
     /// Makes a container's first process; the error says why it is to be tried with runc.
@@ -84,7 +85,8 @@ impl Stage {
         spec: Spec,
         stdio: Stdio3,
     ) -> Result<(Waiting, Ours), String> {
-        let mut request = Request { id: id.to_owned(), spec, exec: None, cgroups: Vec::new() };
+        let mut request =
+            Request { id: id.to_owned(), spec, exec: None, rootless: self.rootless, cgroups: Vec::new() };
         // A path of the bundle's.
         let root = bundle.join(&request.spec.root.path);
         request.spec.root.path = root.to_str().ok_or("the bundle's name")?.to_owned();
@@ -105,7 +107,8 @@ impl Stage {
         stdio: Stdio3,
     ) -> Result<Waiting, String> {
         let exec = Some(accept::added(process)?);
-        let request = Request { id: ours.id.clone(), spec: ours.spec.clone(), exec, cgroups };
+        let rootless = self.rootless;
+        let request = Request { id: ours.id.clone(), spec: ours.spec.clone(), exec, rootless, cgroups };
         self.start(&request, Some(&ours.first), stdio).await
     }
 

@@ -23,6 +23,7 @@
 mod accept;
 mod cgroup;
 mod client;
+mod devices;
 mod mounts;
 mod process;
 mod root;
@@ -64,6 +65,8 @@ struct Request {
     spec: Spec,
     /// A process to add to the container, which runs.
     exec: Option<Process>,
+    /// Whether we are in a user namespace, where devices are bound and have no rules.
+    rootless: bool,
     /// For an added process: the container's cgroup, and the one of its first process.
     cgroups: Vec<PathBuf>,
 }

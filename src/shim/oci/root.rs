@@ -3,11 +3,13 @@
 
 use super::mounts::{Kind, Plan, RDONLY};
 use super::process::is_null;
-use super::spec::Spec;
+use super::spec::{self, Spec};
 use crate::sys::stage::{MountAttr, mount_setattr};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, mkdirat, openat, openat2,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -17,7 +19,49 @@ use std::io;
 use std::path::Path;
 
 /// Devices that every container has (OCI runtime specification, config-linux.md).
-const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// A device of a container's.
+enum Device {
+    /// The host's node, to be bound: nobody can make one in a user namespace.
+    Bound(OwnedFd),
+    /// A node to make.
+    Made(Node),
+}
+
+/// A node to make (mknod(2)), and whose it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    kind: FileType,
+    mode: u32,
+    number: u64,
+    owner: (u32, u32),
+}
+
+/// Reads what root makes a node of. The error says what is not done here.
+pub(super) fn node(device: &spec::Device) -> Result<Node, String> {
+    let refuse = || format!("device {}", device.path);
+    let kind = match device.kind.as_str() {
+        "c" | "u" => FileType::CharacterDevice,
+        "b" => FileType::BlockDevice,
+        _ => return Err(refuse()),
+    };
+    // CRI's modes have the type, too.
+    let mode = device.file_mode.unwrap_or(0o666) & !0o170_000;
+    if mode & !0o777 != 0 {
+        return Err(refuse());
+    }
+    let part = |number: i64| u32::try_from(number).map_err(|_| refuse());
+    let number = rustix::fs::makedev(part(device.major)?, part(device.minor)?);
+    Ok(Node { kind, mode, number, owner: (device.uid.unwrap_or(0), device.gid.unwrap_or(0)) })
+}
 
 /// A step that failed, and on what.
 pub(super) fn at<T, E: Into<io::Error>>(what: &str, path: &str, outcome: Result<T, E>) -> Result<T, String> {
@@ -28,7 +72,7 @@ pub(super) fn at<T, E: Into<io::Error>>(what: &str, path: &str, outcome: Result<
 pub(super) struct Sources {
     plans: Vec<(Plan, Option<OwnedFd>)>,
     /// Devices, the null device first.
-    devices: Vec<(String, OwnedFd)>,
+    devices: Vec<(String, Device)>,
 }
 
 /// The new root, from inside.
@@ -92,7 +136,7 @@ fn fresh(plan: &Plan, data: &[(String, String)]) -> rustix::io::Result<OwnedFd> 
 
 impl Sources {
     /// Opens all sources, as the host names them, in the container's namespaces.
-    pub(super) fn open(spec: &Spec, plans: Vec<Plan>) -> Result<Self, String> {
+    pub(super) fn open(spec: &Spec, plans: Vec<Plan>, rootless: bool) -> Result<Self, String> {
         let mut opened = Vec::new();
         for plan in plans {
             let source = match plan.kind {
@@ -103,20 +147,42 @@ impl Sources {
             };
             opened.push((plan, source));
         }
-        let more = spec.linux.devices.iter().map(|device| device.path.as_str());
-        let mut devices: Vec<(String, OwnedFd)> = Vec::new();
-        for path in DEVICES.into_iter().chain(more) {
-            if path == "/dev/ptmx" || devices.iter().any(|(known, _)| known == path) {
-                continue;
-            }
-            let device = at("open", path, clone(path, false))?;
-            if path == "/dev/null" && !is_null(device.as_fd()) {
-                return Err("/dev/null is not the null device".to_owned());
-            }
-            devices.push((path.to_owned(), device));
-        }
+        let devices = if rootless { bound(spec)? } else { made(spec)? };
         Ok(Self { plans: opened, devices })
     }
+}
+
+/// The host's nodes.
+fn bound(spec: &Spec) -> Result<Vec<(String, Device)>, String> {
+    let more = spec.linux.devices.iter().map(|device| device.path.as_str());
+    let mut all: Vec<(String, Device)> = Vec::new();
+    for path in DEVICES.into_iter().map(|(path, ..)| path).chain(more) {
+        if path == "/dev/ptmx" || all.iter().any(|(known, _)| known == path) {
+            continue;
+        }
+        let device = at("open", path, clone(path, false))?;
+        if path == "/dev/null" && !is_null(device.as_fd()) {
+            return Err("/dev/null is not the null device".to_owned());
+        }
+        all.push((path.to_owned(), Device::Bound(device)));
+    }
+    Ok(all)
+}
+
+/// The nodes to make. One of the specification's takes the place of a usual one.
+fn made(spec: &Spec) -> Result<Vec<(String, Device)>, String> {
+    let mut all: Vec<(String, Device)> = Vec::new();
+    for (path, major, minor) in DEVICES {
+        if !spec.linux.devices.iter().any(|device| device.path == path) {
+            let number = rustix::fs::makedev(major, minor);
+            let node = Node { kind: FileType::CharacterDevice, mode: 0o666, number, owner: (0, 0) };
+            all.push((path.to_owned(), Device::Made(node)));
+        }
+    }
+    for device in spec.linux.devices.iter().filter(|device| device.path != "/dev/ptmx") {
+        all.push((device.path.clone(), Device::Made(node(device)?)));
+    }
+    Ok(all)
 }
 
 fn bind(plan: &Plan, recursive: bool) -> rustix::io::Result<OwnedFd> {
@@ -253,7 +319,17 @@ impl Root {
         Ok(())
     }
 
-    fn place_device(&mut self, path: &str, device: OwnedFd) -> Result<(), String> {
+    fn place_device(&mut self, path: &str, device: Device) -> Result<(), String> {
+        let device = match device {
+            Device::Made(node) => {
+                let made = self.make(path, &node)?;
+                if path == "/dev/null" && is_null(made.as_fd()) {
+                    self.null = Some(made);
+                }
+                return Ok(());
+            }
+            Device::Bound(device) => device,
+        };
         let to = match self.file(path, 0) {
             Ok(made) => made,
             // runc binds over what is there, if it is a file.
@@ -264,6 +340,29 @@ impl Root {
             self.null = Some(device);
         }
         Ok(())
+    }
+
+    /// Makes a node. What is there already stays, as with runc.
+    fn make(&self, path: &str, node: &Node) -> Result<OwnedFd, String> {
+        let (above, name) = path.rsplit_once('/').ok_or("no path")?;
+        let above = self.folder(above)?;
+        let mask = rustix::process::umask(Mode::empty());
+        let made = rustix::fs::mknodat(&above, name, node.kind, Mode::from_raw_mode(node.mode), node.number);
+        rustix::process::umask(mask);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || at("open", path, openat(&above, name, flags, Mode::empty()));
+        match made {
+            Err(Errno::EXIST) => return open(),
+            made => at("make", path, made)?,
+        }
+        let fd = open()?;
+        let found = at("look at", path, fstat(&fd))?;
+        if FileType::from_raw_mode(found.st_mode) != node.kind || found.st_rdev != node.number {
+            return Err(format!("{path} was exchanged"));
+        }
+        let (uid, gid) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
+        at("own", path, rustix::fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH))?;
+        Ok(fd)
     }
 
     fn links(&self) -> Result<(), String> {

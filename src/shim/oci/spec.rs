@@ -122,7 +122,7 @@ strict!(Device {
 });
 
 strict!(Resources {
-    /// Rules for devices, which nobody can apply in a user namespace (bpf(2)); what is not bound there cannot be opened.
+    /// Rules for devices (`devices`), which nobody can apply in a user namespace; what is not bound there cannot be opened.
     devices: Vec<DeviceRule>,
     memory: Memory,
     cpu: Cpu,

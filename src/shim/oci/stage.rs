@@ -1,11 +1,13 @@
 //! The process that becomes a container's: what `mod.rs` draws.
 
+use super::devices::Rules;
 use super::mounts::Plan;
 use super::process::{Becoming, is_null, words};
 use super::root::{Root, Sources, at, detach_propagation, open_terminal, pivot};
 use super::seccomp;
-use super::spec::{Process, Spec};
+use super::spec::Process;
 use super::{Request, cgroup, message};
+use crate::sys::bpf;
 use crate::sys::inherit::take_number;
 use crate::sys::stage::{self, Alone};
 use nix::sched::{CloneFlags, unshare};
@@ -126,7 +128,12 @@ fn create(
     let cgroup = match cgroup::folder(&spec.linux.cgroups_path) {
         Some(folder) => {
             let files = cgroup::files(&spec.linux.resources)?;
-            Some(at("make", "the cgroup", cgroup::create(&folder, &files))?)
+            let made = at("make", "the cgroup", cgroup::create(&folder, &files))?;
+            if !request.rootless {
+                let rules = Rules::new(&spec.linux.resources.devices, &spec.linux.devices)?;
+                at("rule", "its devices", bpf::attach_to_devices(&rules.program(), &made))?;
+            }
+            Some(made)
         }
         None => None,
     };
@@ -148,7 +155,7 @@ fn create(
 
 /// Ends as the container's program, or with a code.
 fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, plans: Vec<Plan>) -> i32 {
-    match first(control, &request.spec, &request.id, plans).and_then(|()| becoming.prepare()) {
+    match first(control, request, plans).and_then(|()| becoming.prepare()) {
         Ok(program) => finish(control, becoming, &program),
         Err(error) => {
             tell(control, message::FAILED, error.as_bytes());
@@ -157,16 +164,17 @@ fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, p
     }
 }
 
-fn first(control: &OwnedFd, spec: &Spec, id: &str, plans: Vec<Plan>) -> Result<(), String> {
+fn first(control: &OwnedFd, request: &Request, plans: Vec<Plan>) -> Result<(), String> {
+    let spec = &request.spec;
     at("begin", "a session", rustix::process::setsid())?;
     if spec.linux.namespaces.iter().any(|n| n.kind == "cgroup") {
         // Not before we are in the cgroup that shall be its root.
         at("make", "a cgroup namespace", unshare(CloneFlags::CLONE_NEWCGROUP))?;
     }
-    keyring(id, true)?;
+    keyring(&request.id, true)?;
     let proc = open_proc()?;
     detach_propagation()?;
-    let sources = Sources::open(spec, plans)?;
+    let sources = Sources::open(spec, plans, request.rootless)?;
     let mut root = Root::fill(pivot(Path::new(&spec.root.path))?, sources)?;
     reopen_null(&root)?;
     make_folder(&spec.process.cwd)?;
