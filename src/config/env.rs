@@ -17,6 +17,9 @@ pub const TEST_PROC_SYS: &str = "K3C_TEST_PROC_SYS";
 /// A point of the CNI plugin's work at which it is killed (tests of what it leaves).
 pub const TEST_CNI_DIES: &str = "K3C_TEST_CNI_DIES";
 
+/// A file with the name of a point of the OCI stage's work, at which it stays to be killed (tests of what it leaves).
+pub const TEST_OCI_STAYS: &str = "K3C_TEST_OCI_STAYS";
+
 /// The hidden stage of the engine, as the first argument.
 pub const ENGINE_STAGE: &str = "__engine";
 

@@ -30,7 +30,7 @@ impl Container {
         host: &Host,
     ) -> Result<bool, ContainerError> {
         let Some(stage) = &shared.stage else { return Ok(false) };
-        let read = match oci::read(spec, host) {
+        let read = match stage.read(spec, host) {
             Ok(read) => read,
             Err(why) => {
                 log(&format!("container {} is runc's: {why}", self.id));

@@ -2,18 +2,29 @@
 
 use super::devices::Rules;
 use super::mounts::{Kind, Plan, is_plain};
+use super::process;
+use super::seccomp::{Filter, Kept};
 use super::spec::{Capabilities, Process, Spec};
-use super::{process, seccomp};
 use crate::model::capability;
 use crate::shim::adapt::Host;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+/// A specification that the stage does wholly.
+#[derive(Debug)]
+pub(in crate::shim) struct Accepted {
+    /// Without the profile.
+    pub(super) spec: Spec,
+    /// The profile as a program.
+    pub(super) filter: Option<Filter>,
+}
+
 /// Reads a specification that the stage does wholly. The error says why it is runc's.
-pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
+pub(super) fn specification(spec: &Value, host: &Host, kept: &Kept) -> Result<Accepted, String> {
     let refuse = |what: &str| Err(what.to_owned());
-    let spec: Spec = Spec::deserialize_from(spec)?;
+    let mut spec: Spec = Spec::deserialize_from(spec)?;
+    let profile = spec.linux.seccomp.take();
     let linux = &spec.linux;
     for (text, what) in
         [(&linux.mount_label, "a label for mounts"), (&linux.rootfs_propagation, "propagation of the root")]
@@ -90,13 +101,14 @@ pub(super) fn specification(spec: &Value, host: &Host) -> Result<Spec, String> {
     if !host.rootless {
         Rules::new(&linux.resources.devices, &linux.devices)?;
     }
-    if let Some(profile) = &linux.seccomp {
-        if !profile.listener_path.is_empty() || !profile.listener_metadata.is_empty() {
+    let filter = match profile {
+        Some(profile) if !profile.listener_path.is_empty() || !profile.listener_metadata.is_empty() => {
             return refuse("seccomp: a listener");
         }
-        seccomp::compile(profile)?;
-    }
-    Ok(spec)
+        Some(profile) => kept.compile(profile)?,
+        None => None,
+    };
+    Ok(Accepted { spec, filter })
 }
 
 /// Reads a process that the stage adds. The error says why it cannot.
@@ -215,6 +227,24 @@ mod tests {
                         {"index": 0, "op": "SCMP_CMP_EQ", "value": 1, "valueTwo": 0}]}]},
             },
         })
+    }
+
+    fn specification(spec: &Value, host: &Host) -> Result<Accepted, String> {
+        super::specification(spec, host, &Kept::default())
+    }
+
+    #[test]
+    fn a_program_is_made_once_and_arrives_as_it_was_made() {
+        let kept = Kept::default();
+        let first = super::specification(&plain(), &host(), &kept).unwrap().filter.unwrap();
+        let second = super::specification(&plain(), &host(), &kept).unwrap().filter.unwrap();
+        assert_eq!(first, second);
+        let mut other = plain();
+        other["linux"]["seccomp"]["syscalls"][0]["names"] = json!(["write"]);
+        let other = super::specification(&other, &host(), &kept).unwrap().filter.unwrap();
+        assert_ne!(first, other);
+        let sent = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<Filter>(&sent).unwrap(), first);
     }
 
     fn host() -> Host {

@@ -1,7 +1,10 @@
 //! The shim's side of the stage: starts it, hears how far it is, and lets it go on.
 
+use super::accept::Accepted;
+use super::seccomp::{Filter, Kept};
 use super::spec::Spec;
 use super::{Request, STAGE, accept, message};
+use crate::config::env;
 use crate::shim::adapt::{self, Host};
 use crate::shim::reaper::Reaper;
 use crate::shim::runc::Stdio3;
@@ -36,6 +39,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 pub(in crate::shim) struct Stage {
     program: OwnedFd,
     rootless: bool,
+    kept: Kept,
     reaper: Reaper,
 }
 
@@ -51,6 +55,7 @@ pub(in crate::shim) struct Waiting {
 #[derive(Debug)]
 pub(in crate::shim) struct Ours {
     spec: Spec,
+    filter: Option<Filter>,
     id: String,
     /// Its first process, which this number means for ever.
     first: OwnedFd,
@@ -74,7 +79,12 @@ impl Stage {
         let program = open_tree(&own, "", flags)?;
         let attr = MountAttr { set: super::mounts::RDONLY, ..MountAttr::default() };
         mount_setattr(&program, attr, false)?;
-        Ok(Self { program, rootless: adapt::probe().rootless, reaper })
+        Ok(Self { program, rootless: adapt::probe().rootless, kept: Kept::default(), reaper })
+    }
+
+    /// Whose a specification is: the stage's, as it reads it, or with the reason runc's.
+    pub(in crate::shim) fn read(&self, spec: &Value, host: &Host) -> Result<Accepted, String> {
+        accept::specification(spec, host, &self.kept)
     }
 
     /// Makes a container's first process; the error says why it is to be tried with runc.
@@ -82,18 +92,29 @@ impl Stage {
         &self,
         id: &str,
         bundle: &Path,
-        spec: Spec,
+        accepted: Accepted,
         stdio: Stdio3,
     ) -> Result<(Waiting, Ours), String> {
-        let mut request =
-            Request { id: id.to_owned(), spec, exec: None, rootless: self.rootless, cgroups: Vec::new() };
+        let Accepted { spec, filter } = accepted;
+        let mut request = Request {
+            id: id.to_owned(),
+            spec,
+            filter,
+            exec: None,
+            rootless: self.rootless,
+            cgroups: Vec::new(),
+            stays: stays(),
+        };
         // A path of the bundle's.
         let root = bundle.join(&request.spec.root.path);
         request.spec.root.path = root.to_str().ok_or("the bundle's name")?.to_owned();
         let waiting = self.start(&request, None, stdio).await?;
         let first = crate::sys::process::pin(waiting.pid).ok().flatten();
         match first {
-            Some(first) => Ok((waiting, Ours { spec: request.spec, id: id.to_owned(), first })),
+            Some(first) => {
+                let Request { spec, filter, .. } = request;
+                Ok((waiting, Ours { spec, filter, id: id.to_owned(), first }))
+            }
             None => Err("its process is gone".to_owned()),
         }
     }
@@ -107,8 +128,15 @@ impl Stage {
         stdio: Stdio3,
     ) -> Result<Waiting, String> {
         let exec = Some(accept::added(process)?);
-        let rootless = self.rootless;
-        let request = Request { id: ours.id.clone(), spec: ours.spec.clone(), exec, rootless, cgroups };
+        let request = Request {
+            id: ours.id.clone(),
+            spec: ours.spec.clone(),
+            filter: ours.filter.clone(),
+            exec,
+            rootless: self.rootless,
+            cgroups,
+            stays: stays(),
+        };
         self.start(&request, Some(&ours.first), stdio).await
     }
 
@@ -197,6 +225,12 @@ impl Waiting {
     }
 }
 
+/// The point at which tests want a stage to stay.
+fn stays() -> String {
+    let file = std::env::var_os(env::TEST_OCI_STAYS).unwrap_or_default();
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
 /// A file in memory.
 fn memory(text: &[u8]) -> io::Result<OwnedFd> {
     let mut file = std::fs::File::from(memfd_create("k3c-request", MemfdFlags::CLOEXEC)?);
@@ -243,11 +277,6 @@ async fn hear(control: &AsyncFd<OwnedFd>) -> io::Result<Word> {
             }
         })
         .await
-}
-
-/// Whose a specification is: the stage's, as it reads it, or with the reason runc's.
-pub(in crate::shim) fn read(spec: &Value, host: &Host) -> Result<Spec, String> {
-    accept::specification(spec, host)
 }
 
 /// Limits of a running container, changed in its cgroup. `resources` is OCI's.

@@ -31,8 +31,9 @@ mod seccomp;
 mod spec;
 mod stage;
 
-pub(super) use client::{Ours, Stage, Waiting, cgroup_folder, read, update};
+pub(super) use client::{Ours, Stage, Waiting, cgroup_folder, update};
 
+use seccomp::Filter;
 use serde::{Deserialize, Serialize};
 use spec::{Process, Spec};
 use std::ffi::OsString;
@@ -63,12 +64,16 @@ struct Request {
     id: String,
     /// The container's specification; its root's path is absolute.
     spec: Spec,
+    /// Its filter for system calls.
+    filter: Option<Filter>,
     /// A process to add to the container, which runs.
     exec: Option<Process>,
     /// Whether we are in a user namespace, where devices are bound and have no rules.
     rootless: bool,
     /// For an added process: the container's cgroup, and the one of its first process.
     cgroups: Vec<PathBuf>,
+    /// A point at which the stage stays until it is killed, or its shim is gone; of tests, else empty.
+    stays: String,
 }
 
 impl Request {

@@ -4,13 +4,13 @@ use super::devices::Rules;
 use super::mounts::Plan;
 use super::process::{Becoming, is_null, words};
 use super::root::{Root, Sources, at, detach_propagation, open_terminal, pivot};
-use super::seccomp;
 use super::spec::Process;
 use super::{Request, cgroup, message};
 use crate::sys::bpf;
 use crate::sys::inherit::take_number;
 use crate::sys::stage::{self, Alone};
 use nix::sched::{CloneFlags, unshare};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
@@ -18,7 +18,7 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::{
     LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
 };
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -64,17 +64,29 @@ fn stage(control: &OwnedFd, request: OwnedFd, first: Option<OwnedFd>) -> Result<
     // Nobody inside may look into this process or follow its links (CVE-2016-9962).
     at("protect", "the process", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
     let groups = std::fs::read_to_string("/proc/self/setgroups").map_or(true, |t| t.trim() != "deny");
-    let filter = match &request.spec.linux.seccomp {
-        Some(profile) => seccomp::compile(profile)?,
-        None => None,
-    };
+    stay(control, &request, c"begun");
     let alone = at("begin", "alone", Alone::check())?;
     let umask = request.exec.is_none().then_some(0o022);
-    let becoming = Becoming { process, filter: filter.as_ref(), groups, umask };
+    let becoming = Becoming { process, filter: request.filter.as_ref(), groups, umask };
     match (&request.exec, first) {
         (None, _) => create(&alone, control, &request, &becoming),
         (Some(_), Some(first)) => exec(&alone, control, &request, &becoming, &first),
         (Some(_), None) => Err("no process to join".to_owned()),
+    }
+}
+
+/// Stays at a point if a test wants that, under its name, until it is killed or its shim is gone.
+fn stay(control: &OwnedFd, request: &Request, point: &CStr) {
+    if request.stays.is_empty() || request.stays.as_bytes() != point.to_bytes() {
+        return;
+    }
+    let _ = rustix::thread::set_name(point);
+    loop {
+        let mut polled = [PollFd::new(control, PollFlags::empty())];
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) if polled[0].revents().contains(PollFlags::HUP) => return,
+            _ => {}
+        }
     }
 }
 
@@ -137,6 +149,7 @@ fn create(
         }
         None => None,
     };
+    stay(control, request, c"cgroup");
     for (path, kind, fd) in joins {
         at("join", path, move_into_link_name_space(fd.as_fd(), Some(kind)))?;
     }
@@ -147,6 +160,7 @@ fn create(
             Ok(become_first(control, request, becoming, plans))
         }
         pid => {
+            stay(control, request, c"cloned");
             tell(control, message::PROCESS, pid.to_string().as_bytes());
             Ok(0)
         }
@@ -156,7 +170,7 @@ fn create(
 /// Ends as the container's program, or with a code.
 fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, plans: Vec<Plan>) -> i32 {
     match first(control, request, plans).and_then(|()| becoming.prepare()) {
-        Ok(program) => finish(control, becoming, &program),
+        Ok(program) => finish(control, request, becoming, &program),
         Err(error) => {
             tell(control, message::FAILED, error.as_bytes());
             FAILED
@@ -166,6 +180,7 @@ fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, p
 
 fn first(control: &OwnedFd, request: &Request, plans: Vec<Plan>) -> Result<(), String> {
     let spec = &request.spec;
+    stay(control, request, c"born");
     at("begin", "a session", rustix::process::setsid())?;
     if spec.linux.namespaces.iter().any(|n| n.kind == "cgroup") {
         // Not before we are in the cgroup that shall be its root.
@@ -175,7 +190,10 @@ fn first(control: &OwnedFd, request: &Request, plans: Vec<Plan>) -> Result<(), S
     let proc = open_proc()?;
     detach_propagation()?;
     let sources = Sources::open(spec, plans, request.rootless)?;
-    let mut root = Root::fill(pivot(Path::new(&spec.root.path))?, sources)?;
+    let root = pivot(Path::new(&spec.root.path))?;
+    stay(control, request, c"pivoted");
+    let mut root = Root::fill(root, sources)?;
+    stay(control, request, c"filled");
     reopen_null(&root)?;
     make_folder(&spec.process.cwd)?;
     if spec.process.terminal {
@@ -275,7 +293,13 @@ fn take_terminal(
 }
 
 /// Waits for the word to go on, and becomes the program.
-fn finish(control: &OwnedFd, becoming: &Becoming<'_>, program: &super::process::Program) -> i32 {
+fn finish(
+    control: &OwnedFd,
+    request: &Request,
+    becoming: &Becoming<'_>,
+    program: &super::process::Program,
+) -> i32 {
+    stay(control, request, c"ready");
     tell(control, message::READY, b"");
     let mut word = [0_u8; 1];
     loop {
@@ -286,6 +310,7 @@ fn finish(control: &OwnedFd, becoming: &Becoming<'_>, program: &super::process::
             Ok(_) | Err(_) => return FAILED,
         }
     }
+    stay(control, request, c"go");
     let error = becoming.execute(program);
     let _ = rustix::io::write(io::stderr().as_fd(), format!("{error}\n").as_bytes());
     FAILED
@@ -319,6 +344,7 @@ fn exec(
         };
     }
     at("join", "the container's namespaces", move_into_thread_name_spaces(first.as_fd(), kinds))?;
+    stay(control, request, c"joined");
     let mut made = stage::clone_into(alone, 0, cgroups.first());
     if let (Err(error), Some(second)) = (&made, cgroups.get(1))
         && error.raw_os_error() == Some(libc::EBUSY)
@@ -332,6 +358,7 @@ fn exec(
             Ok(become_other(control, request, becoming))
         }
         pid => {
+            stay(control, request, c"cloned");
             tell(control, message::PROCESS, pid.to_string().as_bytes());
             Ok(0)
         }
@@ -339,8 +366,9 @@ fn exec(
 }
 
 fn become_other(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>) -> i32 {
+    stay(control, request, c"born");
     match other(control, &request.id, becoming.process).and_then(|()| becoming.prepare()) {
-        Ok(program) => finish(control, becoming, &program),
+        Ok(program) => finish(control, request, becoming, &program),
         Err(error) => {
             tell(control, message::FAILED, error.as_bytes());
             FAILED

@@ -1,20 +1,24 @@
 //! Filters for system calls: an OCI profile becomes a BPF program (kernel's `seccomp_filter.rst`).
 //!
-//! A program is made anew for each process, which takes less time than reading one from a file would, and leaves nothing
-//! that could be tampered with. All rules for a call must have one action: then their order means nothing, and what a
+//! A shim makes the program of a profile once, and hands it to its stages in memory, where no container can write it. All
+//! rules for a call must have one action: then their order means nothing, and what a
 //! profile says is a plain question (`Policy::answer`), which the program answers, too.
 //!
 //! As runc does, calls that are newer than all that a profile names fail with `ENOSYS`, so that C libraries try an older
 //! one, and calls of an architecture that is not in the profile end the thread.
 
 mod bpf;
+#[cfg(test)]
+mod golden;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use super::spec;
 use crate::sys::stage::Instruction;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use table::{Abi, Table};
 
 const KILL_PROCESS: u32 = 0x8000_0000;
@@ -31,10 +35,58 @@ const ENOSYS: u32 = 38;
 const MAX_ERRNO: u32 = 4095;
 
 /// A program, and the flags of seccomp(2) that it is loaded with.
-#[derive(Debug)]
-pub(super) struct Filter {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Packed", from = "Packed")]
+pub(in crate::shim) struct Filter {
     pub(super) program: Vec<Instruction>,
     pub(super) flags: u32,
+}
+
+/// A filter on its way to the stage: each instruction as one number.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Packed {
+    program: Vec<u64>,
+    flags: u32,
+}
+
+impl From<Filter> for Packed {
+    fn from(filter: Filter) -> Self {
+        let pack = |i: &Instruction| {
+            let [code, jt, jf, k] = [u64::from(i.code), i.jt.into(), i.jf.into(), i.k.into()];
+            code | jt << 16 | jf << 24 | k << 32
+        };
+        Self { program: filter.program.iter().map(pack).collect(), flags: filter.flags }
+    }
+}
+
+impl From<Packed> for Filter {
+    fn from(packed: Packed) -> Self {
+        let unpack = |packed: &u64| {
+            let [a, b, jt, jf, k @ ..] = packed.to_le_bytes();
+            Instruction { code: u16::from_le_bytes([a, b]), jt, jf, k: u32::from_le_bytes(k) }
+        };
+        Self { program: packed.program.iter().map(unpack).collect(), flags: packed.flags }
+    }
+}
+
+/// The last profile and its program: the containers of a pod mostly have one.
+#[derive(Debug, Default)]
+pub(in crate::shim) struct Kept(Mutex<Option<(spec::Seccomp, Option<Filter>)>>);
+
+impl Kept {
+    /// Makes the program for this machine, or knows it. The error says what is not done here.
+    pub(super) fn compile(&self, profile: spec::Seccomp) -> Result<Option<Filter>, String> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, filter)) = &*kept
+            && *known == profile
+        {
+            return Ok(filter.clone());
+        }
+        let filter = compile(&profile)?;
+        *kept = Some((profile, filter.clone()));
+        Ok(filter)
+    }
 }
 
 /// A comparison of one argument.
@@ -83,7 +135,7 @@ struct Profile {
 }
 
 /// Makes the program for this machine. The error says what is not done here.
-pub(super) fn compile(profile: &spec::Seccomp) -> Result<Option<Filter>, String> {
+fn compile(profile: &spec::Seccomp) -> Result<Option<Filter>, String> {
     if profile.default_action.is_empty() && profile.syscalls.is_empty() {
         return Ok(None);
     }
@@ -196,22 +248,17 @@ impl Policy {
                 if action == default {
                     continue;
                 }
-                let unconditional = rules.iter().any(Vec::is_empty);
-                if let Some((call, operation)) = table::multiplexed(abi, name) {
-                    if unconditional {
-                        let selected = Condition {
-                            index: 0,
-                            comparison: Comparison::Equal,
-                            value: operation,
-                            second: 0,
-                        };
-                        if let Some(number) = table.number(abi, call) {
-                            policy.last = policy.last.max(Some(number));
-                            policy.add(name, number, action, &[vec![selected]])?;
-                        }
-                    } else if permissive {
+                // A part of another call has its arguments behind a pointer. libseccomp puts the part in the place of the first
+                // one, and so rules for that mean the part as a whole; the others it would compare with what is not them.
+                if let Some((call, value)) = table::multiplexed(abi, name)
+                    && let Some(number) = table.number(abi, call)
+                {
+                    if rules.iter().flatten().any(|condition| condition.index != 0) {
                         return Err(format!("seccomp: arguments of {name} within {call}"));
                     }
+                    let selected = Condition { index: 0, comparison: Comparison::Equal, value, second: 0 };
+                    policy.last = policy.last.max(Some(number));
+                    policy.add(name, number, action, &[vec![selected]])?;
                 }
                 if let Some(number) = number {
                     policy.add(name, number, action, &rules)?;

@@ -5,7 +5,7 @@ use super::*;
 use serde_json::{Value, json};
 
 /// Executes a program (kernel's `Documentation/networking/filter.rst`), for one call.
-fn execute(program: &[Instruction], number: u32, audit: u32, args: &[u64; 6]) -> u32 {
+pub(super) fn execute(program: &[Instruction], number: u32, audit: u32, args: &[u64; 6]) -> u32 {
     let mut data = [0_u8; 64];
     data[..4].copy_from_slice(&number.to_ne_bytes());
     data[4..8].copy_from_slice(&audit.to_ne_bytes());
@@ -27,6 +27,7 @@ fn execute(program: &[Instruction], number: u32, audit: u32, args: &[u64; 6]) ->
             0x15 => at += skip(accumulator == k),
             0x25 => at += skip(accumulator > k),
             0x35 => at += skip(accumulator >= k),
+            0x45 => at += skip(accumulator & k != 0),
             0x06 => return k,
             other => panic!("unknown instruction {other:#x}"),
         }
@@ -60,7 +61,7 @@ fn answer(profile: &Profile, abi: Abi, number: u32, args: &[u64; 6]) -> u32 {
     }
 }
 
-fn made(profile: &Value, machine: &str) -> Result<Profile, String> {
+pub(super) fn made(profile: &Value, machine: &str) -> Result<Profile, String> {
     Profile::new(&serde_json::from_value(profile.clone()).unwrap(), machine)
 }
 
@@ -83,7 +84,7 @@ fn check(profile: &Profile) {
     assert_eq!(execute(&program, 0, 0xdead_beef, &[0; 6]), KILL_THREAD);
 }
 
-fn mixed() -> Value {
+pub(super) fn mixed() -> Value {
     let arg = |index: u32, op: &str, value: u64, two: u64| json!({"index": index, "op": op, "value": value, "valueTwo": two});
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
@@ -163,7 +164,7 @@ fn the_kernel_takes_the_program() {
     profile["architectures"] = json!([]);
     // The thread must end in peace.
     profile["defaultAction"] = json!("SCMP_ACT_ALLOW");
-    let filter = compile(&serde_json::from_value(profile).unwrap()).unwrap().unwrap();
+    let filter = Kept::default().compile(serde_json::from_value(profile).unwrap()).unwrap().unwrap();
     std::thread::spawn(move || {
         rustix::thread::set_no_new_privs(true).unwrap();
         // The numbers that are the kernel's own are checked by it: a wrong jump is refused.
@@ -203,6 +204,11 @@ fn all_else_is_refused() {
         assert!(made(&profile, "x86_64").is_err(), "{key} {value}");
     }
     assert!(made(&mixed(), "s390x").is_err());
+    // What is behind socketcall(2)'s pointer cannot be looked at.
+    let second = json!([{"names": ["bind"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 1, "op": "SCMP_CMP_EQ", "value": 1}]}]);
+    let profile = |architectures: Value| json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": architectures, "syscalls": second});
+    assert!(made(&profile(json!([])), "x86_64").is_ok());
+    assert!(made(&profile(json!(["SCMP_ARCH_X86"])), "x86_64").is_err());
     let flags = |names: Value| super::flags(Some(&serde_json::from_value::<Vec<String>>(names).unwrap()));
     assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"])), Ok(2));
     assert_eq!((flags(json!([])), super::flags(None)), (Ok(0), Ok(4)));
