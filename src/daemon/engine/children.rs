@@ -8,7 +8,7 @@ use crate::children::containerd;
 use crate::config::{Instance, env as names};
 use crate::differ;
 use crate::network::{rootlesskit, slirp};
-use crate::supervise::{Holder, Probe, Service, Spec};
+use crate::supervise::{Holder, Probe, Service, Spawner as _, Spec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,11 @@ impl Children {
             let parent = std::os::unix::process::parent_id().try_into().unwrap_or(0);
             rootlesskit::serve(instance, parent).map_err(StageError::step("serve RootlessKit's API"))?;
         }
+        let socket = instance.dirs.containerd_socket();
+        if holder.runs(containerd::NAME) && is_newer(&rendered.containerd, &socket) {
+            tracing::info!("containerd has a new configuration: it is started again");
+            holder.signal(containerd::NAME, libc::SIGTERM);
+        }
         let differ = Service::start(differ_spec(instance, bundle), Arc::new(holder.clone()));
         let containerd =
             Service::start(containerd_spec(instance, bundle, rendered), Arc::new(holder.clone()));
@@ -62,6 +67,12 @@ impl Children {
             service.stop().await;
         }
     }
+}
+
+/// Whether a file is newer than another one. A socket is as old as the process that listens.
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|found| found.modified()).ok();
+    time(file).zip(time(than)).is_some_and(|(file, than)| file > than)
 }
 
 fn differ_spec(instance: &Instance, bundle: &Bundle) -> Spec {
