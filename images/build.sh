@@ -46,14 +46,14 @@ fi
 
 # The images and the archive are made by a program of ours, which runs here, not on $ARCH.
 case $ARCH in
-    amd64) PAUSE_CC=${CC:-gcc} ;;
-    arm64) PAUSE_CC=${CC:-aarch64-linux-gnu-gcc} ;;
+    amd64) SMALL_CC=${CC:-gcc} ;;
+    arm64) SMALL_CC=${CC:-aarch64-linux-gnu-gcc} ;;
 esac
 small() { # output source
-    $PAUSE_CC -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -fno-builtin \
+    $SMALL_CC -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -fno-builtin \
         -fno-asynchronous-unwind-tables -Wl,--build-id=none -Wl,-z,noseparate-code -s -o "$1" "$2"
 }
-small "$OUT/pause" pause/pause.c
+small "$OUT/bin/k3c-reaper" reaper/reaper.c
 small "$OUT/bin/k3c-init" init/init.c
 env -u GOOS -u GOARCH go run ./mkbundle -arch "$ARCH" -out "$OUT" -busybox "${BUSYBOX:-/bin/busybox}"
 zstd -q -f --ultra -19 --long=27 -T1 "$OUT/bundle.tar" -o "$OUT/bundle.tar.zst"

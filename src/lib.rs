@@ -24,6 +24,9 @@
 //! Containers are made by our own OCI runtime (`shim::oci`), a stage of this program; those that ask for something it does
 //! not do by runc, which makes all of them with `K3C_OCI_RUNTIME=runc`.
 //!
+//! A pod is its shim (`shim::pod`, containerd's sandbox API): no container and no image stands for it. What containerd does
+//! not know of such pods, the router of the socket adds to its answers (`server::pods`).
+//!
 //! Wishes for a container that CRI has words for go to CRI; all others go to the shim in an annotation
 //! (`model::amendment`), by which it changes the OCI specification, and it makes execs (`model::exec`) from the result.
 //! Files of containers are reached from outside through descriptors only (`sys::tree`): no link in a container leads out
@@ -54,7 +57,7 @@
 //! * Nothing is left behind by a daemon that ended: no process, mount, cgroup or socket.
 //! * What is missing on a host is refused in words with the remedy; what a host cannot apply is warned about.
 //! * The command line can do nothing that the API cannot.
-//! * Nothing is downloaded to start: containerd, buildkitd, runc and two small images are inside the binary.
+//! * Nothing is downloaded to start: containerd, buildkitd, runc and a small image are inside the binary.
 //!
 //! * An answer does not wait for what nobody sees: a removal is one commit, and the teardown goes on behind it; names are
 //!   free at once, what the old pod may still use (a volume's folder) when it is gone.
@@ -82,6 +85,7 @@
 //! | adapt | what the shim takes out of a specification because the host cannot apply it |
 //! | hub | a process's streams in the shim: clients attach to it, the log is written from it |
 //! | holder | the process that keeps the namespaces and the socket, and spawns for the engine |
+//! | keeper | the thread of a shim that keeps a pod's namespaces, or a process where it must be one (`shim::pod`) |
 //! | stage | this program, executed again for one purpose; of the shim: what becomes a container's process (`shim::oci`) |
 //! | door | the place where a call is detached from its caller, so that it is finished |
 //! | document | Docker's JSON of a noun, with Go's field names for templates (`api::docker`) |

@@ -24,6 +24,7 @@ fn stage() -> Option<i32> {
         rootless::netns::STAGE => Some(rootless::netns::stage()),
         k3c::config::env::ENGINE_STAGE => Some(daemon::engine_stage()),
         shim::oci::STAGE => Some(shim::oci::run(&args.collect::<Vec<_>>())),
+        shim::pod::STAGE => Some(shim::pod::run(&args.collect::<Vec<_>>())),
         differ::STAGE => Some(differ::stage(&args.collect::<Vec<_>>())),
         daemon::UNPACK_STAGE => Some(daemon::unpack_stage()),
         _ => None,

@@ -1,4 +1,4 @@
-// Command mkbundle makes the two images of the bundle and the archive itself, the same bytes from the same inputs.
+// Command mkbundle makes the image of the bundle and the archive itself, the same bytes from the same inputs.
 //
 // The archive is a tar: manifest.json first, then bin/, images/ and notices/, in order of their names.
 package main
@@ -33,7 +33,7 @@ type file struct {
 func main() {
 	log.SetFlags(0)
 	arch := flag.String("arch", "amd64", "architecture of what goes in")
-	out := flag.String("out", "", "folder with bin/ and pause; bundle.tar and images/ are written there")
+	out := flag.String("out", "", "folder with bin/; bundle.tar and images/ are written there")
 	busybox := flag.String("busybox", "/bin/busybox", "static busybox of that architecture")
 	flag.Parse()
 	if err := run(*arch, *out, *busybox); err != nil {
@@ -42,22 +42,16 @@ func main() {
 }
 
 func run(arch, out, busybox string) error {
-	pause, err := os.ReadFile(filepath.Join(out, "pause"))
-	if err != nil {
-		return err
-	}
-	images := map[string][]byte{
-		"images/pause.tar": ociArchive("k3c.local/pause:1", arch, []file{{name: "pause", mode: 0o755, data: pause}},
-			map[string]any{"Entrypoint": []string{"/pause"}}),
-	}
 	demo, err := demoRoot(busybox)
 	if err != nil {
 		return err
 	}
-	images["images/demo.tar"] = ociArchive("k3c.local/demo:latest", arch, demo, map[string]any{
-		"Cmd": []string{"sh"},
-		"Env": []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-	})
+	images := map[string][]byte{
+		"images/demo.tar": ociArchive("k3c.local/demo:latest", arch, demo, map[string]any{
+			"Cmd": []string{"sh"},
+			"Env": []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		}),
+	}
 
 	var files []file
 	for name, data := range images {

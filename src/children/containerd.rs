@@ -42,6 +42,9 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
         "runtime_path" => path(&instance.bundle.join(SHIM)),
         "container_annotations" => annotations.clone(),
         "pod_annotations" => annotations,
+        // The shim is the pod: there is no container, and no image, that stands for it.
+        "sandboxer" => "shim",
+        "disable_pause_image_pull" => true,
     };
     let mut cri_runtime = table! {
         "containerd" => table! {
@@ -69,7 +72,6 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
     let plugins = table! {
         "io.containerd.cri.v1.images" => table! {
             "snapshotter" => snapshotter,
-            "pinned_images" => table! { "sandbox" => "k3c.local/pause:1" },
             // One folder: of a list, which is its default, the transfer service makes one path that does not exist.
             "registry" => table! { "config_path" => path(&dirs.registries()) },
         },

@@ -75,7 +75,7 @@ fn report(name: &str, done: std::io::Result<()>) {
 
 impl Inner {
     /// Ends the leases, and takes the names away, of operations that died with an engine or with a containerd: for a day they would hold content
-    /// that nobody uses. containerd's socket is as old as its process.
+    /// that nobody uses. containerd's socket is as old as its process. CRI's lease of a pod is the pod's name.
     pub(super) async fn drop_dead_leases(&self) {
         self.drop_dead_names().await;
         let Ok(born) = std::fs::metadata(&self.config.containerd_socket).and_then(|m| m.modified()) else {
@@ -84,8 +84,11 @@ impl Inner {
         let Ok(born) = Timestamp::try_from(born) else { return };
         let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
         let Ok(all) = leases.list(request(api::ListRequest::default())).await else { return };
+        // Asked for after the leases: a pod's lease comes first.
+        let Ok(pods) = self.cri.pods(None).await else { return };
         for lease in all.into_inner().leases {
-            if is_dead(&lease, born, self.course.started) {
+            let of_pod = pods.iter().any(|pod| pod.id == lease.id);
+            if !of_pod && is_dead(&lease, born, self.course.started) {
                 tracing::info!(
                     lease = lease.id,
                     namespace = NAMESPACE,
@@ -99,8 +102,8 @@ impl Inner {
 }
 
 /// True for a lease of ours that is another engine's than this one (`started`) and no pull's, which the next pull of the
-/// image goes on from; and for one of containerd's own (`NANOSECONDS-RANDOM`, and no label but its end) that is older
-/// than that process (`born`).
+/// image goes on from; and for one of containerd's own (`NANOSECONDS-RANDOM`, and no label but its end) or of CRI's for
+/// a pod (64 hexadecimal digits, no label) that is older than that process (`born`).
 fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
     let created = lease.created_at.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
     let Some(created) = created else { return false };
@@ -109,7 +112,9 @@ fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
     let theirs = lease.id.split_once('-').is_some_and(|(time, random)| {
         random.len() == 4 && !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit())
     }) && lease.labels.keys().eq([EXPIRES]);
-    own && others || theirs && created < born
+    let pods =
+        lease.id.len() == 64 && lease.id.bytes().all(|b| b.is_ascii_hexdigit()) && lease.labels.is_empty();
+    own && others || (theirs || pods) && created < born
 }
 
 #[cfg(test)]

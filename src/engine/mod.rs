@@ -82,8 +82,6 @@ pub struct EmbeddedImage {
     pub reference: String,
     /// Path of an OCI archive.
     pub archive: PathBuf,
-    /// True for an image that belongs to k3c itself: always there, never shown, never removed.
-    pub pinned: bool,
 }
 
 /// The engine. Cheap to clone; its background work ends with the last clone.

@@ -60,15 +60,11 @@ pub(super) async fn run(engine: Weak<Inner>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
-        if first {
-            // No pod without the pause image.
-            inner.import_pinned().await;
-        }
         inner.course.synced.send_replace(true);
         if first {
             first = false;
             let others = inner.clone();
-            tokio::spawn(async move { others.import_others().await });
+            tokio::spawn(async move { others.import_embedded_images().await });
             inner.watch_all_health();
             inner.finish_all();
         }

@@ -18,6 +18,7 @@ pub mod login;
 pub mod logopts;
 pub mod name;
 pub mod platform;
+pub mod pod;
 pub mod reason;
 pub mod reference;
 pub mod signal;

@@ -13,14 +13,13 @@ mod guarded;
 mod health;
 mod outgoing;
 mod peer;
-mod pod;
+mod pods;
 mod proxy;
 mod refusal;
 mod route;
 mod services;
 mod upstream;
 
-use crate::api::reason;
 use crate::engine::Engine;
 use crate::supervise::NotReady;
 use door::Door;
@@ -62,7 +61,7 @@ pub struct Backends {
     pub containerd: PathBuf,
     /// buildkitd, started when first needed.
     pub buildkit: Arc<dyn Buildkit>,
-    /// Waits until pods can be made: containerd has the pause image, which nobody can pull.
+    /// Waits until pods can be made: the engine knows all that are there.
     pub pods: Wait,
     /// Waits until the images of the binary are there, but not for ever.
     pub images: Wait,
@@ -211,15 +210,17 @@ impl Router {
             Route::Ours => self.door.answer(request).await,
             Route::Backend(backend) => {
                 let needs = route::needs(request.uri().path());
-                let request = match request.uri().path() {
-                    pod::RUN => match pod::admit(request).await {
-                        Ok(request) => request,
-                        Err((reason, text)) => return refusal::grpc(reason::status(reason, text)),
-                    },
-                    _ => request.map(Outgoing::Passed),
-                };
-                self.proxy.prepared(needs).await;
-                self.proxy.forward(backend, request).await
+                if !pods::concerns(request.uri().path()) {
+                    self.proxy.prepared(needs).await;
+                    return self.proxy.forward(backend, request.map(Outgoing::Passed)).await;
+                }
+                match pods::look(request, &self.proxy).await {
+                    pods::Answer::Done(answer) => answer,
+                    pods::Answer::Forward(request) => {
+                        self.proxy.prepared(needs).await;
+                        self.proxy.forward(backend, request).await
+                    }
+                }
             }
         }
     }

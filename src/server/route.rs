@@ -37,7 +37,7 @@ const STARTING: [&str; 2] = ["moby.buildkit.v1.Control", "moby.buildkit.v1.front
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,
-    /// The pause image.
+    /// The engine, which knows all pods.
     Pods,
     /// The images of the binary.
     Images,

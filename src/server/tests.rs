@@ -73,6 +73,14 @@ async fn behave(
             while data(&feed, vec![7_u8; 64 << 10]).await {}
             let _ = seen.send("dropped".to_owned());
         })),
+        // No pods.
+        Some("ListPodSandbox") => {
+            let _ = incoming.collect().await;
+            drop(tokio::spawn(async move {
+                data(&feed, pods::framed(b"")).await;
+                trailers(&feed).await;
+            }));
+        }
         Some("RunPodSandbox") => {
             let body = incoming.collect().await.map(http_body_util::Collected::to_bytes);
             let _ = seen.send(format!("body {body:?}"));
@@ -258,6 +266,7 @@ async fn a_pod_is_looked_into_and_sent_on_as_it_was() {
     let mut client = bench.client().await;
     let mut run = async |host_port| {
         let config = cri::PodSandboxConfig {
+            metadata: Some(cri::PodSandboxMetadata::default()),
             linux: Some(cri::LinuxPodSandboxConfig::default()),
             port_mappings: vec![cri::PortMapping { container_port: 80, host_port, ..Default::default() }],
             ..Default::default()
@@ -269,7 +278,7 @@ async fn a_pod_is_looked_into_and_sent_on_as_it_was() {
         let mut sent = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
         sent.extend_from_slice(&message);
         let (feed, frames) = body();
-        let pending = client.send_request(call(pod::RUN, frames));
+        let pending = client.send_request(call(pods::RUN, frames));
         // In pieces.
         for part in sent.chunks(7) {
             assert!(data(&feed, part.to_vec()).await);

@@ -1,6 +1,7 @@
 //! The start of a shim by containerd (docs/runtime-v2.md): `start` says where the pod's shim listens and starts it when
 //! there is none, `delete` tidies up after one that died, `-info` says what the runtime can do.
 
+use super::pod::Sandbox;
 use super::publisher::Publisher;
 use super::reaper::Reaper;
 use super::runc::{self, Runc};
@@ -8,20 +9,21 @@ use super::service::Service;
 use super::{Shared, attach, delete, log, oci};
 use crate::config::{OciRuntime, env};
 use crate::model::attach::socket_name;
+use crate::sys::stage::{self, Alone};
 use containerd_shim_protos::TASK_API_VERSION;
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::sandbox_async::create_sandbox;
 use containerd_shim_protos::shim_async::create_task;
 use containerd_shim_protos::ttrpc::asynchronous::Server;
 use containerd_shim_protos::ttrpc::asynchronous::transport::Listener;
 use containerd_shim_protos::types::introspection::RuntimeInfo;
-use rustix::fd::AsFd;
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -30,8 +32,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The names under which the shim is executed: our own runtime's, and the one that other clients ask for.
 pub const NAMES: [&str; 2] = ["containerd-shim-k3c-v1", "containerd-shim-runc-v2"];
-/// The action of the long-lived process, known only to us.
-const SERVE: &str = "serve";
+/// The name of the runtime in containerd.
+pub(super) const RUNTIME_TYPE: &str = "io.containerd.k3c.v1";
+/// The time after which a shim without containers looks whether anybody knows of it still.
+const LOOK: Duration = Duration::from_secs(5);
 /// The pod that a container belongs to, in CRI's specifications.
 pub(super) const SANDBOX: &str = "io.kubernetes.cri.sandbox-id";
 
@@ -45,7 +49,6 @@ pub(super) struct Flags {
     pub(super) namespace: String,
     pub(super) id: String,
     pub(super) bundle: String,
-    pub(super) ttrpc: String,
     pub(super) info: bool,
     pub(super) version: bool,
     pub(super) action: String,
@@ -72,7 +75,6 @@ fn flags(args: &[OsString]) -> Flags {
                     "namespace" => flags.namespace = value,
                     "id" => flags.id = value,
                     "bundle" => flags.bundle = value,
-                    "ttrpc" => flags.ttrpc = value,
                     _ => {}
                 }
             }
@@ -92,7 +94,6 @@ pub fn run(args: &[OsString]) -> i32 {
         }
         "start" => start(&flags),
         "delete" => delete::delete(&flags),
-        SERVE => serve(&flags),
         other => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unknown action {other:?}"))),
     };
     match outcome {
@@ -135,9 +136,17 @@ fn start(flags: &Flags) -> io::Result<()> {
     let dir = directory()?;
     let path = task_socket(&dir, &flags.namespace, &group);
     if UnixStream::connect(&path).is_err() {
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        spawn(flags, &group, &ttrpc, listener)?;
+        let (mut listens, say) = io::pipe()?;
+        if stage::clone_into(&Alone::check()?, 0, None)? == 0 {
+            drop(listens);
+            return become_shim(&group, &flags.namespace, &ttrpc, &path, say);
+        }
+        drop(say);
+        let mut why = String::new();
+        listens.read_to_string(&mut why)?;
+        if !why.is_empty() {
+            return Err(io::Error::other(why));
+        }
     }
     let address = format!("unix://{}", path.display());
     let answer = match modern {
@@ -161,57 +170,81 @@ fn sandbox_of(config: &Path) -> Option<String> {
     spec["annotations"][SANDBOX].as_str().map(str::to_owned)
 }
 
-/// Starts the pod's shim on a socket that listens already, so that nobody has to wait for it.
-fn spawn(flags: &Flags, group: &str, ttrpc: &str, listener: UnixListener) -> io::Result<()> {
+/// Becomes the pod's shim: what forked needs no second execution, and has read its program. It makes the socket itself, so
+/// that none is left when `start` is killed. `say` takes the reason why it does not listen, and ends when it does. The
+/// working directory is the bundle.
+fn become_shim(
+    id: &str,
+    namespace: &str,
+    ttrpc: &str,
+    socket: &Path,
+    mut say: io::PipeWriter,
+) -> io::Result<()> {
+    let begin = || {
+        rustix::process::setpgid(None, None)?;
+        let _ = std::fs::remove_file(socket);
+        UnixListener::bind(socket)
+    };
+    let listener = match begin() {
+        Ok(listener) => listener,
+        Err(error) => return say.write_all(error.to_string().as_bytes()),
+    };
+    drop(say);
+    // containerd waits for the end of both streams.
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
     // The FIFO that containerd reads our messages from. Opened for both directions, it never breaks.
     let messages = rustix::fs::open(
         "log",
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     );
-    #[expect(clippy::disallowed_methods, reason = "a shim is nobody's child: it outlives containerd")]
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0(NAMES[0])
-        .args(["-namespace", &flags.namespace, "-id", group, "-ttrpc", ttrpc, SERVE])
-        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
-        .stdout(Stdio::null())
-        .stderr(messages.map_or_else(|_| Stdio::null(), Stdio::from))
-        .process_group(0);
-    command.spawn().map(drop)
+    match messages {
+        Ok(messages) => rustix::stdio::dup2_stderr(messages)?,
+        Err(_) => rustix::stdio::dup2_stderr(&null)?,
+    }
+    drop(null);
+    let served = serve(id, namespace, ttrpc, listener);
+    let _ = std::fs::remove_file(socket);
+    served
 }
 
-fn serve(flags: &Flags) -> io::Result<()> {
+fn serve(id: &str, namespace: &str, ttrpc: &str, listener: UnixListener) -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
-    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let dir = directory()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let reaper = Reaper::start()?;
-        let root = runc_root(&dir, &flags.namespace);
-        let socket = dir.join(socket_name(&flags.id));
+        let root = runc_root(&dir, namespace);
+        let socket = dir.join(socket_name(id));
+        let own = listener.local_addr()?.as_pathname().map(Path::to_path_buf).unwrap_or_default();
         let shared = Arc::new(Shared {
             runc: Runc::new(root, reaper.clone())?,
-            stage: stage(&reaper),
+            stage: oci_stage(&reaper),
             dir,
+            socket: own,
+            pod: std::sync::Mutex::default(),
             reaper,
-            publisher: Publisher::start(flags.ttrpc.clone(), flags.namespace.clone()),
+            publisher: Publisher::start(ttrpc.to_owned(), namespace.to_owned()),
             hubs: std::sync::Mutex::default(),
             sessions: attach::Sessions::default(),
             shutdown: CancellationToken::new(),
         });
         attach::serve(&shared, &socket)?;
-        let own = listener.local_addr()?.as_pathname().map(Path::to_path_buf);
         let listener = Listener::try_from(listener)?;
-        let service = Arc::new(Service::new(shared.clone()));
-        let mut server = Server::new().add_listener(listener).register_service(create_task(service));
+        let tasks = Arc::new(Service::new(shared.clone()));
+        let sandbox = Arc::new(Sandbox { shared: shared.clone(), tasks: tasks.clone() });
+        let mut server = Server::new()
+            .add_listener(listener)
+            .register_service(create_task(tasks.clone()))
+            .register_service(create_sandbox(sandbox));
         server.start().await.map_err(io::Error::other)?;
+        tokio::spawn(end_unknown(tasks));
         shared.shutdown.cancelled().await;
         shared.publisher.flush().await;
-        if let Some(own) = own {
-            let _ = std::fs::remove_file(own);
-        }
+        let _ = std::fs::remove_file(&shared.socket);
         // Attached clients have time for the rest.
         for _ in 0..200 {
             if !shared.has_sessions() {
@@ -225,8 +258,26 @@ fn serve(flags: &Flags) -> io::Result<()> {
     })
 }
 
+/// Ends a shim that containerd has given up before it had a container: a call that is cancelled takes the bundle away, and
+/// tells the shim nothing.
+async fn end_unknown(tasks: Arc<Service>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if tasks.has_containers() {
+            return;
+        }
+        let removed = |found: std::fs::Metadata| found.nlink() == 0;
+        if std::fs::metadata(".").map_or(true, removed) {
+            log("containerd knows nothing of this shim: it ends");
+            if tasks.close().await.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
 /// Our own runtime, unless the daemon was told otherwise, or the kernel is too old.
-fn stage(reaper: &Reaper) -> Option<oci::Stage> {
+fn oci_stage(reaper: &Reaper) -> Option<oci::Stage> {
     let made = match OciRuntime::of_environment() {
         Ok(OciRuntime::Runc) => return None,
         Ok(OciRuntime::Own) => oci::Stage::new(reaper.clone()).map_err(|error| error.to_string()),
@@ -239,7 +290,7 @@ fn stage(reaper: &Reaper) -> Option<oci::Stage> {
 fn info() -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "runc's runs are short, and the shim waits for them")]
     let features = Command::new(runc::program()?).arg("features").stdin(Stdio::null()).output()?;
-    let mut info = RuntimeInfo { name: "io.containerd.k3c.v1".to_owned(), ..Default::default() };
+    let mut info = RuntimeInfo { name: RUNTIME_TYPE.to_owned(), ..Default::default() };
     if features.status.success() {
         info.features = Some(Any {
             type_url: "types.containerd.io/opencontainers/runtime-spec/1/features/Features".to_owned(),

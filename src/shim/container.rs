@@ -2,7 +2,7 @@
 
 use super::adapt;
 use super::amend;
-use super::cgroup::Cgroup;
+use super::cgroup::{Cgroup, counted};
 use super::console::Console;
 use super::exec;
 use super::journal;
@@ -10,11 +10,11 @@ use super::oci::{Ours, Waiting};
 use super::process::{Process, raw_kill};
 use super::runc::{RuncError, Stdio3};
 use super::stdio::{self, Ends, Paths};
-use super::sysctl;
 use super::userns;
 use super::{Shared, log};
 use crate::model::exec::STOPPED;
 use crate::sys::mount::{self, Layer};
+use containerd_shim_protos::cgroups_v2::metrics::Metrics;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -94,10 +94,12 @@ impl Container {
         let mut spec: Value = std::fs::read(&config)
             .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
             .map_err(file("read", &config))?;
+        if let Some(pod) = shared.pod() {
+            pod.furnish(&mut spec);
+        }
         let amendment = amend::amend(&mut spec, &shared.runc.init())?;
         let host = adapt::probe();
         adapt::adapt(&mut spec, &host);
-        sysctl::open(&mut spec);
         let own_users = userns::lead_to_root(&mut spec, id);
         std::fs::write(&config, spec.to_string()).map_err(file("write", &config))?;
         let root = bundle.join("rootfs");
@@ -271,6 +273,13 @@ impl Container {
     pub(super) fn signal_all(&self, signal: i32) {
         for pid in self.pids() {
             let _ = raw_kill(pid, signal);
+        }
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.metrics(),
+            None => counted(&self.pids()),
         }
     }
 

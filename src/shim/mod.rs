@@ -1,10 +1,11 @@
-//! containerd's shim, `io.containerd.k3c.v1`: one process per pod that makes its containers, itself (`oci`) or with runc, is
-//! the parent of their processes, and owns their streams.
+//! containerd's shim, `io.containerd.k3c.v1`: one process per pod that is the pod (`pod`), makes its containers, itself
+//! (`oci`) or with runc, is the parent of their processes, and owns their streams.
 //!
 //! ```text
-//! containerd ── start ──> stage: listens, starts `serve`, says where ─┐
-//!            ── task API (ttrpc) ──────────────────────────────> serve┤── stage, or runc create, exec
-//! engine     ── attach (model::attach), one socket per pod ────> serve┘   pipes, ptys ── hub ── FIFOs, clients
+//! containerd ── start ──> forks the shim, which listens, and says where ─┐
+//!            ── sandbox and task API (ttrpc) ─────────────────────> shim ┤── stage, or runc create, exec
+//! engine     ── attach (model::attach), one socket per pod ───────> shim ┘   pipes, ptys ── hub ── FIFOs, clients
+//!            ── delete ──> tidies up behind a shim whose connection has ended, whyever
 //! ```
 //!
 //! A shim lives on when containerd or the engine do not: containerd finds it again by its address, a session of an attached
@@ -14,7 +15,7 @@
 //!
 //! The shim is built on the protocol crate below `containerd-shim`, not on that crate: bootstrap and reaping are ours (one
 //! reaper for everything), and a hundred crates of it (D-Bus among them) are not wanted in every pod's process.
-//! One thread does everything; file systems are unmounted beside it.
+//! One thread does everything; file systems are unmounted, and a pod's namespaces kept, beside it.
 
 mod adapt;
 mod amend;
@@ -30,13 +31,13 @@ mod hub;
 mod journal;
 pub mod oci;
 mod ours;
+pub mod pod;
 mod process;
 mod publisher;
 mod reaper;
 mod runc;
 mod service;
 mod stdio;
-mod sysctl;
 mod userns;
 
 pub use bootstrap::{NAMES, is_named, run};
@@ -52,8 +53,12 @@ use tokio_util::sync::CancellationToken;
 
 /// State that all parts of a shim share.
 struct Shared {
-    /// The folder of sockets and of runc's states.
+    /// The folder of sockets, of pods' files and of runc's states.
     dir: PathBuf,
+    /// The socket at which containerd calls.
+    socket: PathBuf,
+    /// The pod that this shim is; `None` for a container without one, and for a pod of an earlier version.
+    pod: Mutex<Option<Arc<pod::Pod>>>,
     runc: Runc,
     /// Our own runtime, unless it cannot or shall not be used.
     stage: Option<oci::Stage>,
@@ -66,6 +71,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn pod(&self) -> Option<Arc<pod::Pod>> {
+        self.pod.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn hub(&self, container: &str, exec: &str) -> Arc<Hub> {
         let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.entry((container.to_owned(), exec.to_owned())).or_insert_with(|| Arc::new(Hub::new())).clone()

@@ -159,18 +159,32 @@ pub(super) fn delete(root: &Path, id: &str, config: &Path) {
         std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     };
     let mark = read(&root.join(id).join(MARK));
-    if let Some(pid) = mark["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
-        && process::start_time(pid).is_ok_and(|start| mark["start"] == start)
+    let pid = mark["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    kill(pid.zip(mark["start"].as_u64()));
+    if let Some(folder) = folder(&read(config)) {
+        end(None, folder);
+    }
+}
+
+/// Kills a process, known by its number and the time of its start.
+fn kill(known: Option<(i32, u64)>) {
+    if let Some((pid, start)) = known
+        && process::start_time(pid).is_ok_and(|now| now == start)
     {
         raw_kill(pid, 9);
     }
-    let Some(folder) = folder(&read(config)) else { return };
+}
+
+/// Ends a container whose shim died: its first process, and all in its cgroup, which goes.
+pub(super) fn end(first: Option<(i32, u64)>, folder: PathBuf) {
+    kill(first);
+    let name = folder.display().to_string();
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .and_then(|runtime| runtime.block_on(Cgroup::at(folder).remove()));
     if let Err(error) = outcome {
-        log(&format!("cannot remove the cgroup of {id}: {error}"));
+        log(&format!("cannot remove the cgroup {name}: {error}"));
     }
 }
 

@@ -1,17 +1,17 @@
 //! containerd's task service (runtime v2, task API v3) for all containers of a pod.
 
-use super::Shared;
 use super::adapt;
-use super::cgroup::counted;
 use super::container::{Container, ContainerError};
 use super::process::{Process, Stage};
 use super::publisher::timestamp;
 use super::reaper::Exit;
 use super::runc::Stdio3;
 use super::stdio::Paths;
+use super::{Shared, log};
 use crate::sys::mount::Layer;
 use async_trait::async_trait;
 use containerd_shim_protos::api as shim;
+use containerd_shim_protos::cgroups_v2::metrics::Metrics;
 use containerd_shim_protos::events::task as events;
 use containerd_shim_protos::protobuf::MessageFull;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -21,7 +21,10 @@ use containerd_shim_protos::ttrpc::{Code, Error, Result, get_status};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// The time for a process that was killed to end.
+const LONGEST_DEATH: Duration = Duration::from_secs(10);
 
 /// The service.
 pub(super) struct Service {
@@ -29,7 +32,7 @@ pub(super) struct Service {
     containers: Mutex<HashMap<String, Arc<Container>>>,
 }
 
-fn refuse(code: Code, text: impl Into<String>) -> Error {
+pub(super) fn refuse(code: Code, text: impl Into<String>) -> Error {
     Error::RpcStatus(get_status(code, text.into()))
 }
 
@@ -40,6 +43,47 @@ fn failed(error: ContainerError) -> Error {
 impl Service {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, containers: Mutex::default() }
+    }
+
+    fn all(&self) -> Vec<Arc<Container>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn has_containers(&self) -> bool {
+        !self.containers.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Ends all processes of all containers, and waits for it, but not for ever.
+    pub(super) async fn end_all(&self) {
+        let all = self.all();
+        for container in all.iter().filter(|c| !c.init.is_over()) {
+            container.signal_all(9);
+        }
+        for container in all.iter().filter(|c| c.init.pid() > 0) {
+            if tokio::time::timeout(LONGEST_DEATH, container.init.ended()).await.is_err() {
+                log(&format!("container {} does not end", container.id));
+            }
+        }
+    }
+
+    /// Ends the pod, and this process. What cannot be removed keeps both.
+    pub(super) async fn close(&self) -> Result<()> {
+        self.end_all().await;
+        for container in self.all() {
+            container.clean(&self.shared).await;
+        }
+        if let Some(pod) = self.shared.pod() {
+            pod.remove().map_err(|why| refuse(Code::UNKNOWN, why))?;
+        }
+        // `delete` takes a shim that listens for one that nobody has told to end.
+        let _ = std::fs::remove_file(&self.shared.socket);
+        self.shared.shutdown.cancel();
+        Ok(())
+    }
+
+    /// Figures of all containers.
+    pub(super) fn metrics(&self) -> Vec<Metrics> {
+        self.all().iter().map(|container| container.metrics()).collect()
     }
 
     fn container(&self, id: &str) -> Result<Arc<Container>> {
@@ -109,12 +153,12 @@ impl Service {
     }
 }
 
-fn unsigned(pid: i32) -> u32 {
+pub(super) fn unsigned(pid: i32) -> u32 {
     u32::try_from(pid).unwrap_or(0)
 }
 
 /// A message in the form of containerd's `typeurl`, with its bare name as the type.
-fn any<M: MessageFull>(message: &M) -> Result<Any> {
+pub(super) fn any<M: MessageFull>(message: &M) -> Result<Any> {
     let value = message.write_to_bytes().map_err(|e| refuse(Code::INTERNAL, e.to_string()))?;
     Ok(Any { type_url: M::descriptor().full_name().to_owned(), value, ..Default::default() })
 }
@@ -399,12 +443,7 @@ impl Task for Service {
     }
 
     async fn stats(&self, _: &TtrpcContext, req: shim::StatsRequest) -> Result<shim::StatsResponse> {
-        let container = self.container(&req.id)?;
-        let metrics = match container.cgroup() {
-            Some(cgroup) => cgroup.metrics(),
-            None => counted(&container.pids()),
-        };
-        let stats = any(&metrics)?;
+        let stats = any(&self.container(&req.id)?.metrics())?;
         Ok(shim::StatsResponse { stats: Some(stats).into(), ..Default::default() })
     }
 
@@ -418,10 +457,14 @@ impl Task for Service {
         })
     }
 
-    async fn shutdown(&self, _: &TtrpcContext, _: shim::ShutdownRequest) -> Result<shim::Empty> {
-        // Other containers of the pod need us still.
-        if self.containers.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            self.shared.shutdown.cancel();
+    async fn shutdown(&self, _: &TtrpcContext, req: shim::ShutdownRequest) -> Result<shim::Empty> {
+        match self.shared.pod() {
+            // containerd has found the shim of a pod that it knows nothing of.
+            Some(pod) if pod.id == req.id => self.close().await?,
+            // The pod, or other containers of it, need us still.
+            Some(_) => {}
+            None if self.all().is_empty() => self.shared.shutdown.cancel(),
+            None => {}
         }
         Ok(shim::Empty::new())
     }

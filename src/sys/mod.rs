@@ -16,6 +16,8 @@ pub mod disk;
 #[cfg(target_os = "linux")]
 pub mod inherit;
 #[cfg(target_os = "linux")]
+pub mod keeper;
+#[cfg(target_os = "linux")]
 pub mod layer;
 #[cfg(target_os = "linux")]
 pub mod link;

@@ -79,16 +79,18 @@ impl Alone {
     }
 }
 
-/// Makes a child as fork(2) does, in new namespaces (`CLONE_NEW*`), and in the cgroup whose folder is open as `cgroup`.
-/// Answers 0 in the child and its process ID in the parent.
+/// Makes a child as fork(2) does, in new namespaces (`CLONE_NEW*`), and in the cgroup whose folder is open as `cgroup`; with
+/// `CLONE_PARENT` it is a child of the caller's parent. Answers 0 in the child and its process ID in the caller.
 ///
 /// # Errors
 /// clone3(2).
-pub fn clone_into(_: &Alone, namespaces: u64, cgroup: Option<&OwnedFd>) -> io::Result<i32> {
+pub fn clone_into(_: &Alone, flags: u64, cgroup: Option<&OwnedFd>) -> io::Result<i32> {
     /// `CLONE_INTO_CGROUP`, which does not fit into libc's type.
     const INTO_CGROUP: u64 = 0x2_0000_0000;
-    let exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
-    let mut args = CloneArgs { flags: namespaces, exit_signal, ..CloneArgs::default() };
+    // A sibling has the caller's own.
+    let sibling = flags & u64::from(libc::CLONE_PARENT.cast_unsigned()) != 0;
+    let exit_signal = if sibling { 0 } else { u64::from(libc::SIGCHLD.cast_unsigned()) };
+    let mut args = CloneArgs { flags, exit_signal, ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags |= INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;

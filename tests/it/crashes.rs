@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 const ENGINE: &str = "__engine";
 const HOLDER: &str = "__holder";
-const CONTAINERD: &str = "/containerd ";
+const CONTAINERD: &str = "/containerd --config";
 const BACK: Duration = Duration::from_secs(15);
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -219,13 +219,15 @@ fn held_for_nobody(env: &TestEnv) -> Result<String> {
         let text = client(env, "ctr", args)?.ok()?;
         Ok(text.lines().skip(1).map(|l| l.split_whitespace().map(str::to_owned).collect()).collect())
     };
-    let containers: BTreeSet<String> =
+    let mut users: BTreeSet<String> =
         words(&["containers", "ls"])?.into_iter().filter_map(|row| row.into_iter().next()).collect();
+    // CRI has a lease for each pod.
+    users.extend(cri_pods(env)?.into_iter().map(|(pod, _)| pod));
     let mut wrong = String::new();
     let active =
         words(&["snapshots", "ls"])?.into_iter().filter(|row| row.last().is_some_and(|k| k != "Committed"));
     for row in active.chain(words(&["leases", "ls"])?) {
-        if !containers.contains(&row[0]) {
+        if !users.contains(&row[0]) {
             writeln!(wrong, "{row:?}")?;
         }
     }

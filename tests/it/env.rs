@@ -144,6 +144,20 @@ impl TestEnv {
         Ok(env)
     }
 
+    /// Takes another binary, a copy of which is the instance's own; answers the one before.
+    pub(crate) fn use_binary(&mut self, binary: &Path) -> Result<PathBuf> {
+        let before = std::mem::replace(&mut self.binary, self.home.join("k3c"));
+        self.replace_binary(binary)?;
+        Ok(before)
+    }
+
+    /// Replaces the instance's own copy of the binary, as an installation does.
+    pub(crate) fn replace_binary(&self, binary: &Path) -> Result<()> {
+        let new = self.binary.with_extension("new");
+        fs::copy(binary, &new).with_context(|| binary.display().to_string())?;
+        Ok(fs::rename(new, &self.binary)?)
+    }
+
     /// Sets a variable for every process that is started from now on.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.vars.retain(|(known, _)| known != name);

@@ -16,7 +16,7 @@ const BACK: Duration = Duration::from_secs(10);
 /// Parts of the command lines of the instance's processes.
 const ENGINE: &str = "__engine";
 const HOLDER: &str = "__holder";
-const CONTAINERD: &str = "/containerd ";
+const CONTAINERD: &str = "/containerd --config";
 const BUILDKITD: &str = "buildkitd";
 const SLIRP: &str = "slirp4netns";
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const ENGINE: &str = "__engine";
 const HOLDER: &str = "__holder";
-const CONTAINERD: &str = "/containerd ";
+const CONTAINERD: &str = "/containerd --config";
 /// Words about a peer that greets as [`stranger`] does.
 const REFUSED: &str = "k3c 7.1 (version 99 of the holder's protocol)";
 /// The limit of each wait; no answer takes as long.

@@ -26,6 +26,7 @@ mod host;
 mod images;
 mod layers;
 mod logs;
+mod pods;
 mod preflight;
 mod proxy;
 mod registry;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         layers::cases(),
         archives::cases(),
         registry::cases(),
+        pods::cases(),
         proxy::cases(),
         preflight::cases(),
         streams::cases(),

@@ -254,19 +254,29 @@ fn pods_with_ports_of_the_host() -> Result<()> {
 }
 
 /// A pod, made as a kubelet makes it.
-struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     env: &'a TestEnv,
-    sandbox: cri::PodSandboxConfig,
-    id: String,
+    pub(crate) sandbox: cri::PodSandboxConfig,
+    pub(crate) id: String,
 }
 
 impl<'a> Pod<'a> {
-    fn run(env: &'a TestEnv, name: &str, namespaces: cri::NamespaceOption) -> Result<Self> {
+    pub(crate) fn run(env: &'a TestEnv, name: &str, namespaces: cri::NamespaceOption) -> Result<Self> {
+        Self::run_with(env, name, namespaces, &|_| {})
+    }
+
+    /// `change` has the last word on its configuration.
+    pub(crate) fn run_with(
+        env: &'a TestEnv,
+        name: &str,
+        namespaces: cri::NamespaceOption,
+        change: &dyn Fn(&mut cri::PodSandboxConfig),
+    ) -> Result<Self> {
         let logs = env.home.join(format!("logs-of-{name}"));
         env.user.dir(&logs, 0o755)?;
         let security =
             cri::LinuxSandboxSecurityContext { namespace_options: Some(namespaces), ..Default::default() };
-        let sandbox = cri::PodSandboxConfig {
+        let mut sandbox = cri::PodSandboxConfig {
             metadata: Some(cri::PodSandboxMetadata {
                 name: name.into(),
                 uid: format!("u-{name}"),
@@ -280,6 +290,7 @@ impl<'a> Pod<'a> {
             }),
             ..Default::default()
         };
+        change(&mut sandbox);
         let request =
             cri::RunPodSandboxRequest { config: Some(sandbox.clone()), runtime_handler: String::new() };
         let id = with_channel(env, |channel| async {
@@ -289,7 +300,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Makes and starts a container of the pod; `change` has the last word on its configuration.
-    fn container(
+    pub(crate) fn container(
         &self,
         name: &str,
         script: &str,
@@ -322,7 +333,7 @@ impl<'a> Pod<'a> {
         })
     }
 
-    fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         with_channel(self.env, |channel| async {
             let mut runtime = RuntimeServiceClient::new(channel);
             let pod_sandbox_id = self.id.clone();

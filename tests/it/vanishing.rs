@@ -75,8 +75,8 @@ fn in_the_middle() -> Result<()> {
 /// A `--rm` container whose pod cannot be removed: every waiting client is told, and it is removed when it can be.
 fn cannot_go() -> Result<()> {
     let mut env = TestEnv::started()?;
-    // CRI's folder of a pod, in which a file of an unmapped owner cannot be removed by the instance's root.
-    let pods = env.data_dir().join("containerd/io.containerd.grpc.v1.cri/sandboxes");
+    // The folder of a pod's files, in which a file of an unmapped owner cannot be removed by the instance's root.
+    let pods = env.run_dir().join("shim/pods");
     let mut clients = Vec::new();
     for (name, verb) in
         [("ran", &["run", "--rm", "--name", "ran"][..]), ("made", &["create", "--rm", "--name", "made"])]

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> EngineConfig {
     let dirs = &instance.dirs;
-    let image = |reference: &str, name: &str, pinned| EmbeddedImage {
+    let image = |reference: &str, name: &str| EmbeddedImage {
         reference: reference.into(),
         archive: bundle.image(name),
-        pinned,
     };
     let trees = if instance.rootless { &mounts::COPIED_UP[..] } else { &[] };
     EngineConfig {
@@ -31,10 +30,7 @@ pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
             .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))
             .collect(),
         registries: dirs.registries(),
-        embedded_images: vec![
-            image("k3c.local/pause:1", "pause", true),
-            image("k3c.local/demo:latest", "demo", false),
-        ],
+        embedded_images: vec![image("k3c.local/demo:latest", "demo")],
         components: bundle.versions.clone(),
     }
 }

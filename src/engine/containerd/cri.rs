@@ -259,15 +259,6 @@ impl Cri {
         Ok(answer.status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
     }
 
-    /// containerd's own description of a pod.
-    pub(in crate::engine) async fn pod_info(&self, pod: &str) -> Result<serde_json::Value, EngineError> {
-        let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: true };
-        let answer = self.runtime().pod_sandbox_status(message).await;
-        let info = answer.map_err(EngineError::call("cannot ask for a pod"))?.into_inner().info;
-        let text = info.get("info").map_or("null", String::as_str);
-        Ok(serde_json::from_str(text).unwrap_or_default())
-    }
-
     /// True when CRI knows the image.
     pub(in crate::engine) async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
         let answer =

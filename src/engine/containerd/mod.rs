@@ -23,6 +23,8 @@ use tonic::{Code, Status};
 
 /// The namespace of containerd that holds our images, snapshots and containers.
 pub const NAMESPACE: &str = "k8s.io";
+/// CRI's extension of a stored pod.
+const METADATA: &str = "metadata";
 /// Lists of images and containers may be long.
 const MESSAGE_LIMIT: usize = 64 << 20;
 
@@ -111,6 +113,20 @@ impl Containerd {
 
     pub(super) fn containers(&self) -> api::containers_client::ContainersClient<Channel> {
         api::containers_client::ContainersClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
+    }
+
+    /// CRI's own record of a pod, as containerd stores it.
+    pub(super) async fn pod_metadata(&self, pod: &str) -> Result<Value, EngineError> {
+        let answer = call("cannot ask for a pod", || {
+            let mut store = api::sandbox::store_client::StoreClient::new(self.channel());
+            let message = api::sandbox::StoreGetRequest { sandbox_id: pod.to_owned() };
+            async move { store.get(request(message)).await }
+        })
+        .await?;
+        let stored = answer.sandbox.unwrap_or_default();
+        let text = stored.extensions.get(METADATA).map(|any| any.value.as_slice()).unwrap_or_default();
+        let mut document: Value = serde_json::from_slice(text).unwrap_or_default();
+        Ok(document["Metadata"].take())
     }
 
     /// Sends a signal to the first process of a container's task.

@@ -30,8 +30,8 @@ impl Inner {
             address: address.to_owned(),
             ..nothing
         };
-        match self.cri.pod_info(pod).await {
-            Ok(info) => with_cni(endpoint, &info["cniResult"]["Interfaces"][INTERFACE]),
+        match self.containerd.pod_metadata(pod).await {
+            Ok(metadata) => with_cni(endpoint, &metadata["CNIResult"]["Interfaces"][INTERFACE]),
             Err(error) => {
                 tracing::debug!(%error, pod, "cannot ask for a pod's network");
                 endpoint

@@ -115,7 +115,7 @@ impl Inner {
         if handler.is_empty() { "runc".to_owned() } else { handler.clone() }
     }
 
-    /// Finds CRI's files of the pod: the resolver's configuration and the host name.
+    /// Finds the pod's files, CRI's or the shim's: the resolver's configuration and the host name.
     async fn find_files(&self, record: &Record, files: &mut ContainerFiles) {
         let Ok(spec) = self.containerd.spec(&record.attempt.container).await else { return };
         let mounts = spec["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -123,8 +123,10 @@ impl Inner {
             let mount = mounts.iter().find(|m| m["destination"] == target)?;
             mount["source"].as_str().map(str::to_owned)
         };
-        files.resolv_conf = source("/etc/resolv.conf").unwrap_or_default();
-        files.hostname = source("/etc/hostname").unwrap_or_default();
+        let folder = self.pod_folder(record);
+        let made = |name: &str| folder.join(name).exists().then(|| folder.join(name).display().to_string());
+        files.resolv_conf = source("/etc/resolv.conf").or_else(|| made("resolv.conf")).unwrap_or_default();
+        files.hostname = source("/etc/hostname").or_else(|| made("hostname")).unwrap_or_default();
     }
 
     /// Size of the files that a container wrote, and of all that it sees, in bytes.

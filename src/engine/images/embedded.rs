@@ -13,7 +13,10 @@ use tokio::time::timeout;
 /// Longest wait of a list or a look-up for the import.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Tries for each image: without pause there is no pod, and nobody can pull it.
+/// The image of the container that stood for a pod in earlier versions. Pods that they made run on without it.
+const PAUSE: &str = "k3c.local/pause:1";
+
+/// Tries for each image: nobody can pull it.
 const TRIES: u32 = 5;
 
 /// State of the import.
@@ -64,20 +67,34 @@ impl Inner {
         self.images.embedded.over.borrow().is_some()
     }
 
-    /// Imports the images that k3c itself needs: no pod without pause.
-    pub(in crate::engine) async fn import_pinned(&self) {
-        self.import_all(true).await;
-    }
-
-    /// Imports the other images of the binary, and wakes the waiting calls.
-    pub(in crate::engine) async fn import_others(&self) {
-        let failed = self.import_all(false).await;
+    /// Imports the images of the binary, and wakes the waiting calls.
+    pub(in crate::engine) async fn import_embedded_images(&self) {
+        let failed = self.import_all().await;
         self.images.embedded.over.send_replace(Some(failed));
+        if let Err(error) = self.forget_pause().await {
+            tracing::warn!(%error, "cannot remove the image {PAUSE} of an earlier version");
+        }
     }
 
-    async fn import_all(&self, pinned: bool) -> Vec<String> {
+    /// Removes the pause image that an earlier version left, once ever: later it is the user's.
+    async fn forget_pause(&self) -> Result<(), EngineError> {
+        let key = format!("forgotten-image {PAUSE}");
+        if self.records.text(&key)?.is_some() {
+            return Ok(());
+        }
+        let groups = self.image_groups().await?;
+        if let Some(group) = groups.values().find(|g| g.names.iter().any(|name| name == PAUSE)) {
+            for name in &group.names {
+                self.delete_name(name, false).await?;
+            }
+        }
+        self.records.commit(Change::new().text(&key, "forgotten")).await?;
+        Ok(())
+    }
+
+    async fn import_all(&self) -> Vec<String> {
         let mut failed = Vec::new();
-        for embedded in self.config.embedded_images.iter().filter(|e| e.pinned == pinned) {
+        for embedded in &self.config.embedded_images {
             let image = &embedded.reference;
             for attempt in 1..=TRIES {
                 let Err(error) = self.import_embedded(image).await else { break };
@@ -108,27 +125,21 @@ impl Inner {
         })
     }
 
-    /// Imports an image of the binary, unless that was done before: once ever, a pinned one whenever it is not there.
+    /// Imports an image of the binary, unless that was done before: once ever.
     async fn import_embedded(&self, reference: &str) -> Result<(), EngineError> {
         let Some(embedded) = self.config.embedded_images.iter().find(|e| e.reference == reference) else {
             return Ok(());
         };
         let _one = self.images.embedded.gate.lock().await;
         let key = format!("embedded-image {reference}");
-        if !embedded.pinned && self.records.text(&key)?.is_some() {
-            return Ok(());
-        }
-        if embedded.pinned && self.image_names().await?.iter().any(|i| i.name == reference) {
+        if self.records.text(&key)?.is_some() {
             return Ok(());
         }
         let file = tokio::fs::File::open(&embedded.archive)
             .await
             .map_err(EngineError::file("cannot open", &embedded.archive))?;
-        self.load_archive(tokio_util::io::ReaderStream::with_capacity(file, PIECE), None, true, |_| {})
-            .await?;
-        if !embedded.pinned {
-            self.records.commit(Change::new().text(&key, "imported")).await?;
-        }
+        self.load_archive(tokio_util::io::ReaderStream::with_capacity(file, PIECE), None, |_| {}).await?;
+        self.records.commit(Change::new().text(&key, "imported")).await?;
         Ok(())
     }
 }

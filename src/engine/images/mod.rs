@@ -125,13 +125,10 @@ impl Inner {
         Ok(groups)
     }
 
-    /// True for an image that people never see, because it belongs to k3c itself.
+    /// True for an image that people never see, because it is only passing through.
     pub(super) fn is_hidden(&self, group: &Group) -> bool {
         let passes = |name: &String| name.starts_with(push::PASSING);
-        if !group.names.is_empty() && group.names.iter().all(passes) {
-            return true;
-        }
-        self.config.embedded_images.iter().any(|e| e.pinned && group.names.contains(&e.reference))
+        !group.names.is_empty() && group.names.iter().all(passes)
     }
 
     /// Looks an image up by reference, ID, prefix of an ID, or CRI's ID (the configuration's digest).

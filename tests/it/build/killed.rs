@@ -39,7 +39,7 @@ enum Victim {
     Daemon(&'static str),
 }
 
-const CONTAINERD: Victim = Victim::Daemon("/containerd ");
+const CONTAINERD: Victim = Victim::Daemon("/containerd --config");
 
 const VICTIMS: [Victim; 7] = [
     Victim::Client(&[Signal::SIGINT]),

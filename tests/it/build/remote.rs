@@ -267,9 +267,6 @@ fn mistakes(env: &TestEnv, plain: &str, secure: &str, certs: &Path, registry: &s
     // gRPC, and no BuildKit.
     let containerd = format!("unix://{}", env.run_dir().join("containerd/containerd.sock").display());
     env.k3c(&["builder", "du", "--builder", &containerd])?.fails(1, "it is not a BuildKit")?;
-    // What the store does not take.
-    env.k3c(&["build", "--builder", plain, "-t", "k3c.local/pause:1", "far"])?
-        .fails(1, "(--push and --output need no store): cannot load k3c.local/pause:1")?;
     let binary = crate::env::installed().display().to_string();
     env.program(Path::new("env"), &["PATH=/none", &binary, "build", "--builder", "ssh://far", "far"])?
         .fails(1, "there is no `ssh` here: install OpenSSH's client")

@@ -120,7 +120,10 @@ impl View {
         let all = containerd::containers_client::ContainersClient::new(api.channel())
             .list(Api::namespaced(message))
             .await?;
-        let known: BTreeSet<String> = all.into_inner().containers.into_iter().map(|c| c.id).collect();
+        let mut known: BTreeSet<String> = all.into_inner().containers.into_iter().map(|c| c.id).collect();
+        // CRI has a lease for each pod.
+        let pods = api.runtime().list_pod_sandbox(cri::ListPodSandboxRequest::default()).await?;
+        known.extend(pods.into_inner().items.into_iter().map(|pod| pod.id));
         let leases = containerd::leases_client::LeasesClient::new(api.channel())
             .list(Api::namespaced(containerd::ListRequest::default()))
             .await?;

@@ -4,6 +4,7 @@ use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::model::amendment::ANNOTATION;
 use crate::model::container::{Sharing, Status};
+use crate::model::pod::{MEMORY, SHM};
 use crate::model::reason::Reason;
 use crate::store::Record;
 
@@ -42,9 +43,11 @@ impl Inner {
                 }
                 let spec = self.containerd.spec(&other.attempt.container).await?;
                 let mounts = spec["mounts"].as_array().into_iter().flatten();
-                let shm =
-                    mounts.filter(|m| m["destination"] == "/dev/shm").find_map(|m| m["source"].as_str());
-                amendment.shm_source = shm.unwrap_or_default().to_owned();
+                // Where CRI asks for none, the shim mounts that of the pod.
+                let asked = |m: &&serde_json::Value| m["destination"] == SHM && m["type"] == "bind";
+                let shm = mounts.filter(asked).find_map(|m| m["source"].as_str());
+                let own = || self.pod_folder(&other).join(MEMORY).to_string_lossy().into_owned();
+                amendment.shm_source = shm.map_or_else(own, str::to_owned);
             }
         }
         if amendment == self.container_amendment(record) {

@@ -16,6 +16,7 @@ use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
 use crate::engine::{Inner, blocking};
 use crate::model::amendment::{ANNOTATION, Amendment};
+use crate::model::pod::folder;
 use crate::model::signal;
 use crate::proto::cri;
 use crate::store::{Endpoint, Record};
@@ -32,6 +33,11 @@ impl Inner {
     /// Folder of an attempt's log.
     pub(in crate::engine) fn log_dir(&self, record: &Record, attempt: u32) -> PathBuf {
         self.config.data.join("logs").join(record.id.as_str()).join(attempt.to_string())
+    }
+
+    /// Folder of the files that the shim makes for the pod of a record's attempt.
+    pub(in crate::engine::containers) fn pod_folder(&self, record: &Record) -> PathBuf {
+        folder(&self.config.run.join("shim"), &record.attempt.pod)
     }
 
     /// Folder of our own files that are mounted into the container.

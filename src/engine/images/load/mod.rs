@@ -26,7 +26,6 @@ use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner, compression};
 use crate::model::image::{LoadOutcome, Progress};
 use crate::model::platform::Platform;
-use crate::model::reason::Reason;
 use crate::model::reference;
 use archive::Item;
 use bytes::Bytes;
@@ -70,7 +69,7 @@ impl Engine {
                 progress.try_send(Ok(LoadOutcome::Progress(step))).ok();
             };
             let answer = tokio::select! {
-                answer = inner.load_archive(input, platform.as_ref(), false, tell) => answer,
+                answer = inner.load_archive(input, platform.as_ref(), tell) => answer,
                 () = sender.closed() => return,
             };
             let outcomes = match answer {
@@ -95,13 +94,11 @@ fn outcome(name: &str) -> LoadOutcome {
 }
 
 impl Inner {
-    /// Loads an archive, or what is for one platform; returns the names that were given, as containerd keeps them. `own`:
-    /// it may have names of k3c's own images.
+    /// Loads an archive, or what is for one platform; returns the names that were given, as containerd keeps them.
     pub(super) async fn load_archive(
         &self,
         input: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
         platform: Option<&Platform>,
-        own: bool,
         tell: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Vec<String>, EngineError> {
         let lease = self.lease("load").await?;
@@ -111,10 +108,6 @@ impl Inner {
         // The reader's error is the cause; that files end too early is its consequence.
         over(reading).await?;
         let images = self.images_in(&stored?, platform, &lease).await?;
-        if let Some(taken) = images.iter().filter(|_| !own).find_map(|image| self.pinned_name(image)) {
-            let text = format!("cannot load {taken}: the image belongs to k3c itself");
-            return Err(EngineError::refused(Reason::Conflict, text));
-        }
         // What containerd does not look at would be collected.
         for (digest, document) in images.iter().flat_map(|image| &image.documents) {
             self.label_content(digest, content::references(document)).await?;
@@ -145,11 +138,6 @@ impl Inner {
             self.image_event("load", name, &reference::familiar(name)).await;
         }
         Ok(names)
-    }
-
-    fn pinned_name(&self, image: &Found) -> Option<String> {
-        let name = image.name.as_ref()?.to_string();
-        self.config.embedded_images.iter().any(|e| e.pinned && e.reference == name).then_some(name)
     }
 
     /// Lets containerd unpack images whose content it has, and name those that have a name.

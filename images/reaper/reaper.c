@@ -1,5 +1,6 @@
 /*
- * The process that holds a pod's namespaces: waits for ever, reaps what is left to it, ends on TERM or INT.
+ * The first process of a namespace that a pod's containers share: waits for ever, reaps what is left to it, ends on TERM
+ * or INT.
  * No libc: a few KB, and nothing to go wrong.
  */
 typedef unsigned long word;
