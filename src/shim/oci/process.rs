@@ -61,6 +61,9 @@ impl Becoming<'_> {
     pub(super) fn prepare(&self) -> Result<Program, String> {
         let process = self.process;
         let failed = |what: &'static str| move |e: rustix::io::Errno| format!("{what}: {}", words(&e.into()));
+        if process.rlimits.iter().any(|limit| limit.kind == "RLIMIT_STACK") {
+            deepen();
+        }
         for limit in &process.rlimits {
             let number = resource(&limit.kind).ok_or("an unknown limit")?;
             stage::set_limit(number, limit.soft, limit.hard)
@@ -125,6 +128,14 @@ impl Becoming<'_> {
             .map_or_else(io::Error::from, |never| match never {});
         format!("exec {}: {}", program.name, words(&error))
     }
+}
+
+/// Lets the stack grow to all that the rest of the stage needs: a limit that is meant for the program would end the stage
+/// with SIGSEGV.
+#[inline(never)]
+fn deepen() {
+    const ENOUGH: usize = 512 << 10;
+    std::hint::black_box(&mut [0_u8; ENOUGH]);
 }
 
 /// An error as Go says it: without the number.
