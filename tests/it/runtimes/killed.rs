@@ -65,7 +65,7 @@ pub(super) fn at_each_point() -> Result<()> {
         let left = env
             .processes()
             .iter()
-            .any(|(_, line)| ["sleep 1000", "/pause", "__oci"].iter().any(|word| line.contains(word)));
+            .any(|(_, line)| ["sleep 1000", "k3c-reaper", "__oci"].iter().any(|word| line.contains(word)));
         Ok(!left && fs::read_dir(states(&env)).map_or(0, Iterator::count) == 0)
     })?;
     env.stop()
