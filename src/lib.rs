@@ -61,6 +61,9 @@
 //!
 //! * An answer does not wait for what nobody sees: a removal is one commit, and the teardown goes on behind it; names are
 //!   free at once, what the old pod may still use (a volume's folder) when it is gone.
+//! * Who has nothing to do gives its memory back (`sys::memory`): each process of ours, after some seconds of rest, the
+//!   pages of its own program and what the allocator holds free. What waits for a client has threads of its own
+//!   (`engine::apart`); the pool for short work is small.
 //! * A verb that was begun is finished, whoever leaves: each call that changes something runs behind `server::door`, and
 //!   what an engine that is killed leaves (`stopping`, `removing`, a frozen container) the next one finishes.
 //!

@@ -194,7 +194,25 @@ impl Inner {
     }
 }
 
-/// Runs what blocks beside the async threads.
+/// Runs what waits for a client in a thread of its own: clients may be slow, and `blocking` has few places. The answer can
+/// be waited for; the work goes on when it is not.
+fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<impl Future<Output = Result<T, EngineError>>, EngineError> {
+    let runtime = tokio::runtime::Handle::current();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let answer = move || {
+        let _within = runtime.enter();
+        sender.send(work()).ok();
+    };
+    std::thread::Builder::new()
+        .name("stream".into())
+        .spawn(answer)
+        .map_err(|e| EngineError::Broken(format!("cannot start a thread: {e}")))?;
+    Ok(async move { receiver.await.map_err(|_| EngineError::Broken("a worker died".into())) })
+}
+
+/// Runs what blocks, but does not wait for a client, beside the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
     tokio::task::spawn_blocking(work).await.map_err(|e| EngineError::Broken(format!("a worker died: {e}")))
 }

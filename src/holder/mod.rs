@@ -15,7 +15,7 @@ use crate::config::{Instance, env as names};
 use crate::model::holder::{HolderStatus, HolderToDaemon};
 use crate::model::reason::chain;
 use crate::supervise::{greeting, identity};
-use crate::sys::{inherit, packet, process};
+use crate::sys::{inherit, memory, packet, process};
 use children::Children;
 use daemon::Daemons;
 use end::Realm;
@@ -59,6 +59,8 @@ struct Holder {
     /// Time of the order to stop everything.
     stopping: Option<Instant>,
     hurried: bool,
+    /// Nothing has happened since memory was given back.
+    rests: bool,
     _data_lock: File,
 }
 
@@ -106,6 +108,7 @@ impl Holder {
             children: Children::default(),
             stopping: None,
             hurried: false,
+            rests: false,
             _data_lock: data_lock,
         })
     }
@@ -139,6 +142,7 @@ impl Holder {
         let timeout = match (self.engine.start_at, self.stopping) {
             (Some(at), _) => at.saturating_duration_since(Instant::now()),
             (None, Some(_)) => Duration::from_millis(500),
+            (None, None) if !self.rests => memory::PAUSE,
             (None, None) => LOOK_AT_LOGS,
         };
         let timeout = Timespec {
@@ -154,8 +158,13 @@ impl Holder {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
         match poll(&mut fds, Some(&timeout)) {
-            Ok(0) if self.engine.start_at.is_none() && self.stopping.is_none() => self.children.cap_logs(),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) if self.engine.start_at.is_none() && self.stopping.is_none() => {
+                self.children.cap_logs();
+                if !std::mem::replace(&mut self.rests, true) {
+                    let _ = memory::give_back();
+                }
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.rests = false,
             Err(e) => return Err(e.into()),
         }
         let ready: Vec<Source> = sources

@@ -58,6 +58,9 @@ const EVENT_RING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events
 /// A table of values in JSON.
 type Table<'t> = redb::Table<'t, &'static str, &'static [u8]>;
 
+/// Memory for pages of the file, in bytes; all records are in the engine's own copy anyway.
+const CACHE: usize = 1 << 20;
+
 /// Failures of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -346,7 +349,7 @@ fn remove_reserve(path: &Path) -> bool {
 fn open(path: &Path) -> Result<Database, StoreError> {
     let patience = Instant::now() + LOCK_PATIENCE;
     loop {
-        match Database::create(path) {
+        match Database::builder().set_cache_size(CACHE).create(path) {
             Ok(database) => return Ok(database),
             Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < patience => {
                 crate::sys::patience::pause(Duration::from_millis(50));

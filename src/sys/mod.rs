@@ -22,6 +22,8 @@ pub mod layer;
 #[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
+pub mod memory;
+#[cfg(target_os = "linux")]
 pub mod mount;
 #[cfg(target_os = "linux")]
 pub mod netlink;

@@ -30,6 +30,7 @@ mod pods;
 mod preflight;
 mod proxy;
 mod registry;
+mod rest;
 mod rooms;
 mod runtimes;
 mod shared;
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
         tmux::cases(),
         behaviour::cases(),
         storms::cases(),
+        rest::cases(),
         logs::cases(),
         faults::cases(),
         crashes::cases(),

@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use unpack::{Source, unpack};
+use unpack::{Source, is_unpacked, unpack};
 
 /// The archive; empty in a build without a bundle.
 static EMBEDDED: &[u8] = include_bytes!(env!("K3C_BUNDLE_ARCHIVE"));
+
+/// Our own binary.
+const OWN: &str = "/proc/self/exe";
 
 /// An unpacked bundle: `bin/`, `images/`, `notices/`.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +119,23 @@ impl Bundle {
 /// # Errors
 /// Built without one; no space; no place that allows execution.
 pub fn ensure(dirs: &Dirs) -> Result<Bundle, BundleError> {
+    let (home, source, warnings) = place(dirs)?;
+    let mut bundle = unpack(&home, &source, Path::new(OWN))?;
+    bundle.warnings = warnings;
+    Ok(bundle)
+}
+
+/// True when [`ensure`] has nothing to unpack.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn is_there(dirs: &Dirs) -> Result<bool, BundleError> {
+    let (home, source, _) = place(dirs)?;
+    is_unpacked(&home, &source, Path::new(OWN)).map_err(at("read", Path::new(OWN)))
+}
+
+/// The folder of bundles, what is unpacked there, and what is unusual about it.
+fn place(dirs: &Dirs) -> Result<(PathBuf, Source, Vec<String>), BundleError> {
     let mut warnings = Vec::new();
     let mut home = dirs.bundles();
     fs::create_dir_all(&home).map_err(at("make", &home))?;
@@ -133,10 +153,7 @@ pub fn ensure(dirs: &Dirs) -> Result<Bundle, BundleError> {
         None if EMBEDDED.is_empty() => return Err(BundleError::Absent),
         None => Source::Archive(EMBEDDED),
     };
-    let own = PathBuf::from("/proc/self/exe");
-    let mut bundle = unpack(&home, &source, &own)?;
-    bundle.warnings = warnings;
-    Ok(bundle)
+    Ok((home, source, warnings))
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {

@@ -54,6 +54,11 @@ pub(super) fn unpack(home: &Path, source: &Source, own: &Path) -> Result<Bundle,
     Bundle::open(&dir)
 }
 
+/// True when [`unpack`] would find a whole folder.
+pub(super) fn is_unpacked(home: &Path, source: &Source, own: &Path) -> io::Result<bool> {
+    Ok(whole(&home.join(name_of(source, own)?)))
+}
+
 fn name_of(source: &Source, own: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     match source {
@@ -189,7 +194,9 @@ mod tests {
         let own = home.path().join("own");
         fs::write(&own, "us").unwrap();
         let source = Source::Archive(archive());
+        assert!(!is_unpacked(home.path(), &source, &own).unwrap());
         let bundle = unpack(home.path(), &source, &own).unwrap();
+        assert!(is_unpacked(home.path(), &source, &own).unwrap());
         assert_eq!(bundle.versions["tool"], "v1");
         assert_eq!(fs::read_to_string(bundle.bin("k3c-cni")).unwrap(), "us");
         assert!(bundle.verify().unwrap().is_empty());

@@ -32,6 +32,9 @@ pub fn stage() -> i32 {
     }
 }
 
+/// The most threads for what blocks and is short; what waits for a client has threads of its own (`engine::apart`).
+const BLOCKING: usize = 32;
+
 fn start() -> Result<(), StageError> {
     let inherited =
         |name| inherit::take(name).map_err(StageError::step("take over a descriptor of the holder"));
@@ -40,6 +43,7 @@ fn start() -> Result<(), StageError> {
     let (holder, orders) = Holder::connect(inherited(names::CONTROL_FD)?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
         .build()
         .map_err(StageError::step("start the runtime"))?;

@@ -19,7 +19,7 @@ mod watch;
 
 pub use reload::{UNPACK_STAGE, unpack_stage};
 
-use crate::children::bundle;
+use crate::children::bundle::{self, Bundle};
 use crate::config::{DaemonConfig, Dirs, Instance, OciRuntime, env as names};
 use crate::model::reason::chain;
 use crate::rootless::{cgroup, preflight};
@@ -29,8 +29,9 @@ use lock::Lock;
 use nix::sys::signalfd::SignalFd;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 /// Time for a holder that runs to greet. One that takes longer is stopped or stuck.
@@ -125,12 +126,24 @@ struct Daemon {
     stops: u32,
 }
 
+/// The bundle, unpacked by a child where it is not there yet: the archive and its decoder's window need not stay in the
+/// memory of a process that goes on.
+fn unpacked(dirs: &Dirs) -> Result<Bundle, DaemonError> {
+    if !bundle::is_there(dirs)? {
+        #[expect(clippy::disallowed_methods, reason = "a short stage whose end the daemon waits for")]
+        let mut child = Command::new("/proc/self/exe");
+        // Ctrl-C is the daemon's. What the child could not do is tried again here, for the error.
+        let _ = child.arg(UNPACK_STAGE).process_group(0).stdin(Stdio::null()).output();
+    }
+    Ok(bundle::ensure(dirs)?)
+}
+
 fn serve(flags: Flags) -> Result<(), DaemonError> {
     let host = Host::check(flags)?;
     // Signals by descriptor from here on, before anything is made that would have to be cleaned up.
     let signals = watch::block_signals().map_err(DaemonError::step("block signals"))?;
     let lock = Lock::take(&host.dirs.lock())?;
-    let bundle = bundle::ensure(&host.dirs)?;
+    let bundle = unpacked(&host.dirs)?;
     bundle.warnings.iter().for_each(|w| warn(w));
     let mut daemon = Daemon { dirs: host.dirs.clone(), signals, _lock: lock, told: false, stops: 0 };
     loop {

@@ -4,10 +4,10 @@ use super::error::DaemonError;
 use super::holder::Holder;
 use super::{Daemon, leftovers, print, warn};
 use crate::model::holder::{DaemonToHolder, HolderToDaemon};
-use crate::sys::packet;
+use crate::sys::{memory, packet};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 
 /// The signals that arrive by descriptor from here on.
@@ -43,7 +43,8 @@ impl Daemon {
         }
     }
 
-    /// Waits for the holder and for signals: whether the holder has sent something, and whether it has ended.
+    /// Waits for the holder and for signals: whether the holder has sent something, and whether it has ended. When nothing
+    /// comes for a while, memory is given back.
     fn wait(&self, holder: &Holder, open: bool) -> Result<(bool, bool), DaemonError> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         if open {
@@ -53,7 +54,13 @@ impl Daemon {
         if let Some(pidfd) = &holder.pidfd {
             fds.push(PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, None) {
+        let pause = Timespec::try_from(memory::PAUSE).ok();
+        let mut answer = poll(&mut fds, pause.as_ref());
+        if answer == Ok(0) {
+            let _ = memory::give_back();
+            answer = poll(&mut fds, None);
+        }
+        match answer {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(DaemonError::step("wait for the holder")(e)),
         }

@@ -6,7 +6,7 @@ use crate::engine::containerd::{call, request};
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle;
 use crate::engine::rootfs::layers;
-use crate::engine::{Engine, Inner, blocking, compression};
+use crate::engine::{Engine, Inner, apart, blocking, compression};
 use crate::model::amendment::INIT;
 use crate::model::archive::Part;
 use crate::model::container::{MountKind, PathStat, Status};
@@ -94,10 +94,10 @@ impl Engine {
         let layers = inner.snapshot(&record, true).await?;
         let base = inner.config.run.clone();
         inner.note_event(&Target::from(&record), "export", &[]).await;
-        Ok(pack(move |archive| {
+        pack(move |archive| {
             let root = Mounted::new(&base, &layers)?;
             Tree::open(root.path())?.pack(Path::new("/"), Path::new(""), archive)
-        }))
+        })
     }
 
     /// Properties of a path in a container; of a link itself.
@@ -142,14 +142,14 @@ impl Engine {
         .await?;
         let (root, tree, path) = looked.map_err(|error| in_words(&record, path, error))?;
         inner.note_event(&Target::from(&record), "archive-path", &[]).await;
-        Ok(pack(move |archive| {
+        pack(move |archive| {
             let last = path.file_name().map_or_else(|| ".".into(), PathBuf::from);
             let name = if name.as_os_str().is_empty() { last } else { name };
             let name = if name == Path::new(".") { PathBuf::new() } else { name };
             let answer = tree.pack(&path, &name, archive);
             drop(root);
             answer
-        }))
+        })
     }
 
     /// Unpacks an archive, compressed or not, into a folder of a container. Answers warnings.
@@ -174,7 +174,7 @@ impl Engine {
         let reader = tokio_util::io::StreamReader::new(Box::pin(archive));
         let reader = tokio_util::io::SyncIoBridge::new(reader);
         let (target, told) = (PathBuf::from(path), record.clone());
-        let unpacked = blocking(move || {
+        let unpacked = apart(move || {
             let tree = Tree::open(root.path())?;
             if let Some(refusal) = refuse_read_only(&tree, &told, &target, matches!(root, Root::Live(_))) {
                 return Ok(Err(EngineError::refused(Reason::Conflict, refusal)));
@@ -183,7 +183,7 @@ impl Engine {
             let left_out = tree.unpack(&target, &mut archive, how)?.left_out;
             archive.check()?;
             Ok(Ok(left_out))
-        });
+        })?;
         let mut warnings = unpacked.await?.map_err(|error| in_words(&record, path, error))??;
         inner.note_event(&Target::from(&record), "extract-to-dir", &[]).await;
         if record.attempt.used && record.status == Status::Exited {
@@ -310,9 +310,11 @@ fn is_mount_point(change: &Change, targets: &[PathBuf]) -> bool {
 }
 
 /// Runs `work` beside the async threads. The archive that it writes is streamed; the files that it left out come last.
-fn pack(work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Send + 'static) -> Archive {
+fn pack(
+    work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Send + 'static,
+) -> Result<Archive, EngineError> {
     let (sender, receiver) = mpsc::channel(8);
-    tokio::task::spawn_blocking(move || {
+    let packing = move || {
         let after = sender.clone();
         let to = move |piece| messages::send(&sender, Ok(Part::Data(piece)));
         let mut archive = tar::Builder::new(Messages::new(CHUNK, to));
@@ -334,6 +336,7 @@ fn pack(work: impl FnOnce(&mut tar::Builder<Messages>) -> io::Result<Moved> + Se
                 after.blocking_send(Err(error)).ok();
             }
         }
-    });
-    ReceiverStream::new(receiver)
+    };
+    drop(apart(packing)?);
+    Ok(ReceiverStream::new(receiver))
 }

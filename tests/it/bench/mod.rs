@@ -1,7 +1,9 @@
 //! `make bench`: times beside podman's and docker's, interleaved; memory when idle; programs executed by a `run`; images
-//! moved and built (`K3C_BENCH=images`: only these; `K3C_BENCH=unpack`: only loaded and pulled).
+//! moved and built (`K3C_BENCH=images`: only these; `K3C_BENCH=unpack`: only loaded and pulled); memory before and after a
+//! thousand lifecycles (`K3C_BENCH=memory`: only that).
 
 mod images;
+mod memory;
 
 use crate::containers::DEMO;
 use crate::env::{TestEnv, binary};
@@ -75,37 +77,24 @@ const BENCHES: &[Bench] = &[
     Bench { title: "rm -f of 50", before: FIFTY, timed: NO_FIFTY, rounds: 1, ..NOTHING },
 ];
 
-/// Memory that a pod takes for itself: its shim, and the process that keeps its namespaces when there is one.
-fn per_pod(env: &TestEnv) -> Result<()> {
-    let mut pods = 0;
-    let mut sum = 0;
-    for (pid, line) in env.processes() {
-        let name = line.split(' ').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        if !name.starts_with("containerd-shim") && name != "k3c-reaper" {
-            continue;
-        }
-        pods += u64::from(name != "k3c-reaper");
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        sum += text
-            .lines()
-            .filter(|l| l.starts_with("Private_"))
-            .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
-            .sum::<u64>();
-    }
-    ensure!(pods > 0, "no pods");
-    report(&format!("private memory per pod  {} KiB (of {pods})", sum / pods));
-    Ok(())
-}
-
 /// Runs every benchmark.
 pub(crate) fn all() -> Result<()> {
     let rounds: usize = std::env::var("K3C_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
-    idle(&env)?;
+    // The first start has unpacked the bundle: what is measured is every other one.
+    env.stop()?;
+    env.start()?;
+    memory::idle(&env)?;
 
     let mut ours = Shell::start(env.command(Path::new("/bin/bash"), &[]))?;
     let k3c = crate::env::installed().display().to_string();
+    let which = std::env::var("K3C_BENCH").unwrap_or_default();
+    if which == "memory" {
+        memory::lifecycles(&env, &mut ours, &k3c)?;
+        drop(ours);
+        return env.stop();
+    }
     let mut peers: Vec<(&str, Shell)> = Vec::new();
     for (name, start) in [("podman", podman as fn() -> Result<Shell>), ("docker", docker)] {
         match start() {
@@ -113,7 +102,6 @@ pub(crate) fn all() -> Result<()> {
             Err(why) => report(&format!("{name} is left out: {why:#}")),
         }
     }
-    let which = std::env::var("K3C_BENCH").unwrap_or_default();
     let part = if which == "unpack" { images::Part::Unpacking } else { images::Part::All };
     let only_images = which == "images" || part == images::Part::Unpacking;
     for bench in BENCHES.iter().filter(|_| !only_images) {
@@ -144,7 +132,7 @@ pub(crate) fn all() -> Result<()> {
             }
         }
         if bench.title.starts_with("ps") {
-            per_pod(&env)?;
+            memory::per_pod(&env)?;
         }
         each(bench.last, &mut peers)?;
         let k3c = median(&mut all[0]);
@@ -179,29 +167,6 @@ fn median(times: &mut [Duration]) -> Option<Duration> {
 
 fn ms(time: Option<Duration>) -> String {
     time.map_or_else(|| "-".into(), |time| format!("{:7.1} ms", time.as_secs_f64() * 1000.0))
-}
-
-/// Memory of every process of the instance, with no container and no build running.
-fn idle(env: &TestEnv) -> Result<()> {
-    std::thread::sleep(Duration::from_secs(3));
-    report("idle                           RSS        PSS");
-    let (mut rss_all, mut pss_all) = (0, 0);
-    for (pid, line) in env.processes() {
-        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let value = |key: &str| -> u64 {
-            let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
-            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
-        };
-        let (rss, pss) = (value("Rss:"), value("Pss:"));
-        rss_all += rss;
-        pss_all += pss;
-        let words: Vec<&str> = line.split(' ').collect();
-        let name = words.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        let role = words.get(1).filter(|word| !word.starts_with('-') && !word.contains('/')).unwrap_or(&"");
-        report(&format!("  {:24} {rss:7} KiB {pss:7} KiB", format!("{name} {role}")));
-    }
-    report(&format!("  {:24} {rss_all:7} KiB {pss_all:7} KiB", "together"));
-    Ok(())
 }
 
 /// A shell that is told commands, so that only the commands are timed, for both in the same way.

@@ -5,7 +5,7 @@ use super::{Read, opened, over};
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::images::{instructions, own_platform};
-use crate::engine::{Engine, Inner};
+use crate::engine::{Engine, Inner, apart};
 use crate::model::image::ImportOptions;
 use crate::model::platform::Platform;
 use crate::model::reference::Reference;
@@ -59,7 +59,7 @@ impl Inner {
     ) -> Result<String, EngineError> {
         let lease = self.lease("import").await?;
         let (sender, mut items) = mpsc::channel(4);
-        let reading = tokio::task::spawn_blocking(move || read(input, &sender));
+        let reading = apart(move || read(input, &sender))?;
         let stored = self.store_file(&mut items, "layer.tar", 0, &lease, &|_| {}).await;
         drop(items);
         over(reading).await?;

@@ -23,7 +23,7 @@ use super::transfer::Pipe;
 use super::{UNNAMED, content, own_platform};
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
-use crate::engine::{Engine, Inner, compression};
+use crate::engine::{Engine, Inner, apart, compression};
 use crate::model::image::{LoadOutcome, Progress};
 use crate::model::platform::Platform;
 use crate::model::reference;
@@ -38,7 +38,6 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use std::io;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
@@ -103,7 +102,7 @@ impl Inner {
     ) -> Result<Vec<String>, EngineError> {
         let lease = self.lease("load").await?;
         let (sender, items) = mpsc::channel(4);
-        let reading = tokio::task::spawn_blocking(move || read(input, &sender));
+        let reading = apart(move || read(input, &sender))?;
         let stored = self.store_files(items, &lease, &tell).await;
         // The reader's error is the cause; that files end too early is its consequence.
         over(reading).await?;
@@ -174,11 +173,10 @@ impl Inner {
 type Read = Result<(), Option<EngineError>>;
 
 /// Waits until an input was read.
-async fn over(reading: JoinHandle<Read>) -> Result<(), EngineError> {
-    match reading.await {
-        Err(died) => Err(EngineError::Broken(format!("reading the archive died: {died}"))),
-        Ok(Err(Some(error))) => Err(error),
-        Ok(Ok(()) | Err(None)) => Ok(()),
+async fn over(reading: impl Future<Output = Result<Read, EngineError>>) -> Result<(), EngineError> {
+    match reading.await? {
+        Err(Some(error)) => Err(error),
+        Ok(()) | Err(None) => Ok(()),
     }
 }
 
