@@ -123,6 +123,11 @@ pub(super) fn lives(status: Status) -> bool {
     matches!(status, Status::Running | Status::Paused)
 }
 
+/// True when the container has no process and the next start makes one.
+pub(super) fn rests(status: Status) -> bool {
+    matches!(status, Status::Created | Status::Exited | Status::Dead)
+}
+
 /// A start begins. A container that `always` brings back at the engine's start is wanted again, as in Docker.
 pub(super) fn start_wanted(record: &mut Record, starter: Starter) {
     if starter != Starter::Policy {
@@ -289,7 +294,7 @@ pub(super) fn unfinished(record: &Record) -> Option<Unfinished> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::container::ContainerSpec;
     use crate::model::id::ContainerId;
@@ -305,7 +310,7 @@ mod tests {
         Status::Dead,
     ];
 
-    fn record(status: Status) -> Record {
+    pub(in crate::engine) fn record(status: Status) -> Record {
         Record {
             id: ContainerId::from_bytes([0xab; 32]),
             name: "web".into(),

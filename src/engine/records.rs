@@ -39,6 +39,8 @@ struct Shared {
     /// One per container and per exec: operations on one do not overlap.
     locks: Locks<ContainerId, AsyncMutex<()>>,
     reserved: Mutex<Reserved>,
+    /// Events that are written with the next change of their containers' records.
+    put_off: Mutex<BTreeMap<ContainerId, Vec<Event>>>,
 }
 
 /// Names and IDs of containers that are being made.
@@ -113,6 +115,7 @@ impl Records {
             events: broadcast::channel(1024).0,
             locks: Locks::default(),
             reserved: Mutex::default(),
+            put_off: Mutex::default(),
         })))
     }
 
@@ -124,9 +127,22 @@ impl Records {
             .map_err(|e| EngineError::Broken(format!("a commit died: {e}")))?
     }
 
-    async fn write(&self, change: Change) -> Result<(), EngineError> {
+    /// Adds an event to the next change of a container's record, which is to come soon: a commit of its own is a wait for
+    /// the disk.
+    pub(super) fn put_off(&self, id: &ContainerId, event: Event) {
+        held(&self.0.put_off).entry(id.clone()).or_default().push(event);
+    }
+
+    async fn write(&self, mut change: Change) -> Result<(), EngineError> {
         let shared = &self.0;
         let _one = shared.writing.lock().await;
+        let ids: Vec<&ContainerId> =
+            change.records.iter().map(|r| &r.id).chain(change.removed.iter().map(|t| &t.id)).collect();
+        let earlier: Vec<Event> = {
+            let mut put_off = held(&shared.put_off);
+            ids.iter().filter_map(|id| put_off.remove(id)).flatten().collect()
+        };
+        change.events.splice(0..0, earlier);
         let store = shared.store.clone();
         let copy = change.clone();
         let events = blocking(move || store.apply(change)).await??;
@@ -315,6 +331,21 @@ mod tests {
         changes.changed().await.unwrap();
         assert!(records.book().volumes.contains_key("v1"));
         assert_eq!(records.0.store.volumes().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_was_put_off_comes_with_the_next_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(&dir.path().join("k3c.redb")).unwrap();
+        let record = crate::engine::lifecycle::tests::record(crate::model::container::Status::Created);
+        let event = |action| crate::engine::events::container(&record, action, record.created, &[]);
+        records.put_off(&record.id, event("attach"));
+        records.commit(Change::new().event(event("other"))).await.unwrap();
+        records.commit(Change::new().put(&record).event(event("start"))).await.unwrap();
+        records.commit(Change::new().put(&record).event(event("die"))).await.unwrap();
+        let actions: Vec<String> =
+            records.past_events(0).await.unwrap().into_iter().map(|event| event.action).collect();
+        assert_eq!(actions, ["other", "attach", "start", "die"]);
     }
 
     #[tokio::test]

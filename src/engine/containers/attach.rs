@@ -7,7 +7,6 @@ use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
 use crate::engine::{Engine, Inner};
 use crate::model::attach::{Codec, Frame, Hello, LONGEST, socket_name};
-use crate::model::container::Status;
 use crate::model::reason::Reason;
 use crate::store::Record;
 use futures::SinkExt;
@@ -51,7 +50,12 @@ impl Engine {
         let input = if hello.exec.is_empty() { target.open_stdin } else { true };
         let input_ends = if hello.exec.is_empty() { target.stdin_once } else { true };
         let main = hello.exec.is_empty();
-        if first {
+        if first && hello.starter && lifecycle::rests(target.status) {
+            // The start is to follow.
+            inner
+                .records
+                .put_off(&target.id, inner.target_event(&target.id, &target.attributes, "attach", &[]));
+        } else if first {
             inner.note_event(&target, "attach", &[]).await;
         }
         let hello = Hello { container: target.container.clone(), ..hello };
@@ -110,8 +114,7 @@ impl Inner {
     async fn prepare(self: &Arc<Self>, target: Target) -> Result<(Target, UnixStream), EngineError> {
         let _one = self.records.lock(&target.id).await;
         let mut record = self.records.get(&target.id)?;
-        let rests = matches!(record.status, Status::Created | Status::Exited | Status::Dead);
-        if !rests {
+        if !lifecycle::rests(record.status) {
             return self.join(Target::from(&record)).await;
         }
         if !record.attempt.used && !record.attempt.container.is_empty() {

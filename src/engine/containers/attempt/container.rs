@@ -2,7 +2,7 @@
 
 use super::pod::namespaces;
 use super::users::{RunsAs, groups_policy};
-use super::{LOG, annotation, labels};
+use super::{HOSTS, LOG, annotation, labels};
 use crate::engine::Inner;
 use crate::engine::containers::limits::limits;
 use crate::engine::containers::security::{self, Seccomp};
@@ -47,7 +47,7 @@ impl Inner {
         if !mounts.iter().any(|m| m.container_path == "/etc/hosts") {
             mounts.push(cri::Mount {
                 container_path: "/etc/hosts".to_owned(),
-                host_path: self.own_dir(record).join("hosts").to_string_lossy().into_owned(),
+                host_path: self.own_dir(record).join(HOSTS).to_string_lossy().into_owned(),
                 readonly: spec.read_only,
                 ..Default::default()
             });

@@ -18,13 +18,15 @@ use crate::engine::{Inner, blocking};
 use crate::model::amendment::{ANNOTATION, Amendment};
 use crate::model::pod::folder;
 use crate::model::signal;
-use crate::proto::cri;
 use crate::store::{Endpoint, Record};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Name of the log in an attempt's folder.
 pub(in crate::engine) const LOG: &str = "container.log";
+
+/// Name of the hosts file among a container's own files.
+const HOSTS: &str = "hosts";
 
 /// Name of the one network that there is.
 const NETWORK: &str = "bridge";
@@ -55,10 +57,15 @@ impl Inner {
         // Refusals come before there is a pod.
         let runs_as = self.runs_as(record, image).await?;
         self.write_seccomp(record).await?;
-        let pod = self.make_pod(record).await?;
-        self.write_hosts(record).await?;
+        let pod = self.pod_config(record);
+        record.attempt.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
         let config = self.container_config(record, runs_as)?;
-        record.attempt.container = self.cri.create_container(&record.attempt.pod, &config, &pod).await?;
+        let id = record.attempt.pod.clone();
+        // CRI looks for the hosts file only when the container is started.
+        let container = self.cri.create_container(&id, &config, &pod);
+        let (container, named) = tokio::join!(container, self.name_pod(record));
+        named?;
+        record.attempt.container = container?;
         record.attempt.used = false;
         record.attempt.pid = 0;
         Ok(())
@@ -67,31 +74,29 @@ impl Inner {
     async fn make_folders(&self, record: &Record) -> Result<(), EngineError> {
         let logs = self.log_dir(record, record.attempt.number);
         let own = self.own_dir(record);
-        let log = logs.join(LOG);
+        let (log, hosts) = (logs.join(LOG), own.join(HOSTS));
         blocking(move || {
             std::fs::create_dir_all(&logs).map_err(EngineError::file("cannot make", &logs))?;
             std::fs::create_dir_all(&own).map_err(EngineError::file("cannot make", &own))?;
-            // The log is there before the container is, so that a follower cannot miss its beginning.
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&log)
-                .map(drop)
-                .map_err(EngineError::file("cannot make", &log))
+            // The log is there before the container is, so that a follower cannot miss its beginning; and the hosts file,
+            // because CRI makes a folder of a source that is missing.
+            for path in [log, hosts] {
+                let made = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+                made.map_err(EngineError::file("cannot make", &path))?;
+            }
+            Ok(())
         })
         .await?
     }
 
-    /// Makes the pod and notes its address. Returns its configuration, which CRI wants again for each container.
-    async fn make_pod(&self, record: &mut Record) -> Result<cri::PodSandboxConfig, EngineError> {
-        let config = self.pod_config(record);
-        record.attempt.pod = self.cri.run_pod(&config, &self.config.runtime_handler).await?;
+    /// Notes the pod's address, and writes the hosts file with it.
+    async fn name_pod(&self, record: &mut Record) -> Result<(), EngineError> {
         let address = self.cri.pod_address(&record.attempt.pod).await?;
         record.attempt.endpoints = match address.is_empty() {
             true => Vec::new(),
             false => vec![Endpoint { network: NETWORK.to_owned(), address }],
         };
-        Ok(config)
+        self.write_hosts(record).await
     }
 
     /// Removes an attempt's pod, logs and files, as far as they are there.

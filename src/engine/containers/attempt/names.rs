@@ -1,5 +1,6 @@
 //! Files and settings with the names that a container knows.
 
+use super::HOSTS;
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::model::container::{Dns, Identity};
@@ -9,7 +10,7 @@ use crate::store::Record;
 impl Inner {
     /// Writes the container's hosts file, which is mounted into it.
     pub(super) async fn write_hosts(&self, record: &Record) -> Result<(), EngineError> {
-        let path = self.own_dir(record).join("hosts");
+        let path = self.own_dir(record).join(HOSTS);
         let text = self.parts.names.hosts(&Identity {
             hostname: &record.resolved.hostname,
             domainname: &record.spec.domainname,
