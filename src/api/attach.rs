@@ -2,11 +2,14 @@
 
 use super::Invalid;
 use super::spec::{terminal_size, terminal_size_to};
-use crate::model::attach::{Frame, Hello, VERSION, Welcome};
+use crate::model::attach::{Frame, Hello, RunStep, VERSION, Welcome};
 use crate::model::container::ExecSpec;
+use crate::model::id::ContainerId;
 use crate::proto::k3c::v1 as wire;
 use wire::attach_request::Part as Request;
 use wire::attach_response::Part as Response;
+use wire::run_request::Part as RunRequest;
+use wire::run_response::Part as RunResponse;
 
 fn stream(number: u32) -> Result<u8, Invalid> {
     u8::try_from(number)
@@ -106,6 +109,45 @@ impl TryFrom<wire::AttachResponse> for Frame {
             Response::InputTaken(offset) => Self::TypedTo { offset },
             Response::Exit(status) => Self::Exit { status },
             Response::Refused(why) => Self::Refused { why },
+        })
+    }
+}
+
+impl TryFrom<wire::RunRequest> for Frame {
+    type Error = Invalid;
+
+    fn try_from(request: wire::RunRequest) -> Result<Self, Invalid> {
+        match request.part {
+            Some(RunRequest::Attach(request)) => request.try_into(),
+            _ => Err(Invalid::new("part", "only the first request says what is wanted")),
+        }
+    }
+}
+
+impl From<RunStep> for wire::RunResponse {
+    fn from(step: RunStep) -> Self {
+        let part = match step {
+            RunStep::Created(id, warnings) => {
+                RunResponse::Created(wire::CreateContainerResponse { id: id.into(), warnings })
+            }
+            RunStep::Frame(frame) => RunResponse::Attach(frame.into()),
+            RunStep::Started(warnings) => RunResponse::Started(wire::StartContainerResponse { warnings }),
+        };
+        Self { part: Some(part) }
+    }
+}
+
+impl TryFrom<wire::RunResponse> for RunStep {
+    type Error = Invalid;
+
+    fn try_from(response: wire::RunResponse) -> Result<Self, Invalid> {
+        Ok(match response.part.ok_or_else(|| Invalid::new("part", "missing"))? {
+            RunResponse::Created(made) => {
+                let id = ContainerId::try_from(made.id).map_err(|e| Invalid::new("id", e.to_string()))?;
+                Self::Created(id, made.warnings)
+            }
+            RunResponse::Attach(response) => Self::Frame(response.try_into()?),
+            RunResponse::Started(started) => Self::Started(started.warnings),
         })
     }
 }

@@ -6,7 +6,7 @@ use super::options::Host;
 use super::options::container::{Files, Flags};
 use super::options::value;
 use super::pull::default_platform;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Running, Wanted};
 use crate::model::container::ContainerSpec;
 use crate::model::failure::refusal_code;
 use crate::model::id::ContainerId;
@@ -91,19 +91,45 @@ impl Plan {
     pub(crate) async fn make(mut self, client: &Client, cx: &Context) -> Result<ContainerId, CommandError> {
         let cidfile = self.cidfile.take();
         let verb = self.verb;
-        let id = self.create(client, cx).await?;
-        if let Some(cidfile) = cidfile {
-            cidfile.write(&id).map_err(|why| refused(why, verb))?;
-        }
+        let make = async |spec, name| client.create(spec, name).await;
+        let (id, warnings) = self.with_image(client, cx, make).await?;
+        warnings.iter().for_each(|w| cx.ui.warning(w));
+        written(cidfile, &id, verb)?;
         Ok(id)
     }
 
-    async fn create(self, client: &Client, cx: &Context) -> Result<ContainerId, CommandError> {
+    /// Makes it and starts it, fetching its image if need be, and writes its ID down. `wanted`: its streams.
+    pub(crate) async fn start(
+        mut self,
+        wanted: Option<Wanted>,
+        client: &Client,
+        cx: &Context,
+    ) -> Result<Running, CommandError> {
+        let cidfile = self.cidfile.take();
+        let verb = self.verb;
+        let make = async |spec, name| client.run(spec, name, wanted.clone()).await;
+        let running = self.with_image(client, cx, make).await?;
+        running.warnings.iter().for_each(|w| cx.ui.warning(w));
+        if let Err(error) = written(cidfile, &running.id, verb) {
+            // Nobody would know of it.
+            let _ = client.remove(running.id.as_str(), true, true).await;
+            return Err(error);
+        }
+        Ok(running)
+    }
+
+    /// Makes the container by `make`, once more when its image was missing and is here now.
+    async fn with_image<T>(
+        self,
+        client: &Client,
+        cx: &Context,
+        make: impl AsyncFn(ContainerSpec, Option<String>) -> Result<T, ClientError>,
+    ) -> Result<T, CommandError> {
         if self.pull == Pull::Always {
             self.fetch(client, cx).await?;
         }
         let name = self.flags.name.clone().filter(|name| !name.is_empty());
-        let mut answer = client.create(self.spec.clone(), name.clone()).await;
+        let mut answer = make(self.spec.clone(), name.clone()).await;
         if let (Err(error), Pull::Missing) = (&answer, self.pull)
             && let Some(image) = missing_image(error, &self.flags.image)
         {
@@ -111,11 +137,9 @@ impl Plan {
                 cx.ui.message(&format!("Unable to find image '{image}' locally"));
             }
             self.fetch(client, cx).await?;
-            answer = client.create(self.spec, name).await;
+            answer = make(self.spec, name).await;
         }
-        let (id, warnings) = answer.map_err(|error| engine_refused(&error, self.verb))?;
-        warnings.iter().for_each(|w| cx.ui.warning(w));
-        Ok(id)
+        answer.map_err(|error| engine_refused(&error, self.verb))
     }
 
     /// Progress and result go to standard error: standard output is the container's.
@@ -148,6 +172,10 @@ fn missing_image(error: &ClientError, typed: &str) -> Option<String> {
         Some((_, image)) => Some(image.to_owned()),
         None => (text.contains(OTHER_PLATFORM) && has_registry(typed)).then(|| familiar(typed)),
     }
+}
+
+fn written(cidfile: Option<CidFile>, id: &ContainerId, verb: &str) -> Outcome {
+    cidfile.map_or(Ok(()), |file| file.write(id).map_err(|why| refused(why, verb)))
 }
 
 fn has_registry(image: &str) -> bool {

@@ -1,4 +1,4 @@
-//! `run`: a container is made, started, and followed to its end.
+//! `run`: a container is made, started, and followed to its end, in one call.
 
 mod follow;
 
@@ -48,13 +48,14 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     };
     let plan = Plan::new(flags, stdin, VERB, cx)?;
     let client = cx.client().await?;
-    let id = plan.make(client, cx).await?;
+    let wanted = (!args.detach).then(|| options.wanted());
+    let running = plan.start(wanted, client, cx).await?;
     if !args.detach {
-        return follow::run(&id, options, client, cx).await;
+        return follow::run(running, options, client, cx).await;
     }
-    match client.start(id.as_str()).await {
-        Ok(_) => {}
-        Err(error) => return Err(not_started(&id, options.remove, error, client).await),
+    let id = running.id.clone();
+    if let Err(error) = running.started().await {
+        return Err(not_started(&id, options.remove, error, client).await);
     }
     cx.ui.line(id.as_str())?;
     Ok(())

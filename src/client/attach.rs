@@ -9,12 +9,13 @@ use crate::model::container::ExecSpec;
 use crate::model::reason::Reason;
 use crate::proto::k3c::v1 as wire;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 
 /// Input that may be under way, in bytes.
 const WINDOW: u64 = 256 << 10;
@@ -80,22 +81,9 @@ impl Attachment {
 impl Client {
     /// Attaches; when this returns, everything from here on is seen.
     pub async fn attach(&self, wanted: Wanted) -> Result<Attachment, ClientError> {
-        let mut session = Session {
-            client: self.clone(),
-            wanted,
-            name: uuid::Uuid::new_v4().to_string(),
-            shown: [0, 0],
-            typed: 0,
-            kept: VecDeque::new(),
-            taken: 0,
-            ended: false,
-            size: None,
-        };
+        let mut session = Session::new(self.clone(), wanted);
         let connection = session.connect(None).await?;
-        let (input, outgoing) = mpsc::channel(4);
-        let (incoming, output) = mpsc::channel(1);
-        tokio::spawn(async move { session.drive(connection, outgoing, incoming).await });
-        Ok(Attachment { input, output })
+        Ok(session.begin(connection))
     }
 
     /// Describes one more process in a running container; answers its ID.
@@ -111,12 +99,15 @@ impl Client {
     }
 }
 
-struct Connection {
-    to: mpsc::Sender<wire::AttachRequest>,
-    from: Streaming<wire::AttachResponse>,
+/// Frames of one connection. An error that is an absence is the connection's end.
+pub(super) type Frames = BoxStream<'static, Result<Frame, ClientError>>;
+
+pub(super) struct Connection {
+    pub(super) to: mpsc::Sender<wire::AttachRequest>,
+    pub(super) from: Frames,
 }
 
-struct Session {
+pub(super) struct Session {
     client: Client,
     wanted: Wanted,
     name: String,
@@ -152,15 +143,42 @@ impl Connection {
 
     /// Waits until the other side has taken what was said and hung up: it would be lost with the connection.
     async fn farewell(&mut self) {
-        let drained = async { while let Ok(Some(_)) = self.from.message().await {} };
+        let drained = async { while let Some(Ok(_)) = self.from.next().await {} };
         let _ = timeout(FAREWELL, drained).await;
     }
 }
 
 impl Session {
-    async fn connect(&mut self, from: Option<[u64; 2]>) -> Result<Connection, ClientError> {
-        let (to, requests) = mpsc::channel(16);
-        let hello = Hello {
+    pub(super) fn new(client: Client, wanted: Wanted) -> Self {
+        Self {
+            client,
+            wanted,
+            name: uuid::Uuid::new_v4().to_string(),
+            shown: [0, 0],
+            typed: 0,
+            kept: VecDeque::new(),
+            taken: 0,
+            ended: false,
+            size: None,
+        }
+    }
+
+    /// Goes on in a task of its own, over a connection that is open.
+    pub(super) fn begin(self, connection: Connection) -> Attachment {
+        let (input, outgoing) = mpsc::channel(4);
+        let (incoming, output) = mpsc::channel(1);
+        tokio::spawn(async move { self.drive(connection, outgoing, incoming).await });
+        Attachment { input, output }
+    }
+
+    /// The container is known only now.
+    pub(super) fn is_of(&mut self, container: &str) {
+        container.clone_into(&mut self.wanted.container);
+    }
+
+    /// The first request of a connection.
+    pub(super) fn hello(&self, from: Option<[u64; 2]>) -> Option<wire::AttachRequest> {
+        api::attach_request(Frame::Hello(Hello {
             version: VERSION,
             container: self.wanted.container.clone(),
             exec: self.wanted.exec.clone(),
@@ -169,15 +187,31 @@ impl Session {
             stdout: self.wanted.stdout,
             stderr: self.wanted.stderr,
             from,
-        };
+        }))
+    }
+
+    async fn connect(&mut self, from: Option<[u64; 2]>) -> Result<Connection, ClientError> {
+        let (to, requests) = mpsc::channel(16);
         // The first of them has to be there before the call is answered.
-        if let Some(request) = api::attach_request(Frame::Hello(hello)) {
+        if let Some(request) = self.hello(from) {
             let _ = to.send(request).await;
         }
         let answer = self.client.containers().attach(ReceiverStream::new(requests)).await;
-        let mut from = self.client.answer(answer)?;
-        let first = self.next(&mut from).await?;
-        match first {
+        let address = self.client.address().clone();
+        let from = self.client.answer(answer)?.map(move |message| match message {
+            Ok(message) => Ok(Frame::try_from(message)?),
+            Err(status) => Err(ClientError::from_status(&status, &address)),
+        });
+        self.welcomed(to, from.boxed()).await
+    }
+
+    /// Waits until everything from here on is seen.
+    pub(super) async fn welcomed(
+        &mut self,
+        to: mpsc::Sender<wire::AttachRequest>,
+        mut from: Frames,
+    ) -> Result<Connection, ClientError> {
+        match from.next().await.transpose()? {
             Some(Frame::Welcome(welcome)) => {
                 if self.shown == [0, 0] {
                     self.shown = welcome.from;
@@ -187,14 +221,6 @@ impl Session {
             }
             Some(Frame::Refused { why }) => Err(ClientError::new(Reason::NotRunning, why)),
             _ => Err(ClientError::disconnected("the engine hung up")),
-        }
-    }
-
-    async fn next(&self, from: &mut Streaming<wire::AttachResponse>) -> Result<Option<Frame>, ClientError> {
-        match from.message().await {
-            Ok(Some(message)) => Ok(Some(Frame::try_from(message)?)),
-            Ok(None) => Ok(None),
-            Err(status) => Err(ClientError::from_status(&status, self.client.address())),
         }
     }
 
@@ -265,17 +291,12 @@ impl Session {
         loop {
             let room = self.typed - self.taken < WINDOW;
             tokio::select! {
-                frame = connection.from.message() => {
+                frame = connection.from.next() => {
                     let frame = match frame {
-                        Ok(Some(message)) => Frame::try_from(message)?,
-                        Ok(None) => return Ok(Left::Lost),
-                        Err(status) => {
-                            let error = ClientError::from_status(&status, self.client.address());
-                            if error.is_unavailable() {
-                                return Ok(Left::Lost);
-                            }
-                            return Err(error);
-                        }
+                        Some(Ok(frame)) => frame,
+                        None => return Ok(Left::Lost),
+                        Some(Err(error)) if error.is_unavailable() => return Ok(Left::Lost),
+                        Some(Err(error)) => return Err(error),
                     };
                     if let Some(left) = self.hear(frame, connection, incoming).await? {
                         return Ok(left);
@@ -331,7 +352,7 @@ impl Session {
         Ok(None)
     }
 
-    async fn say(&mut self, said: Outgoing, connection: &Connection) -> Option<Left> {
+    async fn say(&mut self, said: Outgoing, connection: &mut Connection) -> Option<Left> {
         let mut last = None;
         let frame = match said {
             Outgoing::Typed(data) => {

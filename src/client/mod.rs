@@ -9,6 +9,7 @@ mod calls;
 mod error;
 mod files;
 mod retry;
+mod run;
 mod transfer;
 mod transport;
 
@@ -17,6 +18,7 @@ pub use address::Address;
 pub use attach::{Attachment, Incoming, Outgoing, Wanted};
 pub use autostart::Autostart;
 pub use error::ClientError;
+pub use run::Running;
 
 use tonic::transport::{Channel, Endpoint};
 

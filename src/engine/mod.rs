@@ -33,7 +33,7 @@ mod rootfs;
 mod volumes;
 
 pub use containerd::{Containerd, NAMESPACE, channel};
-pub use containers::{Archive, Frames};
+pub use containers::{Archive, Frames, Run};
 pub use error::EngineError;
 pub use parts::{Names, Parts};
 

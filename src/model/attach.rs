@@ -15,6 +15,7 @@
 //! in bytes from the process's beginning, for output by the process and for input by the session, so a session that lost
 //! its connection goes on where it was: nothing is shown or typed twice.
 
+use super::id::ContainerId;
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -26,6 +27,17 @@ pub const VERSION: u32 = 1;
 pub const CLIENTS_ONLY: &str = "k3c://clients";
 /// The longest frame, in bytes.
 pub const LONGEST: usize = 1 << 20;
+
+/// News of a container that is made, attached to and started in one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunStep {
+    /// It was made; its warnings.
+    Created(ContainerId, Vec<String>),
+    /// A frame of its streams; output may come before the start is over.
+    Frame(Frame),
+    /// Its program runs, or has run; warnings of the start.
+    Started(Vec<String>),
+}
 
 /// The first frame of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,8 +109,8 @@ mod tests {
         let expected = [
             "Containers/Attach Containers/Commit Containers/CopyFrom Containers/CopyTo Containers/Create",
             "Containers/CreateExec Containers/Diff Containers/Export Containers/Kill Containers/Pause",
-            "Containers/Prune Containers/Remove Containers/Rename Containers/Restart Containers/Start",
-            "Containers/StartExec Containers/StatPath Containers/Stop Containers/Unpause Containers/Update",
+            "Containers/Prune Containers/Remove Containers/Rename Containers/Restart Containers/Run",
+            "Containers/Start Containers/StartExec Containers/StatPath Containers/Stop Containers/Unpause Containers/Update",
             "Images/Import Images/Load Images/Prune Images/Pull Images/Push Images/Remove Images/Tag",
             "Volumes/Create Volumes/Prune Volumes/Remove",
         ];

@@ -60,6 +60,7 @@ fn generate(out: &Path, files: &[&str], includes: &[PathBuf]) {
         // Nothing that is logged may show them.
         .skip_debug(SECRET)
         .boxed(".moby.buildkit.v1.frontend.ExecMessage.Input.Init")
+        .boxed(".k3c.v1.RunRequest.part.create")
         .compile_fds(set)
         .unwrap_or_else(|e| panic!("{files:?}: {e}"));
 }

@@ -629,6 +629,38 @@ pub struct WaitContainerResponse {
     #[prost(bool, tag = "3")]
     pub oom_killed: bool,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunRequest {
+    #[prost(oneof = "run_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<run_request::Part>,
+}
+/// Nested message and enum types in `RunRequest`.
+pub mod run_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Create(::prost::alloc::boxed::Box<super::CreateContainerRequest>),
+        #[prost(message, tag = "2")]
+        Attach(super::AttachRequest),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunResponse {
+    #[prost(oneof = "run_response::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<run_response::Part>,
+}
+/// Nested message and enum types in `RunResponse`.
+pub mod run_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Created(super::CreateContainerResponse),
+        #[prost(message, tag = "2")]
+        Attach(super::AttachResponse),
+        #[prost(message, tag = "3")]
+        Started(super::StartContainerResponse),
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttachRequest {
     #[prost(oneof = "attach_request::Part", tags = "1, 2, 3, 4, 5, 6")]
@@ -1559,6 +1591,27 @@ pub mod containers_client {
             req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Start"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn run(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::RunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RunResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/k3c.v1.Containers/Run");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("k3c.v1.Containers", "Run"));
+            self.inner.streaming(req, path, codec).await
+        }
         pub async fn stop(
             &mut self,
             request: impl tonic::IntoRequest<super::StopContainerRequest>,
@@ -2104,6 +2157,16 @@ pub mod containers_server {
             tonic::Response<super::StartContainerResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Run method.
+        type RunStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RunResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn run(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::RunRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::RunStream>, tonic::Status>;
         async fn stop(
             &self,
             request: tonic::Request<super::StopContainerRequest>,
@@ -2444,6 +2507,51 @@ pub mod containers_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/k3c.v1.Containers/Run" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunSvc<T: Containers>(pub Arc<T>);
+                    impl<
+                        T: Containers,
+                    > tonic::server::StreamingService<super::RunRequest> for RunSvc<T> {
+                        type Response = super::RunResponse;
+                        type ResponseStream = T::RunStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::RunRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containers>::run(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -7,11 +7,17 @@ use crate::model::container::{ContainerSpec, ExecSpec};
 use crate::model::filter::PruneFilter;
 use crate::proto::k3c::v1 as wire;
 use crate::sys::tree::{Owner, Unpack};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use std::io;
 use tonic::{Request, Response, Status, Streaming};
 use wire::containers_server::Containers;
 use wire::copy_to_request::Part;
+use wire::run_request::Part as RunPart;
+
+/// Frames until the first that is none: a client that breaks the rules has gone.
+fn legal(frames: impl Stream<Item = Option<Frame>>) -> impl Stream<Item = Frame> {
+    frames.take_while(|frame| std::future::ready(frame.is_some())).filter_map(std::future::ready)
+}
 
 #[tonic::async_trait]
 impl Containers for Service {
@@ -31,6 +37,29 @@ impl Containers for Service {
     ) -> Result<Response<wire::StartContainerResponse>, Status> {
         let warnings = self.0.start_container(&request.into_inner().container).await.map_err(refused)?;
         Ok(Response::new(wire::StartContainerResponse { warnings }))
+    }
+
+    type RunStream = Answers<wire::RunResponse>;
+
+    async fn run(
+        &self,
+        request: Request<Streaming<wire::RunRequest>>,
+    ) -> Result<Response<Self::RunStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(RunPart::Create(wanted)) = requests.message().await?.and_then(|first| first.part) else {
+            return Err(api::Invalid::new("part", "the first request says what is wanted").into());
+        };
+        let spec = ContainerSpec::try_from(wanted.spec.unwrap_or_default())?;
+        let hello = match requests.message().await? {
+            None => None,
+            Some(second) => match Frame::try_from(second)? {
+                Frame::Hello(hello) => Some(hello),
+                _ => return Err(api::Invalid::new("part", "the second request opens").into()),
+            },
+        };
+        let frames = legal(requests.map(|request| Frame::try_from(request.ok()?).ok()));
+        let news = self.0.run(spec, api::present(wanted.name), hello, frames).await.map_err(refused)?;
+        Ok(answers(news))
     }
 
     async fn stop(
@@ -149,10 +178,7 @@ impl Containers for Service {
         let Frame::Hello(hello) = Frame::try_from(first)? else {
             return Err(api::Invalid::new("part", "the first request opens").into());
         };
-        // A client that breaks the rules has gone.
-        let frames = requests.map(|request| Frame::try_from(request.ok()?).ok());
-        let frames =
-            frames.take_while(|frame| std::future::ready(frame.is_some())).filter_map(std::future::ready);
+        let frames = legal(requests.map(|request| Frame::try_from(request.ok()?).ok()));
         Ok(answers(self.0.attach(hello, frames).await.map_err(refused)?))
     }
 
