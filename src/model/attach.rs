@@ -33,7 +33,7 @@ pub const LONGEST: usize = 1 << 20;
 pub enum RunStep {
     /// It was made; its warnings.
     Created(ContainerId, Vec<String>),
-    /// A frame of its streams; output may come before the start is over.
+    /// A frame of its streams: the welcome comes before the start, all else after it.
     Frame(Frame),
     /// Its program runs, or has run; warnings of the start.
     Started(Vec<String>),

@@ -1,6 +1,5 @@
 //! `run`: a container is made, attached to and started in one call.
 
-use super::attach::Frames;
 use crate::engine::Engine;
 use crate::engine::error::EngineError;
 use crate::model::attach::{Frame, Hello, RunStep};
@@ -33,58 +32,38 @@ impl Engine {
         // What was begun is finished, also when the client leaves in the middle of it.
         tokio::spawn(async move {
             news.send(Ok(RunStep::Created(id.clone(), warnings))).await.ok();
-            let streams = match hello {
-                None => None,
+            let mut streams = match hello {
+                None => futures::stream::empty().boxed(),
                 Some(hello) => {
                     let hello =
                         Hello { container: id.to_string(), exec: String::new(), starter: true, ..hello };
                     match engine.attach(hello, frames).await {
-                        Ok(streams) => Some(streams),
+                        Ok(streams) => streams,
                         Err(error) => return drop(news.send(Err(error)).await),
                     }
                 }
             };
-            if !news.is_closed() {
-                start(engine, id, streams, &news).await;
+            // The welcome comes before the start, and all else after it: who hears the news waits for the start first.
+            if let Some(first) = streams.next().await {
+                let welcome = matches!(first, Ok(Frame::Welcome(_)));
+                if news.send(first.map(RunStep::Frame)).await.is_err() || !welcome {
+                    return;
+                }
+            }
+            if news.is_closed() {
+                return;
+            }
+            let started = engine.start_container(id.as_str()).await;
+            let failed = started.is_err();
+            if news.send(started.map(RunStep::Started)).await.is_err() || failed {
+                return;
+            }
+            while let Some(frame) = streams.next().await {
+                if news.send(frame.map(RunStep::Frame)).await.is_err() {
+                    return;
+                }
             }
         });
         Ok(ReceiverStream::new(receiver).boxed())
-    }
-}
-
-/// Starts the container and tells the news until its streams end.
-async fn start(
-    engine: Engine,
-    id: ContainerId,
-    streams: Option<Frames>,
-    news: &mpsc::Sender<Result<RunStep, EngineError>>,
-) {
-    // A task of its own: a client that does not read must not keep the start from its end.
-    let mut starting = tokio::spawn(async move { engine.start_container(id.as_str()).await });
-    let mut frames = streams.unwrap_or_else(|| futures::stream::pending().boxed());
-    let mut started = false;
-    loop {
-        let step = tokio::select! {
-            biased;
-            answer = &mut starting, if !started => {
-                started = true;
-                let answer = answer.unwrap_or_else(|e| Err(EngineError::Broken(format!("a start died: {e}"))));
-                answer.map(RunStep::Started)
-            }
-            frame = frames.next() => match frame {
-                Some(frame) => frame.map(RunStep::Frame),
-                None if started => return,
-                // The streams are over; the start is not.
-                None => {
-                    frames = futures::stream::pending().boxed();
-                    continue;
-                }
-            },
-            () = news.closed() => return,
-        };
-        let failed = step.is_err();
-        if news.send(step).await.is_err() || failed {
-            return;
-        }
     }
 }

@@ -84,6 +84,18 @@ impl Api {
         }
     }
 
+    pub(super) async fn run(&self, name: &str, image: &str, command: &str) -> Result<()> {
+        let create = wire::run_request::Part::Create(Box::new(creation(name, image, command)));
+        let first = tokio_stream::once(wire::RunRequest { part: Some(create) });
+        let mut news = self.containers().run(first).await?.into_inner();
+        while let Some(step) = news.message().await? {
+            if let Some(wire::run_response::Part::Started(_)) = step.part {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("{name} was not started")
+    }
+
     pub(super) async fn create(&self, name: &str, image: &str, script: &str) -> Result<()> {
         self.containers().create(creation(name, image, script)).await?;
         Ok(())

@@ -75,6 +75,30 @@ pub(super) const VERBS: &[Verb] = &[
         again: call!(|s, _side| { s.api.start(s.name).await }),
     },
     Verb {
+        rpc: "Containers/Run",
+        name: "run",
+        prepare: call!(|s| { s.api.remove(s.name).await }),
+        call: call!(|s| { s.api.run(s.name, DEMO, OBEYS).await }),
+        // Nothing, one that was made and not started, or one that runs.
+        side: |_, now, verb| {
+            let status = now.containers.get(verb.name).map_or("", |c| c.status.as_str());
+            match status {
+                "" | "created" => Ok(Side::Before),
+                "running" => Ok(Side::After),
+                other => Err(format!("it is {other}")),
+            }
+        },
+        again: call!(|s, side| {
+            match side {
+                Side::Before => {
+                    s.api.remove(s.name).await?;
+                    s.api.run(s.name, DEMO, OBEYS).await
+                }
+                Side::After => refused(s.api.run(s.name, DEMO, OBEYS).await, "is already in use"),
+            }
+        }),
+    },
+    Verb {
         rpc: "Containers/Stop",
         name: "stop",
         prepare: call!(|s| {
