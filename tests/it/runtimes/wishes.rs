@@ -215,10 +215,10 @@ const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
     {"names": ["umask"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 22, "op": "SCMP_CMP_GT"}]},
     {"names": ["unshare"], "action": "SCMP_ACT_KILL_PROCESS"}, {"names": ["fchownat"], "action": "SCMP_ACT_TRAP"}]}"#;
 
-/// The number that makes the wishes of a run; a run that failed says it, and `K3C_TEST_SEED` brings it back.
+/// The number that makes the wishes of a run: the same in each, so that a difference is never a surprise of somebody else's
+/// change; `K3C_TEST_SEED` brings others.
 fn seed() -> u64 {
-    let given = std::env::var("K3C_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()))
+    std::env::var("K3C_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(201)
 }
 
 pub(super) fn random_wishes() -> Result<()> {
