@@ -4,7 +4,6 @@ use crate::engine::Engine;
 use crate::engine::error::EngineError;
 use crate::model::attach::{Frame, Hello, RunStep};
 use crate::model::container::ContainerSpec;
-use crate::model::id::ContainerId;
 use futures::StreamExt;
 use futures::stream::{BoxStream, Stream};
 use tokio::sync::mpsc;
