@@ -39,7 +39,7 @@ ls -ln /dev | sed "s/[A-Z][a-z][a-z] [0-9 ]* [0-9:]* //"
 for n in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$n && echo fd $n; done
 cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn
 ls /proc/acpi /sys/firmware 2>&1; cat /proc/keys 2>&1 | grep -v _ses; cat /proc/sys/kernel/domainname
-(echo 1 > /proc/sys/kernel/msgmax) 2>&1; (echo > /proc/sysrq-trigger) 2>&1; wc -c < /proc/kcore; mkdir /sys/fs/cgroup/x 2>&1
+(echo 1 > /proc/sys/kernel/msgmax) 2>&1; (echo > /proc/sysrq-trigger) 2>&1; wc -c < /proc/kcore; n=/sys/fs/cgroup/$(cat /proc/sys/kernel/random/uuid); (mkdir $n && rmdir $n) 2>&1 | sed "s|$n|NEW|"
 tty 2>&1; stat -c "%a %u %g %n" /tmp /dev/shm /proc/self/fd/1 / . 2>&1; ls -A /proc/self/ns
 mknod /tmp/null c 1 3 2>&1; (: < /tmp/null) 2>&1; mknod /tmp/disk b 250 0 2>&1; (: < /tmp/disk) 2>&1; (: < /dev/fuse) 2>&1
 unshare -m true 2>&1; mount -t tmpfs x /mnt 2>&1; chown 5 /tmp 2>&1; ping -c1 -W1 127.0.0.1 2>&1 | tail -2 | head -1

@@ -332,6 +332,7 @@ fn exec(
         return Err("the container's cgroup is gone".to_owned());
     }
     let mut kinds = ThreadNameSpaceType::empty();
+    let mut later = ThreadNameSpaceType::empty();
     for namespace in &request.spec.linux.namespaces {
         kinds |= match namespace.kind.as_str() {
             "mount" => ThreadNameSpaceType::MOUNT,
@@ -339,7 +340,11 @@ fn exec(
             "ipc" => ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
             "uts" => ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
             "network" => ThreadNameSpaceType::NETWORK,
-            "cgroup" => ThreadNameSpaceType::CONTROL_GROUP,
+            // From a cgroup namespace that the own cgroup is not in, nobody gets into another cgroup (`nsdelegate`).
+            "cgroup" => {
+                later = ThreadNameSpaceType::CONTROL_GROUP;
+                continue;
+            }
             other => return Err(format!("cannot join a namespace {other}")),
         };
     }
@@ -355,7 +360,14 @@ fn exec(
     match at("make", "the process", made)? {
         0 => {
             drop(cgroups);
-            Ok(become_other(control, request, becoming))
+            let joined = match later.is_empty() {
+                true => Ok(()),
+                false => {
+                    let joined = move_into_thread_name_spaces(first.as_fd(), later);
+                    at("join", "the container's cgroup namespace", joined)
+                }
+            };
+            Ok(become_other(control, request, becoming, joined))
         }
         pid => {
             stay(control, request, c"cloned");
@@ -365,9 +377,17 @@ fn exec(
     }
 }
 
-fn become_other(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>) -> i32 {
+fn become_other(
+    control: &OwnedFd,
+    request: &Request,
+    becoming: &Becoming<'_>,
+    joined: Result<(), String>,
+) -> i32 {
     stay(control, request, c"born");
-    match other(control, &request.id, becoming.process).and_then(|()| becoming.prepare()) {
+    match joined
+        .and_then(|()| other(control, &request.id, becoming.process))
+        .and_then(|()| becoming.prepare())
+    {
         Ok(program) => finish(control, request, becoming, &program),
         Err(error) => {
             tell(control, message::FAILED, error.as_bytes());
