@@ -19,8 +19,7 @@ mod plan;
 mod records;
 mod service;
 
-use crate::sys::memory::{self, Idle};
-use crate::sys::process;
+use crate::sys::{memory, process};
 use nix::sys::signal::SigSet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::Differ;
@@ -63,14 +62,7 @@ fn serve(socket: &Path, content: PathBuf) -> io::Result<()> {
     runtime.block_on(async {
         let _ = std::fs::remove_file(socket);
         let listener = tokio::net::UnixListener::bind(socket)?;
-        tokio::spawn(async {
-            let mut idle = Idle::default();
-            loop {
-                tokio::time::sleep(memory::PAUSE).await;
-                // What cannot be given back is kept.
-                let _ = idle.look();
-            }
-        });
+        tokio::spawn(memory::rest());
         tonic::transport::Server::builder()
             .add_service(Differ::new(content, process::in_user_namespace()))
             .serve_with_incoming(UnixListenerStream::new(listener))

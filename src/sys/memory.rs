@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Time without work after which memory is given back.
 pub const PAUSE: Duration = Duration::from_secs(5);
-/// CPU time within a pause that is no work: timers that look whether there is any.
-const NO_WORK: Duration = Duration::from_millis(5);
+/// CPU time within a pause that is no work: timers that look whether there is any. A whole `run` takes the engine some 3 ms.
+const NO_WORK: Duration = Duration::from_millis(1);
 
 /// Gives back pages and free memory. It takes about a millisecond.
 ///
@@ -54,9 +54,18 @@ fn untouched(smaps: &str, program: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// A process that looks from time to time whether it has worked: memory is given back once after each time of work.
+/// Gives memory back after each time of work, for ever. What cannot be given back is kept.
+pub async fn rest() {
+    let mut idle = Idle::default();
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let _ = idle.look();
+    }
+}
+
+/// A process that looks from time to time whether it has worked.
 #[derive(Debug)]
-pub struct Idle {
+struct Idle {
     worked: bool,
     cpu: Duration,
 }
@@ -69,11 +78,8 @@ impl Default for Idle {
 }
 
 impl Idle {
-    /// Looks; to be called about every [`PAUSE`].
-    ///
-    /// # Errors
-    /// As [`give_back`].
-    pub fn look(&mut self) -> io::Result<()> {
+    /// Looks, about every [`PAUSE`].
+    fn look(&mut self) -> io::Result<()> {
         let now = cpu();
         let worked = now.saturating_sub(self.cpu) > NO_WORK;
         self.cpu = now;

@@ -20,20 +20,21 @@ pub(crate) fn cases() -> Vec<Case> {
 const LIMIT: Duration = Duration::from_secs(60);
 /// The most that a process keeps of its program's file, in KiB: of a release build, and of a far larger one for debugging.
 const KEPT: [u64; 2] = [4000, 45_000];
+/// What the engine may keep beyond that: it has timers.
+const MORE: u64 = 2000;
 
 fn memory_is_given_back() -> Result<()> {
     let mut env = TestEnv::started()?;
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "worked"])? == "worked");
     let kept = KEPT[usize::from(binary().components().any(|part| part.as_os_str() == "debug"))];
-    // The engine has timers of its own and gives back later; the benchmark of memory shows it.
-    for part in ["k3c daemon", "__holder", "__differ"] {
+    for (part, more) in [("k3c daemon", 0), ("__holder", 0), ("__engine", MORE), ("__differ", 0)] {
         let pid = env.process(part)?;
         let of_file = || -> Result<u64> {
             let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
             let line = text.lines().find_map(|line| line.strip_prefix("RssFile:")).context("RssFile")?;
             Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
         };
-        let given = within(LIMIT, &format!("{part} gives memory back"), || Ok(of_file()? < kept));
+        let given = within(LIMIT, &format!("{part} gives memory back"), || Ok(of_file()? < kept + more));
         given.with_context(|| format!("it keeps {:?} KiB", of_file()))?;
     }
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "works"])? == "works");

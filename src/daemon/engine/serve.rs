@@ -12,7 +12,7 @@ use crate::model::holder::EngineToHolder;
 use crate::network::cni;
 use crate::server::{self, Backends};
 use crate::supervise::{Holder, Order, Spawner};
-use crate::sys::memory::{self, Idle};
+use crate::sys::memory;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(super) async fn serve(
     holder.report(&EngineToHolder::Ready);
     tracing::info!("the API answers on {}", instance.dirs.socket().display());
 
-    tokio::spawn(rest());
+    tokio::spawn(memory::rest());
 
     let hurry = CancellationToken::new();
     match orders.recv().await {
@@ -105,17 +105,6 @@ impl Api {
     async fn stop(self) {
         self.shutdown.cancel();
         let _ = tokio::time::timeout(LAST_ANSWERS, self.task).await;
-    }
-}
-
-/// Gives memory back after each time of work.
-async fn rest() {
-    let mut idle = Idle::default();
-    loop {
-        tokio::time::sleep(memory::PAUSE).await;
-        if let Err(error) = idle.look() {
-            tracing::debug!(%error, "cannot give memory back");
-        }
     }
 }
 
