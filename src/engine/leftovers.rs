@@ -6,10 +6,11 @@
 use super::containerd::request;
 use super::images::{ENGINE, OF_PULLS};
 use super::records::Book;
-use super::{EngineConfig, Inner, NAMESPACE};
+use super::{Engine, EngineConfig, Inner, NAMESPACE};
 use crate::sys::mount;
 use containerd_client::services::v1 as api;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Mark in a volume's folder: it is being made, or filled from an image.
@@ -20,6 +21,8 @@ pub(super) const GONE: &str = "gone";
 pub(super) const PASSING: &str = ".";
 /// Label of a lease: the time when it ends by itself.
 const EXPIRES: &str = "containerd.io/gc.expire";
+/// Label of a lease: it is of one operation of BuildKit's, and ends with that process.
+const TEMPORARY: &str = "buildkit/lease.temporary";
 
 /// Removes the files of operations that were under way. The records are all that there is to know, as nothing runs yet.
 pub(super) fn tidy_files(config: &EngineConfig, book: &Book) {
@@ -73,9 +76,17 @@ fn report(name: &str, done: std::io::Result<()>) {
     }
 }
 
+impl Engine {
+    /// Ends the leases that a buildkitd left which no longer runs. `records`: IDs of what is in its cache, when known.
+    pub async fn drop_builders_leases(&self, records: Option<HashSet<String>>) {
+        self.inner().drop_builders_leases(records.as_ref()).await;
+    }
+}
+
 impl Inner {
-    /// Ends the leases, and takes the names away, of operations that died with an engine or with a containerd: for a day they would hold content
-    /// that nobody uses. containerd's socket is as old as its process. CRI's lease of a pod is the pod's name.
+    /// Ends the leases, and takes the names away, of operations that died with an engine or with a containerd: for a day
+    /// they would hold content that nobody uses. containerd's socket is as old as its process. CRI's lease of a pod is
+    /// the pod's name.
     pub(super) async fn drop_dead_leases(&self) {
         self.drop_dead_names().await;
         let Ok(born) = std::fs::metadata(&self.config.containerd_socket).and_then(|m| m.modified()) else {
@@ -99,6 +110,26 @@ impl Inner {
             }
         }
     }
+
+    /// See [`Engine::drop_builders_leases`]. Each record of the cache has a lease, which stays when containerd or buildkitd
+    /// dies between the lease and the record, on the way in or out.
+    async fn drop_builders_leases(&self, records: Option<&HashSet<String>>) {
+        let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
+        let Ok(all) = leases.list(request(api::ListRequest::default())).await else { return };
+        for lease in all.into_inner().leases.into_iter().filter(|lease| is_builders(lease, records)) {
+            tracing::info!(lease = lease.id, "ending what a build left");
+            let message = api::DeleteRequest { id: lease.id, sync: false };
+            leases.delete(request(message)).await.ok();
+        }
+    }
+}
+
+/// True for a lease of one operation of BuildKit's, and for one of a record (`ID`, `ID-variants`; an ID is 25 letters
+/// and digits) that is not among those of its cache. `None`: what is in the cache is not known.
+fn is_builders(lease: &api::Lease, records: Option<&HashSet<String>>) -> bool {
+    let id = lease.id.split_once('-').map_or(lease.id.as_str(), |(id, _)| id);
+    let of_record = id.len() == 25 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    lease.labels.contains_key(TEMPORARY) || of_record && records.is_some_and(|records| !records.contains(id))
 }
 
 /// True for a lease of ours that is another engine's than this one (`started`) and no pull's, which the next pull of the
@@ -121,7 +152,7 @@ fn is_dead(lease: &api::Lease, born: Timestamp, started: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::model::volume::Volume;
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::BTreeMap;
 
     #[test]
     fn marks_decide_what_becomes_of_a_volume() {
@@ -161,18 +192,38 @@ mod tests {
         assert!(!dir.path().join("logs/x").exists());
     }
 
+    fn lease(id: &str, second: i64, labels: &[&str]) -> api::Lease {
+        let labels = labels.iter().map(|label| label.split_once('=').unwrap_or((label, "")));
+        api::Lease {
+            id: id.into(),
+            created_at: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn leases_of_builds() {
+        let records = HashSet::from(["619hq13wt0drln4thqxn9e80p".to_owned()]);
+        for (id, labels, ends, unknown) in [
+            ("j3p4xpg08rgu25kg9ux3or2bk", &["containerd.io/gc.flat"][..], true, false),
+            ("j3p4xpg08rgu25kg9ux3or2bk-variants", &[], true, false),
+            ("619hq13wt0drln4thqxn9e80p", &["containerd.io/gc.flat"], false, false),
+            ("619hq13wt0drln4thqxn9e80p-variants", &[], false, false),
+            ("619hq13wt0drln4thqxn9e80p-view", &[TEMPORARY], true, true),
+            ("405364965-nI4O", &[EXPIRES, TEMPORARY], true, true),
+            ("405364965-nI4O", &[EXPIRES], false, false),
+            ("ref_j3p4xpg08rgu25kg9ux3or2bk", &[], false, false),
+            ("k3c-commit-x", &[EXPIRES], false, false),
+        ] {
+            let lease = lease(id, 5, labels);
+            assert_eq!(is_builders(&lease, Some(&records)), ends, "{id}");
+            assert_eq!(is_builders(&lease, None), unknown, "{id}");
+        }
+    }
+
     #[test]
     fn leases_of_the_dead() {
         let at = |second: i64| Timestamp::new(second, 0).unwrap();
-        let lease = |id: &str, second: i64, labels: &[&str]| api::Lease {
-            id: id.into(),
-            created_at: Some(prost_types::Timestamp { seconds: second, nanos: 0 }),
-            labels: labels
-                .iter()
-                .map(|label| label.split_once('=').unwrap_or((label, "")))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect::<HashMap<_, _>>(),
-        };
         for (id, second, labels, dead) in [
             ("405364965-nI4O", 5, &[EXPIRES][..], true),
             ("405364965-nI4O", 15, &[EXPIRES], false),

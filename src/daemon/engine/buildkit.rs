@@ -1,11 +1,14 @@
 //! buildkitd on demand: started by the first call that needs it, stopped after it was idle for a while.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, channel};
+use crate::proto::moby::buildkit::v1::DiskUsageRequest;
+use crate::proto::moby::buildkit::v1::control_client::ControlClient;
 use crate::server::{Buildkit, BuildkitError, BuildkitLease};
 use crate::supervise::{Service, Spawner, Spec, State};
 use crate::sys::disk;
 use futures::future::BoxFuture;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +17,8 @@ use tokio::time::Instant;
 
 /// Room on the disk that buildkitd needs to start, in bytes.
 const ROOM: u64 = 1 << 20;
+/// Largest answer of buildkitd's, in bytes: all records of a cache come in one.
+const ANSWER: usize = 64 << 20;
 /// buildkitd's key among the children.
 pub(super) const NAME: &str = "buildkitd";
 
@@ -57,7 +62,7 @@ impl OnDemand {
             leases: AtomicUsize::new(0),
             idle_since: std::sync::Mutex::new(Instant::now()),
         });
-        tokio::spawn(stop_when_idle(Arc::clone(&shared), idle));
+        tokio::spawn(stop_when_idle(Arc::clone(&shared), idle, socket.clone(), engine.clone()));
         Self { spec, spawner, socket, engine, shared }
     }
 
@@ -68,18 +73,27 @@ impl OnDemand {
     }
 }
 
-async fn stop_when_idle(shared: Arc<Shared>, idle: Duration) {
+async fn stop_when_idle(shared: Arc<Shared>, idle: Duration, socket: PathBuf, engine: Engine) {
     loop {
         tokio::time::sleep((idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(10))).await;
         let mut service = shared.service.lock().await;
         let since = shared.idle_since.lock().map_or_else(|_| Instant::now(), |since| *since);
         if service.is_some() && shared.leases.load(Ordering::SeqCst) == 0 && since.elapsed() >= idle {
             tracing::info!("buildkitd was idle for {idle:?} and is stopped");
+            let records = tokio::time::timeout(Duration::from_secs(5), records(&socket)).await;
             if let Some(service) = service.take() {
                 service.stop().await;
             }
+            engine.drop_builders_leases(records.ok().flatten()).await;
         }
     }
+}
+
+/// IDs of the cache's records; `None` when buildkitd does not say.
+async fn records(socket: &Path) -> Option<HashSet<String>> {
+    let mut control = ControlClient::new(channel(socket)).max_decoding_message_size(ANSWER);
+    let usage = control.disk_usage(DiskUsageRequest::default()).await.ok()?.into_inner();
+    Some(usage.record.into_iter().map(|record| record.id).collect())
 }
 
 impl Buildkit for OnDemand {
