@@ -55,10 +55,10 @@ pub fn render(instance: &Instance, snapshotter: &str) -> String {
             "bin_dirs" => vec![Value::from(bin)],
             "conf_dir" => path(&dirs.cni()),
             "max_conf_num" => 1,
+            // Without a plugin, which would be two programs more for each pod.
+            "use_internal_loopback" => true,
         },
         "netns_mounts_under_state_dir" => true,
-        // Without a plugin, which would be a program more for each pod.
-        "use_internal_loopback" => true,
         "disable_apparmor" => instance.rootless,
         "restrict_oom_score_adj" => instance.rootless,
         "disable_hugetlb_controller" => true,
