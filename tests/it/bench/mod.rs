@@ -1,6 +1,6 @@
-//! `make bench`: times beside podman's and docker's, interleaved; memory when idle; programs executed by a `run`; images
-//! moved and built (`K3C_BENCH=images`: only these; `K3C_BENCH=unpack`: only loaded and pulled); memory before and after a
-//! thousand lifecycles (`K3C_BENCH=memory`: only that).
+//! `make bench`: a table of times and CPU beside podman's and docker's, interleaved; memory when idle; programs executed by
+//! a `run`. `K3C_BENCH=images` instead: images moved and built (`unpack`: only loaded and pulled); `K3C_BENCH=memory`:
+//! memory before and after a thousand lifecycles.
 
 mod images;
 mod memory;
@@ -32,6 +32,8 @@ struct Bench {
     last: &'static str,
     /// The limit of rounds.
     rounds: usize,
+    /// A peer, and the part of its time that we mean to take at most.
+    aim: Option<(&'static str, f64)>,
 }
 
 const NOTHING: Bench = Bench {
@@ -42,12 +44,13 @@ const NOTHING: Bench = Bench {
     after: "true",
     last: "true",
     rounds: 30,
+    aim: None,
 };
 const FIFTY: &str = "for i in $(seq 50); do PROGRAM run -d --name many$i IMAGE sleep 1000; done";
 const NO_FIFTY: &str = "PROGRAM rm -f $(seq -f many%g 50)";
 
 const BENCHES: &[Bench] = &[
-    Bench { title: "run --rm", timed: "PROGRAM run --rm IMAGE true", ..NOTHING },
+    Bench { title: "run --rm", timed: "PROGRAM run --rm IMAGE true", aim: Some(("podman", 0.45)), ..NOTHING },
     Bench {
         title: "run -d to running",
         timed: "PROGRAM run -d --name bb IMAGE sleep 300",
@@ -57,24 +60,41 @@ const BENCHES: &[Bench] = &[
     Bench {
         title: "run -it",
         timed: "script -qec 'PROGRAM run --rm -it IMAGE true' /dev/null < /dev/null",
+        aim: Some(("podman", 0.4)),
         ..NOTHING
     },
     Bench {
         title: "exec",
         first: "PROGRAM run -d --name bx IMAGE sleep 1000",
         timed: "PROGRAM exec bx true",
+        aim: Some(("docker", 0.2)),
         last: "PROGRAM rm -f bx",
         ..NOTHING
     },
     Bench {
         title: "20 starts in parallel",
-        timed: "for i in $(seq 20); do PROGRAM run -d --name par$i IMAGE sleep 300 & done; wait",
+        timed: "p=; for i in $(seq 20); do PROGRAM run -d --name par$i IMAGE sleep 300 & p=\"$p $!\"; done; wait $p",
         after: "PROGRAM rm -f $(seq -f par%g 20)",
         rounds: 3,
+        aim: Some(("podman", 0.6)),
         ..NOTHING
     },
-    Bench { title: "ps with 50 up", first: FIFTY, timed: "PROGRAM ps", last: NO_FIFTY, ..NOTHING },
-    Bench { title: "rm -f of 50", before: FIFTY, timed: NO_FIFTY, rounds: 1, ..NOTHING },
+    Bench {
+        title: "ps with 50 up",
+        first: FIFTY,
+        timed: "PROGRAM ps",
+        last: NO_FIFTY,
+        aim: Some(("docker", 0.25)),
+        ..NOTHING
+    },
+    Bench {
+        title: "rm -f of 50",
+        before: FIFTY,
+        timed: NO_FIFTY,
+        rounds: 1,
+        aim: Some(("docker", 0.25)),
+        ..NOTHING
+    },
 ];
 
 /// Runs every benchmark.
@@ -104,6 +124,8 @@ pub(crate) fn all() -> Result<()> {
     }
     let part = if which == "unpack" { images::Part::Unpacking } else { images::Part::All };
     let only_images = which == "images" || part == images::Part::Unpacking;
+    let names = std::iter::once("k3c").chain(peers.iter().map(|(name, _)| *name));
+    let mut table = Table { names: names.map(str::to_owned).collect(), rows: Vec::new() };
     for bench in BENCHES.iter().filter(|_| !only_images) {
         let rounds = bench.rounds.min(rounds);
         let line =
@@ -135,27 +157,33 @@ pub(crate) fn all() -> Result<()> {
             memory::per_pod(&env)?;
         }
         each(bench.last, &mut peers)?;
-        let k3c = median(&mut all[0]);
-        let mut text = format!("{:24} k3c {}", bench.title, ms(k3c));
-        for ((name, _), times) in peers.iter().zip(&mut all[1..]) {
-            let time = median(times).unwrap_or_default();
-            let ratio = k3c.unwrap_or_default().as_secs_f64() / time.as_secs_f64();
-            text += &format!("  {name} {} ratio {ratio:.2}", ms(Some(time)));
+        let times = all.iter_mut().map(|times| median(times).unwrap_or_default().as_secs_f64() * 1000.0);
+        table.row(bench.title, "ms", &times.collect::<Vec<_>>(), bench.aim);
+    }
+    if !only_images {
+        let used = cpu(&mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
+        let mut all = vec![used];
+        for (name, peer) in &mut peers {
+            all.push(cpu(peer, &format!("{name} run --rm k3c.local/demo true"))?);
         }
-        report(&text);
+        table.row("CPU of a run --rm", "ms", &all, Some(("podman", 0.5)));
     }
 
-    images::all(&env, &mut peers, rounds, part)?;
-    started(&env)?;
-    executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
-    for (name, peer) in peers.iter_mut().filter(|(name, _)| *name == "podman") {
-        executed(&env, name, peer, "podman run --rm k3c.local/demo true")?;
+    if only_images {
+        images::all(&env, &mut peers, rounds, part)?;
+    } else {
+        started(&env)?;
+        executed(&env, "k3c", &mut ours, &format!("{k3c} run --rm {DEMO} true"))?;
+        for (name, peer) in peers.iter_mut().filter(|(name, _)| *name == "podman") {
+            executed(&env, name, peer, "podman run --rm k3c.local/demo true")?;
+        }
     }
     for (_, peer) in peers.iter_mut().filter(|(name, _)| *name == "docker") {
         peer.time("kill $DAEMON; wait $DAEMON; true")?;
     }
     drop(peers);
     drop(ours);
+    table.tell();
     report(&format!("size of the binary       {} MiB", fs::metadata(binary())?.len() / (1 << 20)));
     env.stop()
 }
@@ -163,6 +191,62 @@ pub(crate) fn all() -> Result<()> {
 fn median(times: &mut [Duration]) -> Option<Duration> {
     times.sort_unstable();
     times.get(times.len() / 2).copied()
+}
+
+/// Rows of figures, one of each side, ours first: told as they come, and at the end as a table.
+struct Table {
+    names: Vec<String>,
+    rows: Vec<String>,
+}
+
+impl Table {
+    fn row(&mut self, title: &str, unit: &str, figures: &[f64], aim: Option<(&str, f64)>) {
+        let ours = figures.first().copied().unwrap_or_default();
+        let mut row = format!("| {title} |");
+        for (name, figure) in self.names.iter().zip(figures) {
+            row += &match name.as_str() {
+                "k3c" => format!(" {figure:.1} {unit} |"),
+                _ => format!(" {figure:.1} {unit} ({:.2}) |", ours / figure),
+            };
+        }
+        row += &aim.map_or_else(|| " |".to_owned(), |(peer, most)| format!(" {most} x {peer} |"));
+        report(&row);
+        self.rows.push(row);
+    }
+
+    /// Markdown.
+    fn tell(&self) {
+        if self.rows.is_empty() {
+            return;
+        }
+        report(&format!("\n| | {} | at most |", self.names.join(" | ")));
+        report(&format!("|---|{}", "---|".repeat(self.names.len() + 1)));
+        self.rows.iter().for_each(|row| report(row));
+    }
+}
+
+/// CPU time that the whole machine spends for one command, what goes on behind the answer included, in milliseconds: the
+/// mean of some, without what the machine spends meanwhile anyway. Nothing else may run.
+fn cpu(shell: &mut Shell, command: &str) -> Result<f64> {
+    const RUNS: u32 = 20;
+    let spent = |line: &str, shell: &mut Shell| -> Result<(f64, f64)> {
+        let (before, since) = (busy()?, Instant::now());
+        shell.time(&format!("{line}; sleep 3"))?;
+        Ok((busy()? - before, since.elapsed().as_secs_f64()))
+    };
+    let (anyway, seconds) = spent("sleep 2", shell)?;
+    let (all, time) = spent(&format!("for i in $(seq {RUNS}); do {command} || exit; done"), shell)?;
+    Ok((all - anyway / seconds * time) * 1000.0 / f64::from(RUNS))
+}
+
+/// Seconds that the processors were not idle since the start, proc_stat(5).
+fn busy() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq
+    let all = ticks.iter().take(7).sum::<f64>() - ticks.iter().skip(3).take(2).sum::<f64>();
+    Ok(all / 100.0)
 }
 
 fn ms(time: Option<Duration>) -> String {
@@ -230,6 +314,8 @@ fn podman() -> Result<Shell> {
     let mut command = Command::new("bash");
     command.arg(script).arg("bash");
     let mut shell = Shell::start(command)?;
+    // podman refuses to work when the process that a broken-off run left is gone.
+    shell.time("rm -f $XDG_RUNTIME_DIR/libpod/tmp/pause.pid")?;
     fs::create_dir_all("/tmp/k3cpeer")?;
     let copy = Path::new("/tmp/k3cpeer/demo.tar");
     fs::copy(demo_archive()?, copy)?;
