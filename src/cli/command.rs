@@ -197,6 +197,23 @@ pub(crate) enum System {
 }
 
 impl Verb {
+    /// Asks the daemon something once, and prints the answer.
+    pub(crate) fn is_one_question(&self) -> bool {
+        match self {
+            Self::Container(verb) => matches!(verb, Container::Ls(_) | Container::Inspect(_)),
+            Self::Image(verb) => matches!(verb, Image::Ls(_) | Image::Inspect(_)),
+            _ => matches!(
+                self,
+                Self::Ps(_)
+                    | Self::Images(_)
+                    | Self::Inspect(_)
+                    | Self::Info(_)
+                    | Self::Version(_)
+                    | Self::Port(_)
+            ),
+        }
+    }
+
     /// Runs the command.
     pub(crate) async fn run(self, cx: &Context) -> Outcome {
         match self {

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 /// Shows events until `--until`, or for ever.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let zone = TimeZone::system();
+    let zone = moment::zone();
     let now = Timestamp::now();
     let time = |text: &Option<String>| match text.as_deref().filter(|t| !t.is_empty()) {
         None => Ok(None),

@@ -52,7 +52,7 @@ const CREATED_BY: usize = 45;
 /// Newest first, one row for each step.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let entries = cx.client().await?.history(&args.image, args.platform.clone()).await?;
-    let text = render(&args, &entries, Timestamp::now(), &TimeZone::system())?;
+    let text = render(&args, &entries, Timestamp::now(), &moment::zone())?;
     cx.ui.data(text.as_bytes())?;
     Ok(())
 }

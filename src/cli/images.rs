@@ -88,7 +88,7 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     if args.tree {
         return Ok(cx.ui.data(tree::render(&images, cx.ui.terminals().stdout).as_bytes())?);
     }
-    let text = render(&args, &images, Timestamp::now(), &TimeZone::system())?;
+    let text = render(&args, &images, Timestamp::now(), &moment::zone())?;
     cx.ui.data(text.as_bytes())?;
     if let (true, Some(word @ ("ls" | "rm" | "build" | "inspect"))) =
         (images.is_empty(), args.reference.as_deref())

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 
 /// Standard output and standard error stay apart.
 pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
-    let options = options(&args, Timestamp::now(), &TimeZone::system())?;
+    let options = options(&args, Timestamp::now(), &moment::zone())?;
     let mut entries = cx.client().await?.logs(&args.container, options).await?;
     let mut writer = Writer::new(args.timestamps, args.details);
     while let Some(entry) = entries.next().await {

@@ -110,7 +110,12 @@ fn start(args: Vec<OsString>, ui: Ui) -> Started {
             return Started::Done(end(&ui, shown));
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let mut builder = match verb.is_one_question() {
+        // Threads take longer to start than the answer takes.
+        true => tokio::runtime::Builder::new_current_thread(),
+        false => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Started::Done(end(&ui, Err(error.into()))),
     };

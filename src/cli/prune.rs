@@ -10,7 +10,6 @@ use super::ui::typed_line;
 use crate::builder::Pruning as Pruned;
 use crate::model::image::Removed;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -80,7 +79,7 @@ pub(super) async fn sure(warning: &str, force: bool, cx: &Context) -> Result<boo
 pub(super) fn filters(pairs: &[(String, String)]) -> Result<Filters, CommandError> {
     let mut all = value::filters(pairs);
     for text in all.get_mut("until").into_iter().flatten() {
-        *text = moment::parse(text, Timestamp::now(), &TimeZone::system())
+        *text = moment::parse(text, Timestamp::now(), &moment::zone())
             .ok_or_else(|| {
                 CommandError::failed(format!("failed to parse value as time or duration: {text:?}"))
             })?

@@ -73,7 +73,7 @@ pub(crate) async fn run(mut args: Args, cx: &Context) -> Outcome {
     let limit = if args.latest { Some(1) } else { usize::try_from(args.last).ok().filter(|n| *n > 0) };
     let filter = ListFilter { all: args.all, filters: value::filters(&args.filter), limit, size };
     let containers = cx.client().await?.list(filter).await?;
-    let text = render(&args, &containers, Timestamp::now(), &TimeZone::system())?;
+    let text = render(&args, &containers, Timestamp::now(), &moment::zone())?;
     cx.ui.data(text.as_bytes())?;
     Ok(())
 }

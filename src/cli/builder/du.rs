@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
     let now = Timestamp::now();
     let text = match (args.verbose, args.format.as_deref()) {
         (true, _) => {
-            let all: Vec<String> = records.iter().map(|r| verbose(r, now, &TimeZone::system())).collect();
+            let all: Vec<String> = records.iter().map(|r| verbose(r, now, &moment::zone())).collect();
             all.concat() + &sums(&records)
         }
         (false, format) => {

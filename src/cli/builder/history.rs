@@ -115,7 +115,7 @@ pub(crate) async fn logs(args: LogsArgs, cx: &Context) -> Outcome {
 pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
     let build = one(args.place.channel(cx).await?, args.build.as_deref()).await?;
     let text = match args.format.as_deref() {
-        None | Some("") => details(&build, Timestamp::now(), &TimeZone::system()),
+        None | Some("") => details(&build, Timestamp::now(), &moment::zone()),
         Some(format) => {
             let columns = Columns { row: &ROW, titles: &[], shown: Vec::new(), raw: Vec::new() };
             let row = Row { fields: document(&build), labels: json!({}) };

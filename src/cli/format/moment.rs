@@ -5,6 +5,16 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+/// The user's time zone. Without TZ the file is read, rather than looked for by name among all zones of the host, which
+/// reads every folder of them.
+pub(crate) fn zone() -> TimeZone {
+    let file = || TimeZone::tzif("Local", &std::fs::read("/etc/localtime").ok()?).ok();
+    match std::env::var_os("TZ") {
+        Some(_) => TimeZone::system(),
+        None => file().unwrap_or_else(TimeZone::system),
+    }
+}
+
 /// Reads RFC 3339, a date with or without a time of day (in `zone`), seconds since 1970, or a duration before `now`.
 pub(crate) fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     if let Some(nanoseconds) = duration::parse_go(text) {

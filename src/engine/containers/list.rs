@@ -20,11 +20,11 @@ impl Engine {
         let inner = self.inner();
         inner.ready().await;
         let records = inner.records.all();
-        let groups = inner.image_groups().await?;
+        let (groups, foreign) = tokio::try_join!(inner.image_groups(), inner.foreign_rows())?;
         let owner: BTreeMap<String, String> =
             groups.values().flat_map(|g| g.names.iter().map(|n| (n.clone(), g.id.clone()))).collect();
         let mut rows: Vec<ContainerSummary> = records.iter().map(|r| row(r, &owner)).collect();
-        rows.extend(inner.foreign_rows().await?);
+        rows.extend(foreign);
         rows.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         let wanted = filter.filters;
         let images = ancestors(inner, &wanted.ancestors).await;

@@ -1,14 +1,15 @@
 //! Rotation: the shim renames a log that has grown too long (`container.log.1` is younger than `.2`) and begins a new one.
 //! Readers go from one to the next by inode, so that nothing is read twice or left out.
 
-use crate::engine::Inner;
 use crate::engine::containers::LOG;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle;
+use crate::engine::{Inner, blocking};
 use crate::model::logopts::SHARED;
 use crate::sys::rotated;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -88,20 +89,27 @@ pub(in crate::engine) async fn run(engine: Weak<Inner>) {
 impl Inner {
     /// Tells containerd of files that are new since `seen`, which has the inode of each container's youngest full file.
     async fn reopen_rotated(self: &Arc<Self>, seen: &mut HashMap<String, u64>) {
-        let mut still = HashMap::new();
+        let mut logs = Vec::new();
         for record in self.records.all() {
-            if !lifecycle::lives(record.status) || record.spec.log.driver == "none" {
-                continue;
+            if lifecycle::lives(record.status) && record.spec.log.driver != "none" {
+                let log = self.log_dir(&record, record.attempt.number).join(LOG);
+                logs.push((record.name, record.attempt.container, rotated::last(&log)));
             }
-            let log = self.log_dir(&record, record.attempt.number).join(LOG);
-            let Ok(meta) = tokio::fs::metadata(rotated::last(&log)).await else { continue };
-            if seen.get(&record.attempt.container) != Some(&meta.ino())
-                && let Err(error) = self.cri.reopen_log(&record.attempt.container).await
+        }
+        let looked = move || {
+            let inode = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.ino());
+            logs.into_iter().filter_map(|(name, id, path)| Some((name, id, inode(&path)?))).collect()
+        };
+        let found: Vec<(String, String, u64)> = blocking(looked).await.unwrap_or_default();
+        let mut still = HashMap::new();
+        for (name, id, inode) in found {
+            if seen.get(&id) != Some(&inode)
+                && let Err(error) = self.cri.reopen_log(&id).await
             {
-                tracing::warn!(%error, container = record.name, "containerd does not follow a log's rotation");
+                tracing::warn!(%error, container = name, "containerd does not follow a log's rotation");
                 continue;
             }
-            still.insert(record.attempt.container, meta.ino());
+            still.insert(id, inode);
         }
         *seen = still;
     }
