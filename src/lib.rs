@@ -9,6 +9,7 @@
 //! └─ holder              first process in the user namespace: keeps the namespaces and the listening socket,
 //!    │                   starts the engine again, is the parent of every long-lived child
 //!    ├─ slirp4netns      the containers' way out
+//!    ├─ ports            carries what comes to published ports into the containers
 //!    ├─ engine           all the logic, serves the API, may be replaced at any moment
 //!    ├─ containerd       with CRI: pods, containers, images
 //!    ├─ differ           writes the layers of images into containerd's snapshots
@@ -40,6 +41,10 @@
 //! One file plays all roles. Which one is decided in `main` from the name it was called by or a hidden first argument,
 //! before any thread exists, because namespaces are entered by single-threaded processes. As root there is no user
 //! namespace and no slirp4netns; the rest is the same.
+//!
+//! Ports of the host are published by one process for all of them (`network::ports`), which accepts in the host's network
+//! namespace and connects inside; a container sees its client's own address. What is published is in the records: killed,
+//! the process is told again, and an engine's death changes nothing.
 //!
 //! Holder, engine, containerd and buildkitd stay in the host's network namespace: pulls go at full speed and a
 //! registry on the host's loopback is reachable. Containers live in a namespace of their own, bound inside the

@@ -86,6 +86,7 @@ impl From<ContainerSummary> for wire::ContainerSummary {
             size_rw,
             size_root_fs,
             foreign: row.foreign,
+            ports: row.ports.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -107,6 +108,7 @@ impl TryFrom<wire::ContainerSummary> for ContainerSummary {
             labels: row.labels.into_iter().collect(),
             mounts: row.mounts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             size: Some(size).filter(|size| *size != (0, 0)),
+            ports: row.ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             foreign: row.foreign,
         })
     }

@@ -1,6 +1,6 @@
 //! A container's spec, to and from the wire.
 
-use super::{Invalid, count, number, time};
+use super::{Invalid, count, number, port, time};
 use crate::model::container::{
     ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
     RestartPolicy, Sharing, Ulimit,
@@ -71,6 +71,9 @@ impl From<ContainerSpec> for wire::ContainerSpec {
             cgroup_parent: spec.cgroup_parent,
             oom_kill_disable: spec.oom_kill_disable,
             terminal_size: spec.terminal_size.map(terminal_size_to),
+            publish: spec.publish.into_iter().map(Into::into).collect(),
+            publish_all: spec.publish_all,
+            expose: spec.expose,
         }
     }
 }
@@ -151,6 +154,9 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
             cgroup_parent: spec.cgroup_parent,
             oom_kill_disable: spec.oom_kill_disable,
             terminal_size: terminal_size("spec.terminal_size", spec.terminal_size)?,
+            publish: spec.publish.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            publish_all: spec.publish_all,
+            expose: port::exposed(spec.expose)?,
         })
     }
 }

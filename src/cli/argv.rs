@@ -442,11 +442,10 @@ mod tests {
         let run_hint = "Run 'k3c run --help' for more information";
         let cases = [
             (
-                "run -p 80 x",
+                "run --ip 1.2.3.4 x",
                 125,
                 format!(
-                    "-p, --publish is not supported: every container is on the one network of its daemon, without \
-                     published ports{usage}{run_hint}"
+                    "--ip is not supported: every container is on the one network of its daemon{usage}{run_hint}"
                 ),
             ),
             ("run --foo x", 125, format!("unknown flag: --foo{usage}{run_hint}")),

@@ -8,6 +8,7 @@ use super::options::value;
 use crate::api::docker::schema::Struct;
 use crate::credentials;
 use crate::model::container::{ContainerSummary, Health, ListFilter, Mount, MountKind};
+use crate::model::port;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -140,7 +141,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
         "Names": container.names.join(","),
         "Networks": if container.foreign { "" } else { "bridge" },
         "Platform": null,
-        "Ports": "",
+        "Ports": port::line(&container.ports),
         "RunningFor": status::ago(Some(container.created), now),
         "Size": size,
         "State": container.state.status.as_str(),
@@ -192,6 +193,7 @@ mod tests {
                 "/v",
             )],
             size: Some((2, 21_470_000)),
+            ports: port::shown(&["80/tcp".into()], &[]),
             foreign: false,
         }]
     }
@@ -208,7 +210,7 @@ mod tests {
             (
                 "",
                 "CONTAINER ID   IMAGE           COMMAND                   CREATED         STATUS         PORTS     NAMES\n\
-                 abababababab   alpine:latest   \"sh -c \\\"sleep 100000…\"   5 minutes ago   Up 5 minutes             web\n"
+                 abababababab   alpine:latest   \"sh -c \\\"sleep 100000…\"   5 minutes ago   Up 5 minutes   80/tcp    web\n"
                     .to_owned(),
             ),
             ("-q", "abababababab\n".to_owned()),

@@ -25,6 +25,34 @@ pub struct DaemonConfig {
     pub stop_timeout_seconds: u64,
     /// The group that may connect to root's daemon. It is root by that.
     pub group: Option<String>,
+    /// Whose address containers see behind a published port.
+    pub publish_source: PublishSource,
+}
+
+/// Whose address a container sees when a client comes through a published port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishSource {
+    /// The client's own.
+    #[default]
+    Client,
+    /// The gateway's, for all of them.
+    Gateway,
+}
+
+impl PublishSource {
+    /// Reads the word for it.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Client, Self::Gateway].into_iter().find(|source| source.as_str() == word)
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+        }
+    }
 }
 
 impl Default for DaemonConfig {
@@ -37,6 +65,7 @@ impl Default for DaemonConfig {
             build_cache: "20GB".into(),
             stop_timeout_seconds: 30,
             group: None,
+            publish_source: PublishSource::default(),
         }
     }
 }
@@ -162,6 +191,7 @@ mod tests {
             ("build-cache = \"0GB\"", "expected a size"),
             ("build-cache = \"101%\"", "expected a size"),
             ("build-cache = 7", "invalid type"),
+            ("publish-source = \"host\"", "unknown variant `host`, expected `client` or `gateway`"),
         ] {
             let error = DaemonConfig::parse(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

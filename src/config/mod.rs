@@ -9,7 +9,7 @@ pub mod instance;
 mod runtime;
 
 pub use commit::{commit, set_commit};
-pub use daemon::DaemonConfig;
+pub use daemon::{DaemonConfig, PublishSource};
 pub use dirs::Dirs;
 pub use instance::Instance;
 pub use runtime::OciRuntime;

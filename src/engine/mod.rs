@@ -26,6 +26,7 @@ mod lifecycle;
 mod locks;
 mod logs;
 mod parts;
+mod ports;
 mod prune;
 mod reconcile;
 mod records;
@@ -35,7 +36,7 @@ mod volumes;
 pub use containerd::{Containerd, NAMESPACE, channel};
 pub use containers::{Archive, Frames, Run};
 pub use error::EngineError;
-pub use parts::{Names, Parts};
+pub use parts::{Lead, Names, NotPublished, Parts, Ports};
 
 use containerd::Cri;
 use images::Images;
@@ -168,6 +169,12 @@ impl Engine {
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
         tokio::spawn(logs::rotate(Arc::downgrade(&inner)));
         Ok(Self(inner))
+    }
+
+    /// Makes the ports that are published what the records say; to be called when the process for ports has come up.
+    pub async fn follow_ports(&self) {
+        self.0.ready().await;
+        self.0.follow_ports().await;
     }
 
     /// containerd's services, for those who need more than the engine does.

@@ -258,6 +258,9 @@ impl Inner {
         record.exit.started = nanoseconds(status.started_at);
         record.exit.finished = None;
         record.attempt.pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
+        if !over && let Err(error) = self.publish(&mut record).await {
+            tracing::warn!(%error, container = record.name, "cannot publish the ports of a container that runs");
+        }
         let time = record.exit.started.unwrap_or_else(Timestamp::now);
         let event = super::events::container(&record, "start", time, &[]);
         if let Err(error) = self.records.commit(Change::new().put(&record).event(event)).await {

@@ -19,6 +19,7 @@ pub mod logopts;
 pub mod name;
 pub mod platform;
 pub mod pod;
+pub mod port;
 pub mod reason;
 pub mod reference;
 pub mod signal;

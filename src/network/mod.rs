@@ -4,7 +4,7 @@
 //! containerd, buildkitd ─> k3c-cni (cni) ─> netlink ─┐
 //!                                                    ├ the detached network namespace (rootless::netns made it)
 //! engine stage ──────────> slirp4netns (slirp) ──────┘
-//! rootlessctl ───────────> api.sock (rootlesskit)
+//! engine, rootlessctl ───> api.sock ─> ports: the host's ports that lead in
 //! ```
 //!
 //! As root there is neither a detached namespace nor slirp4netns: the bridge is in the host's own namespace.
@@ -12,5 +12,6 @@
 pub mod cni;
 pub mod names;
 mod netlink;
-pub mod rootlesskit;
+mod nft;
+pub mod ports;
 pub mod slirp;

@@ -3,6 +3,7 @@
 use crate::model::container::{ContainerSpec, Status};
 pub use crate::model::container::{HealthLog, Probe, Resolved};
 use crate::model::id::ContainerId;
+use crate::model::port::Published;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,8 @@ pub struct Attempt {
     pub container: String,
     /// Addresses of the pod, one for each network.
     pub endpoints: Vec<Endpoint>,
+    /// Ports of the host that lead to it, while it runs.
+    pub published: Vec<Published>,
     /// First process, as the engine's host numbers it; 0: none.
     pub pid: u32,
     /// True when it was started, or could not be: the next start takes a fresh attempt.
@@ -88,6 +91,8 @@ pub struct Endpoint {
     pub network: String,
     /// IP address, without a prefix length.
     pub address: String,
+    /// Its address of version 6; empty: none.
+    pub address_6: String,
 }
 
 /// A stop that is under way; an engine that is killed meanwhile leaves it to the next one.

@@ -98,6 +98,11 @@ impl Service {
         self.state.borrow().clone()
     }
 
+    /// The child's state, from now on.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
     /// Ends the child: signal, grace, kill. Returns when it has ended.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();

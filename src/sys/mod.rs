@@ -44,4 +44,6 @@ pub mod session;
 #[cfg(target_os = "linux")]
 pub mod stage;
 #[cfg(target_os = "linux")]
+pub mod transparent;
+#[cfg(target_os = "linux")]
 pub mod tree;

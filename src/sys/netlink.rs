@@ -4,7 +4,7 @@
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::net::{netlink, recv, send, socket_with, sockopt};
+use rustix::net::{bind, netlink, recv, send, socket_with, sockopt};
 use std::io;
 use std::time::Duration;
 
@@ -18,6 +18,13 @@ pub enum Family {
     Route,
     /// Packet filters: nf_tables and its relatives.
     Netfilter,
+}
+
+/// News of the kernel's, for those who listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Changes of nf_tables (`NFNLGRP_NFTABLES`).
+    PacketFilters,
 }
 
 /// A socket to the kernel, for the network namespace that its maker was in.
@@ -46,6 +53,19 @@ impl Socket {
                 libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length);
             }
         }
+        Ok(Self(fd))
+    }
+
+    /// Opens one that hears of changes and waits for them without a limit.
+    ///
+    /// # Errors
+    /// socket(2), bind(2).
+    pub fn listen(group: Group) -> io::Result<Self> {
+        let (protocol, number) = match group {
+            Group::PacketFilters => (netlink::NETFILTER, 7),
+        };
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
+        bind(&fd, &netlink::SocketAddrNetlink::new(0, 1 << (number - 1)))?;
         Ok(Self(fd))
     }
 

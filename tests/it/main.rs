@@ -27,6 +27,7 @@ mod images;
 mod layers;
 mod logs;
 mod pods;
+mod ports;
 mod preflight;
 mod proxy;
 mod registry;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         archives::cases(),
         registry::cases(),
         pods::cases(),
+        ports::cases(),
         proxy::cases(),
         preflight::cases(),
         streams::cases(),

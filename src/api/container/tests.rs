@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::port;
 use jiff::Timestamp;
 
 #[test]
@@ -25,6 +26,7 @@ fn a_row_comes_back() {
         labels: [("a".to_owned(), "b".to_owned())].into(),
         mounts: Vec::new(),
         size: Some((0, 7)),
+        ports: port::shown(&["80/tcp".into()], &[]),
         foreign: true,
     };
     assert_eq!(wire::ContainerSummary::from(row.clone()).try_into(), Ok(row));

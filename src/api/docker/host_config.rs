@@ -157,6 +157,7 @@ impl HostConfig {
                 config: spec.log.options.clone(),
             },
             network_mode: "bridge".to_owned(),
+            port_bindings: port_bindings(spec),
             restart_policy: spec.restart.into(),
             auto_remove: spec.auto_remove,
             volumes_from: spec.volumes_from.clone(),
@@ -174,6 +175,7 @@ impl HostConfig {
             oom_score_adj: spec.oom_score_adj.unwrap_or(0),
             pid_mode: mode(&spec.pid, ""),
             privileged: spec.privileged,
+            publish_all_ports: spec.publish_all,
             readonly_rootfs: spec.read_only,
             security_opt: spec.security_opt.clone(),
             tmpfs: tmpfs.collect(),
@@ -250,6 +252,21 @@ fn devices(spec: &ContainerSpec) -> Vec<DeviceMapping> {
         cgroup_permissions: device.permissions.clone(),
     };
     spec.devices.iter().map(mapping).collect()
+}
+
+/// Ports of the host as they were asked for.
+fn port_bindings(spec: &ContainerSpec) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut all: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for wish in &spec.publish {
+        let host_port = match wish.host {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
+        let host_ip = wish.ip.map(|ip| ip.to_string()).unwrap_or_default();
+        all.entry(wish.port.to_string()).or_default().push(PortBinding { host_ip, host_port });
+    }
+    all
 }
 
 /// A capability's whole name.

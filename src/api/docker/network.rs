@@ -78,7 +78,7 @@ impl NetworkSettings {
         Self {
             sandbox_id: detail.pod.clone(),
             sandbox_key: namespace,
-            ports: detail.resolved.exposed.iter().map(|port| (port.clone(), None)).collect(),
+            ports: ports(detail),
             endpoint_id: id,
             gateway,
             ip_address: address,
@@ -88,4 +88,20 @@ impl NetworkSettings {
             ..Self::default()
         }
     }
+}
+
+/// Ports of a container that runs, each with those of the host that lead to it.
+fn ports(detail: &ContainerDetail) -> BTreeMap<String, Option<Vec<PortBinding>>> {
+    if !detail.state.status.is_up() {
+        return BTreeMap::new();
+    }
+    let exposed = detail.resolved.exposed.iter();
+    let mut ports: BTreeMap<String, Option<Vec<PortBinding>>> =
+        exposed.map(|port| (port.clone(), None)).collect();
+    for published in &detail.published {
+        let binding =
+            PortBinding { host_ip: published.ip.to_string(), host_port: published.host.to_string() };
+        ports.entry(published.port.to_string()).or_insert(None).get_or_insert_default().push(binding);
+    }
+    ports
 }

@@ -6,6 +6,7 @@ use crate::model::container::{
 };
 use crate::model::id::ContainerId;
 use crate::model::image::ImageDetail;
+use crate::model::port::{Publish, Published};
 use crate::model::volume::{Volume as VolumeNoun, VolumeSummary};
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ fn detail() -> ContainerDetail {
         mounts: Vec::new(),
         execs: Vec::new(),
         files: ContainerFiles::default(),
+        published: Vec::new(),
         endpoint: Endpoint::default(),
         masked_paths: Vec::new(),
         readonly_paths: Vec::new(),
@@ -92,6 +94,11 @@ fn what_is_there_is_shown() {
     full.resolved.health =
         Some(Healthcheck { test: vec!["CMD".into(), "up".into()], ..Healthcheck::default() });
     full.resolved.exposed = vec!["80/tcp".into()];
+    full.state.status = Status::Running;
+    full.resolved.exposed.push("53/udp".into());
+    full.spec.publish = Publish::parse("127.0.0.1:8080:80").unwrap();
+    full.published =
+        vec![Published { port: "80/tcp".parse().unwrap(), ip: [127, 0, 0, 1].into(), host: 8080 }];
     full.spec.stop_timeout = Some(0);
     full.sizes = Some((0, 7));
     let named = Mount::new(MountKind::Volume { name: "v".into(), no_copy: false }, "/v");
@@ -103,11 +110,15 @@ fn what_is_there_is_shown() {
     for (pointer, expected) in [
         ("/State/Health", json!({"Status": "starting", "FailingStreak": 0, "Log": []})),
         ("/Config/Healthcheck", json!({"Test": ["CMD", "up"]})),
-        ("/Config/ExposedPorts", json!({"80/tcp": {}})),
+        ("/Config/ExposedPorts", json!({"80/tcp": {}, "53/udp": {}})),
         ("/Config/StopTimeout", json!(0)),
         ("/Config/Volumes", json!({"/a": {}})),
         ("/HostConfig/Binds", json!(["v:/v"])),
-        ("/NetworkSettings/Ports", json!({"80/tcp": null})),
+        (
+            "/NetworkSettings/Ports",
+            json!({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "53/udp": null}),
+        ),
+        ("/HostConfig/PortBindings", json!({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]})),
         ("/SizeRw", json!(0)),
         (
             "/Mounts/0",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::port::Publish;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -105,6 +106,9 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
             stop_timeout: rest.4,
             tty: flags.0,
             terminal_size: flags.1.then_some((80, 24)),
+            publish: Publish::parse("127.0.0.1:8000-8001:80/udp").unwrap_or_default(),
+            publish_all: flags.2,
+            expose: vec!["7/tcp".into()],
             open_stdin: flags.1,
             stdin_once: flags.2,
             domainname: "d".into(),

@@ -6,6 +6,7 @@ use crate::model::container::{
     ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
     RestartPolicy, Sharing, Ulimit,
 };
+use crate::model::port::Publish;
 use crate::model::reason::cause;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -103,6 +104,9 @@ pub(crate) struct Flags {
     /// Container host name
     #[arg(short = 'h', long, value_name = "string", default_value = "", hide_default_value = true)]
     hostname: String,
+    /// Expose a port or a range of ports
+    #[arg(long, value_name = "list", value_parser = kinds::exposed)]
+    expose: Vec<Vec<String>>,
     /// Run an init inside the container that forwards signals and reaps processes
     #[arg(long)]
     init: bool,
@@ -148,6 +152,12 @@ pub(crate) struct Flags {
     /// Give extended privileges to this container
     #[arg(long)]
     privileged: bool,
+    /// Publish a container's port(s) to the host
+    #[arg(short, long, value_name = "list", value_parser = kinds::publish)]
+    publish: Vec<Vec<Publish>>,
+    /// Publish all exposed ports to random ports
+    #[arg(short = 'P', long)]
+    publish_all: bool,
     /// Pull image before running ("always", "missing", "never")
     #[arg(long, value_name = "string", default_value = "missing")]
     pub(crate) pull: String,
@@ -329,6 +339,9 @@ impl Flags {
             runtime: self.runtime.clone(),
             cgroup_parent: self.cgroup_parent.clone(),
             oom_kill_disable: self.oom_kill_disable,
+            publish: self.publish.concat(),
+            publish_all: self.publish_all,
+            expose: self.expose.concat(),
         };
         if !["", "host"].contains(&self.userns.as_str()) {
             return Err(format!(

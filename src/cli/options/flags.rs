@@ -18,7 +18,7 @@ enum Fate {
 
 const CONTROLLER: &str = "needs its cgroup controller delegated to the user";
 const WINDOWS: &str = "it is for Windows containers";
-const NETWORK: &str = "every container is on the one network of its daemon, without published ports";
+const NETWORK: &str = "every container is on the one network of its daemon";
 const OLD_KERNEL: &str = "cgroup v2 has no such setting";
 
 /// A flag by name, and by letter where it has one.
@@ -62,7 +62,7 @@ const FLAGS: &[Row] = &[
     ("entrypoint", None, Done),
     ("env", Some('e'), Done),
     ("env-file", None, Done),
-    ("expose", None, Refused(NETWORK)),
+    ("expose", None, Done),
     ("gpus", None, Refused("no driver for graphics cards is known: give their device files with --device")),
     ("group-add", None, Done),
     ("health-cmd", None, Done),
@@ -120,8 +120,8 @@ const FLAGS: &[Row] = &[
         Warned("another architecture needs the kernel's handler for its programs (binfmt_misc)"),
     ),
     ("privileged", None, Warned("rootless, all that the user himself may do")),
-    ("publish", Some('p'), Refused(NETWORK)),
-    ("publish-all", Some('P'), Refused(NETWORK)),
+    ("publish", Some('p'), Warned("tcp and udp; sctp is refused")),
+    ("publish-all", Some('P'), Done),
     ("pull", None, Done),
     ("quiet", Some('q'), Done),
     ("read-only", None, Done),
@@ -321,7 +321,6 @@ mod tests {
     #[test]
     fn reasons() {
         assert!(refusal("run", "gpus").is_some_and(|(_, why)| why.contains("--device")));
-        assert_eq!(refusal_of_letter("run", 'p').map(|(name, _)| name), Some("publish"));
         assert_eq!(refusal_of_letter("build", 'm').map(|(name, _)| name), Some("memory"));
         assert_eq!(
             (refusal("run", "name"), refusal("run", "no-such"), refusal_of_letter("run", 'v')),

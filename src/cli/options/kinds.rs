@@ -3,6 +3,7 @@
 use super::{container, value};
 use crate::cli::format::duration;
 use crate::model::container::{Device, DeviceRate, Mount, Ulimit};
+use crate::model::port::{self, Port, Publish};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +20,17 @@ pub(crate) fn extra_host(text: &str) -> Result<String, String> {
         return Err(format!("invalid IP address in add-host: {address:?}"));
     }
     Ok(format!("{name}:{address}"))
+}
+
+/// `[[ip:][host]:]container[/protocol]`, with ranges.
+pub(crate) fn publish(text: &str) -> Result<Vec<Publish>, String> {
+    Publish::parse(text).map_err(|error| error.to_string())
+}
+
+/// `80`, `80/udp`, `8000-8010`
+pub(crate) fn exposed(text: &str) -> Result<Vec<String>, String> {
+    let ports = port::exposed(text).map_err(|error| error.to_string())?;
+    Ok(ports.iter().map(Port::to_string).collect())
 }
 
 /// An IP address.

@@ -7,11 +7,12 @@ use crate::children::bundle::Bundle;
 use crate::children::containerd;
 use crate::config::{Instance, env as names};
 use crate::differ;
-use crate::network::{rootlesskit, slirp};
-use crate::supervise::{Holder, Probe, Service, Spawner as _, Spec};
+use crate::network::{ports, slirp};
+use crate::supervise::{Holder, Probe, Service, Spawner as _, Spec, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Time for containerd and for buildkitd until they answer.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -22,6 +23,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Children {
     /// In the order of their starts.
     services: Vec<Service>,
+    ports: watch::Receiver<State>,
 }
 
 impl Children {
@@ -35,14 +37,13 @@ impl Children {
         let mut services = Vec::new();
         if let Some(program) = instance.slirp4netns.as_deref().filter(|_| instance.rootless) {
             services.push(Service::start(slirp::spec(instance, program), Arc::new(holder.clone())));
-            let parent = std::os::unix::process::parent_id().try_into().unwrap_or(0);
-            rootlesskit::serve(instance, parent).map_err(StageError::step("serve RootlessKit's API"))?;
         }
         let socket = instance.dirs.containerd_socket();
         if holder.runs(containerd::NAME) && is_newer(&rendered.containerd, &socket) {
             tracing::info!("containerd has a new configuration: it is started again");
             holder.signal(containerd::NAME, libc::SIGTERM);
         }
+        let carrier = Service::start(ports_spec(instance, bundle), Arc::new(holder.clone()));
         let differ = Service::start(differ_spec(instance, bundle), Arc::new(holder.clone()));
         let containerd =
             Service::start(containerd_spec(instance, bundle, rendered), Arc::new(holder.clone()));
@@ -57,8 +58,14 @@ impl Children {
                 false => StageError::Damaged { child, folder: bundle.dir.clone(), files },
             });
         }
-        services.extend([differ, containerd]);
-        Ok(Self { services })
+        let ports = carrier.watch();
+        services.extend([carrier, differ, containerd]);
+        Ok(Self { services, ports })
+    }
+
+    /// The state of the process for ports.
+    pub(super) fn ports(&self) -> watch::Receiver<State> {
+        self.ports.clone()
     }
 
     /// Ends them, the last one first.
@@ -85,6 +92,26 @@ fn differ_spec(instance: &Instance, bundle: &Bundle) -> Spec {
         content.display().to_string(),
     ];
     Spec { commands: vec![command], ..spec(instance, differ::NAME, &bundle.bin("k3c"), &content, socket) }
+}
+
+/// The process that carries connections from the host's ports to containers.
+fn ports_spec(instance: &Instance, bundle: &Bundle) -> Spec {
+    let state = instance.dirs.rootlesskit();
+    let netns = match instance.rootless {
+        true => instance.dirs.netns().display().to_string(),
+        false => "-".to_owned(),
+    };
+    let source = instance.config.publish_source.as_str();
+    let program = bundle.bin("k3c");
+    let command = [
+        program.display().to_string(),
+        ports::STAGE.into(),
+        state.display().to_string(),
+        netns,
+        source.into(),
+    ];
+    let socket = state.join(ports::SOCKET);
+    Spec { commands: vec![command.to_vec()], ..spec(instance, ports::NAME, &program, &state, socket) }
 }
 
 fn containerd_spec(instance: &Instance, bundle: &Bundle, rendered: &Rendered) -> Spec {

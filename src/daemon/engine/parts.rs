@@ -2,8 +2,11 @@
 
 use crate::config::Instance;
 use crate::engine;
+use crate::engine::{Lead, NotPublished};
 use crate::model::container::{Dns, Identity};
-use crate::network::{names, slirp};
+use crate::model::port::{Port, Published};
+use crate::network::{names, ports, slirp};
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 pub(super) fn of(instance: &Instance) -> engine::Parts {
@@ -12,7 +15,11 @@ pub(super) fn of(instance: &Instance) -> engine::Parts {
         (true, true) => vec![slirp::DNS.to_owned()],
         (true, false) => Vec::new(),
     };
-    engine::Parts { names: Arc::new(Names(names::Names::new(servers))) }
+    let socket = instance.dirs.rootlesskit().join(ports::SOCKET);
+    engine::Parts {
+        names: Arc::new(Names(names::Names::new(servers))),
+        ports: Arc::new(Ports(ports::Client::new(socket))),
+    }
 }
 
 #[derive(Debug)]
@@ -26,4 +33,51 @@ impl engine::Names for Names {
     fn resolver(&self, asked: &Dns) -> Option<Dns> {
         self.0.resolver(asked)
     }
+}
+
+#[derive(Debug)]
+struct Ports(ports::Client);
+
+impl engine::Ports for Ports {
+    fn add<'a>(&'a self, lead: &'a Lead) -> BoxFuture<'a, Result<u32, NotPublished>> {
+        let Published { port, ip, host } = lead.published;
+        let spec = ports::Spec {
+            proto: port.protocol.to_string(),
+            parent_ip: ip.to_string(),
+            parent_port: host,
+            child_port: port.number,
+            child_ip: lead.to.to_string(),
+            other_ip: lead.other.map(|ip| ip.to_string()).unwrap_or_default(),
+            owner: lead.owner.clone(),
+        };
+        Box::pin(async move { self.0.add(&spec).await.map(|status| status.id).map_err(not_published) })
+    }
+
+    fn remove(&self, number: u32) -> BoxFuture<'_, Result<(), NotPublished>> {
+        Box::pin(async move { self.0.remove(number).await.map_err(not_published) })
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<(u32, Lead)>, NotPublished>> {
+        Box::pin(async move {
+            let all = self.0.all().await.map_err(not_published)?;
+            Ok(all.into_iter().filter_map(|status| Some((status.id, lead(&status.spec)?))).collect())
+        })
+    }
+}
+
+fn not_published(refusal: ports::Refusal) -> NotPublished {
+    match refusal {
+        ports::Refusal::Taken(words) => NotPublished::Taken(words),
+        ports::Refusal::NoVersion(_) => NotPublished::NoVersion,
+        ports::Refusal::Bad(words) => NotPublished::Refused(words),
+        away @ ports::Refusal::Away(_) => NotPublished::Away(away.to_string()),
+    }
+}
+
+/// A port that was published by an engine of ours; `None`: others say it in other words.
+fn lead(spec: &ports::Spec) -> Option<Lead> {
+    let port = Port { number: spec.child_port, protocol: spec.proto.parse().ok()? };
+    let published = Published { port, ip: spec.parent_ip.parse().ok()?, host: spec.parent_port };
+    let other = spec.other_ip.parse().ok();
+    Some(Lead { owner: spec.owner.clone(), published, to: spec.child_ip.parse().ok()?, other })
 }

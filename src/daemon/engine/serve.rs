@@ -9,14 +9,15 @@ use crate::children::containerd;
 use crate::config::Instance;
 use crate::engine::Engine;
 use crate::model::holder::EngineToHolder;
-use crate::network::cni;
+use crate::network::{cni, ports};
 use crate::server::{self, Backends};
-use crate::supervise::{Holder, Order, Spawner};
+use crate::supervise::{Holder, Order, Spawner, State};
 use crate::sys::memory;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,7 @@ pub(super) async fn serve(
     tracing::info!("the API answers on {}", instance.dirs.socket().display());
 
     tokio::spawn(memory::rest());
+    tokio::spawn(follow_ports(engine.clone(), children.ports()));
 
     let hurry = CancellationToken::new();
     match orders.recv().await {
@@ -66,9 +68,20 @@ pub(super) async fn serve(
     children.stop().await;
     if !instance.rootless {
         let _ = cni::remove_bridge();
+        let _ = ports::remove_rules();
     }
     holder.report(&EngineToHolder::Drained);
     Ok(())
+}
+
+/// Has the engine publish its containers' ports each time the process for them has come up.
+async fn follow_ports(engine: Engine, mut state: watch::Receiver<State>) {
+    while state.wait_for(|state| *state == State::Ready).await.is_ok() {
+        engine.follow_ports().await;
+        if state.wait_for(|state| *state != State::Ready).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The API, served in a task.

@@ -1,5 +1,6 @@
 //! The command line of `k3c daemon`.
 
+use crate::config::PublishSource;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ Run k3c's service in the foreground, as an ordinary user or as root
 Options:
       --config FILE   Read the configuration from FILE instead of the default one
       --group GROUP   As root: let the members of GROUP connect (they are root by that)
+      --publish-source SOURCE
+                      Whose address containers see behind published ports: client (default), gateway
       --help          Print usage
 
 Commands:
@@ -21,6 +24,7 @@ Commands:
 pub(super) struct Flags {
     pub(super) config: Option<PathBuf>,
     pub(super) group: Option<String>,
+    pub(super) publish_source: Option<PublishSource>,
     pub(super) reload: bool,
     pub(super) help: bool,
 }
@@ -30,6 +34,8 @@ pub(super) struct Flags {
 pub(super) enum FlagError {
     #[error("flag needs an argument: {0}")]
     NoValue(&'static str),
+    #[error("invalid argument {0:?} for \"--publish-source\" flag: expected client or gateway")]
+    Source(String),
     #[error("unknown flag: {0}")]
     Unknown(String),
     #[error("k3c: 'k3c daemon' accepts no argument {0:?}")]
@@ -48,6 +54,10 @@ pub(super) fn parse(args: &[OsString]) -> Result<Flags, FlagError> {
         match name.as_str() {
             "--config" => flags.config = Some(value("--config")?.into()),
             "--group" => flags.group = Some(value("--group")?),
+            "--publish-source" => {
+                let word = value("--publish-source")?;
+                flags.publish_source = Some(PublishSource::parse(&word).ok_or(FlagError::Source(word))?);
+            }
             "--help" | "-h" => flags.help = true,
             "reload" => flags.reload = true,
             flag if flag.starts_with('-') => return Err(FlagError::Unknown(flag.to_owned())),
@@ -65,9 +75,14 @@ mod tests {
     fn flags_are_known_or_refused() {
         let flags = |text: &str| parse(&text.split_whitespace().map(OsString::from).collect::<Vec<_>>());
         assert_eq!(flags("--config /a --group=b").unwrap().group.as_deref(), Some("b"));
+        assert_eq!(flags("--publish-source=gateway").unwrap().publish_source, Some(PublishSource::Gateway));
         assert!(flags("reload").unwrap().reload);
         for (text, words) in [
             ("--colour", "unknown flag: --colour"),
+            (
+                "--publish-source x",
+                "invalid argument \"x\" for \"--publish-source\" flag: expected client or gateway",
+            ),
             ("--config", "flag needs an argument: --config"),
             ("now", "k3c: 'k3c daemon' accepts no argument \"now\""),
         ] {

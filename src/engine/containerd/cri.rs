@@ -249,14 +249,17 @@ impl Cri {
         Ok(answer)
     }
 
-    pub(in crate::engine) async fn pod_address(&self, pod: &str) -> Result<String, EngineError> {
+    /// A pod's addresses, the first one first.
+    pub(in crate::engine) async fn pod_addresses(&self, pod: &str) -> Result<Vec<String>, EngineError> {
         let answer = call("cannot ask for a pod", || {
             let message = cri::PodSandboxStatusRequest { pod_sandbox_id: pod.to_owned(), verbose: false };
             let mut runtime = self.runtime();
             async move { runtime.pod_sandbox_status(message).await }
         })
         .await?;
-        Ok(answer.status.and_then(|s| s.network).map(|n| n.ip).unwrap_or_default())
+        let network = answer.status.and_then(|s| s.network).unwrap_or_default();
+        let others = network.additional_ips.into_iter().map(|other| other.ip);
+        Ok([network.ip].into_iter().chain(others).filter(|ip| !ip.is_empty()).collect())
     }
 
     /// True when CRI knows the image.

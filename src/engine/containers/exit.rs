@@ -76,6 +76,8 @@ impl Inner {
         let time = record.exit.started.map_or(time, |started| time.max(started));
         let oom = self.ooms.take(container);
         let draining = self.course.draining.load(Ordering::SeqCst);
+        self.withdraw(&record).await;
+        record.attempt.published = Vec::new();
         let (next, ran) = lifecycle::ended(&mut record, End { code, time, oom }, draining);
         let mut change = match next {
             Next::Remove => Change::new(),

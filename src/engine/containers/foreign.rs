@@ -201,6 +201,7 @@ impl Inner {
             mounts: Vec::new(),
             execs: Vec::new(),
             files: ContainerFiles { log: status.log_path, ..ContainerFiles::default() },
+            published: Vec::new(),
             endpoint: Endpoint::default(),
             masked_paths: Vec::new(),
             readonly_paths: Vec::new(),
@@ -232,6 +233,7 @@ impl Inner {
                 labels: found.container.labels.into_iter().collect(),
                 mounts: Vec::new(),
                 size: None,
+                ports: Vec::new(),
                 foreign: true,
             });
         }

@@ -89,6 +89,7 @@ impl Inner {
                 log: path(log),
                 ..ContainerFiles::default()
             },
+            published: record.attempt.published.clone(),
             endpoint: Endpoint::default(),
             masked_paths,
             readonly_paths,

@@ -4,6 +4,7 @@ use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
 use crate::model::container::{ContainerState, ContainerSummary, ListFilter, Status};
 use crate::model::filter::ContainerFilter;
+use crate::model::port;
 use crate::model::reference::Reference;
 use crate::store::Record;
 use std::collections::BTreeMap;
@@ -72,6 +73,10 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
         labels: resolved.labels.clone(),
         mounts: resolved.mounts.clone(),
         size: None,
+        ports: match record.status.is_up() {
+            true => port::shown(&resolved.exposed, &record.attempt.published),
+            false => Vec::new(),
+        },
         foreign: false,
     }
 }

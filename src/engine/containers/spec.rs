@@ -7,6 +7,7 @@ use crate::model::id::ContainerId;
 use crate::model::signal;
 use crate::store::Resolved;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Docker's rules for entrypoint, command, environment and the rest. Volumes have no names yet.
@@ -50,12 +51,19 @@ pub(super) fn resolve(
         hostname: if spec.hostname.is_empty() { id.short().to_owned() } else { spec.hostname.clone() },
         labels,
         mounts: mounts(&spec.mounts, image.keys("Volumes"))?,
-        exposed: image.keys("ExposedPorts"),
+        exposed: exposed(spec, image.keys("ExposedPorts")),
         stop_signal,
         health: health(spec.health.as_ref(), &image.config["config"]["Healthcheck"])?,
         warnings: Vec::new(),
         dropped_limits: Vec::new(),
     })
+}
+
+/// Ports of the image and those that the user named, in one order.
+fn exposed(spec: &ContainerSpec, image: Vec<String>) -> Vec<String> {
+    let published = spec.publish.iter().map(|wish| wish.port.to_string());
+    let all: BTreeSet<String> = image.into_iter().chain(spec.expose.clone()).chain(published).collect();
+    all.into_iter().collect()
 }
 
 /// The health check of the user, completed by the image's; `None`: there is none.

@@ -82,13 +82,16 @@ impl Inner {
         }
         self.prepare_binds(&record.resolved.mounts).await?;
         self.join_others(record).await?;
+        self.publish(record).await?;
         match self.start_made(record).await {
             // Attempt 0 went away with its pod (a restart of the host), or an engine that is no more has started it: a
             // fresh one is as good.
             Err(error)
                 if error.is_missing() || error.says(words::has_no_pod) || error.says(words::has_exited) =>
             {
+                self.withdraw(record).await;
                 self.fresh_attempt(record).await?;
+                self.publish(record).await?;
                 self.start_made(record).await
             }
             answer => answer,
@@ -144,6 +147,8 @@ impl Inner {
         starter: Starter,
         error: EngineError,
     ) -> EngineError {
+        self.withdraw(&record).await;
+        record.attempt.published = Vec::new();
         let error = in_dockers_words(error);
         let again = lifecycle::start_failed(&mut record, starter, &error);
         if !record.attempt.pod.is_empty() {

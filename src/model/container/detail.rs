@@ -6,6 +6,7 @@ use super::resolved::Resolved;
 use super::spec::ContainerSpec;
 use super::state::ContainerState;
 use crate::model::id::ContainerId;
+use crate::model::port::Published;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,8 @@ pub struct ContainerDetail {
     pub execs: Vec<String>,
     /// Files of the engine's host.
     pub files: ContainerFiles,
+    /// Ports of the host that lead to it, while it runs.
+    pub published: Vec<Published>,
     /// Part of the container in the default network.
     pub endpoint: Endpoint,
     /// Paths that are hidden from it.

@@ -31,7 +31,7 @@ pub struct Resolved {
     pub labels: BTreeMap<String, String>,
     /// Mounts, with volumes' names filled in, and the volumes that the image declares.
     pub mounts: Vec<Mount>,
-    /// Ports that the image exposes (`80/tcp`).
+    /// Ports that the image and the user expose (`80/tcp`).
     pub exposed: Vec<String>,
     /// Never empty.
     pub stop_signal: String,

@@ -5,6 +5,7 @@ use super::mount::Mount;
 use super::resources::Resources;
 use super::restart::RestartPolicy;
 use super::sharing::Sharing;
+use crate::model::port::Publish;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,6 +104,12 @@ pub struct ContainerSpec {
     pub cgroup_parent: String,
     /// The kernel is not to kill it for its memory.
     pub oom_kill_disable: bool,
+    /// Ports of the host that lead to its own.
+    pub publish: Vec<Publish>,
+    /// Each port that it exposes is published, at one of the host's that is free.
+    pub publish_all: bool,
+    /// Ports that it exposes beside its image's (`80/tcp`).
+    pub expose: Vec<String>,
 }
 
 /// Name resolution, as in resolv.conf(5).

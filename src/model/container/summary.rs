@@ -4,6 +4,7 @@ use super::mount::Mount;
 use super::state::ContainerState;
 use crate::model::filter::RawFilters;
 use crate::model::id::ContainerId;
+use crate::model::port::ShownPort;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ pub struct ContainerSummary {
     pub mounts: Vec<Mount>,
     /// Bytes written; `None` unless asked for.
     pub size: Option<(i64, i64)>,
+    /// Ports, while it runs.
+    pub ports: Vec<ShownPort>,
     /// Made through CRI by somebody else.
     pub foreign: bool,
 }

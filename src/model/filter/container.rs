@@ -2,6 +2,7 @@
 
 use super::{InvalidFilter, LabelFilter, NameFilter, RawFilters, any};
 use crate::model::container::{ContainerSummary, Health, Mount, MountKind, Status};
+use crate::model::port::{self, Port, ShownPort};
 use crate::model::reference::Reference;
 
 /// Filter of the containers in a list.
@@ -15,6 +16,8 @@ pub struct ContainerFilter {
     /// `None`: without checks.
     health: Vec<Option<Health>>,
     volumes: Vec<String>,
+    published: Vec<Port>,
+    exposed: Vec<Port>,
     /// Images, as they were typed.
     pub ancestors: Vec<String>,
     /// A container; only older ones are listed.
@@ -53,6 +56,8 @@ impl ContainerFilter {
             "label" => self.labels.add(&value),
             "ancestor" => self.ancestors.push(value),
             "volume" => self.volumes.push(value),
+            "publish" => self.published.extend(ports(&value)?),
+            "expose" => self.exposed.extend(ports(&value)?),
             "before" => drop(self.before.get_or_insert(value)),
             "since" => drop(self.since.get_or_insert(value)),
             "exited" => {
@@ -97,9 +102,26 @@ impl ContainerFilter {
             && any(&self.exited, |code| is_exited && *code == row.state.exit_code)
             && any(&self.health, |health| *health == row.state.health)
             && any(&self.volumes, |v| row.mounts.iter().any(|m| m.target == *v || source(m) == v))
+            && self.has_port(row)
             && (self.ancestors.is_empty()
                 || images.iter().any(|image| *image == row.image_id || *image == reference()))
     }
+}
+
+impl ContainerFilter {
+    /// One of the wanted ports is enough, published or exposed.
+    fn has_port(&self, row: &ContainerSummary) -> bool {
+        let published = |shown: &ShownPort| {
+            let number = shown.host.map(|(_, number)| number);
+            number.is_some_and(|number| self.published.contains(&Port { number, ..shown.port }))
+        };
+        self.published.is_empty() && self.exposed.is_empty()
+            || row.ports.iter().any(|shown| published(shown) || self.exposed.contains(&shown.port))
+    }
+}
+
+fn ports(value: &str) -> Result<Vec<Port>, InvalidFilter> {
+    port::range_of_ports(value).map_err(|error| InvalidFilter(error.to_string()))
 }
 
 fn source(mount: &Mount) -> &str {

@@ -3,6 +3,7 @@ use crate::model::container::{ContainerState, ContainerSummary, Health, Mount, M
 use crate::model::event::Event;
 use crate::model::id::ContainerId;
 use crate::model::image::ImageSummary;
+use crate::model::port::{self, Published};
 use crate::model::volume::{Volume, VolumeSummary};
 use jiff::Timestamp;
 
@@ -43,6 +44,10 @@ fn container() -> ContainerSummary {
         },
         labels: labels("a=1 b="),
         mounts: vec![Mount::new(MountKind::Volume { name: "vol".into(), no_copy: false }, "/v")],
+        ports: port::shown(
+            &["80/tcp".into(), "53/udp".into()],
+            &[Published { port: "80/tcp".parse().unwrap(), ip: [0, 0, 0, 0].into(), host: 8080 }],
+        ),
         size: None,
         foreign: false,
     }
@@ -114,6 +119,13 @@ fn containers() {
         ("volume=vol", true),
         ("volume=/v", true),
         ("volume=/", false),
+        ("publish=8080", true),
+        ("publish=8000-9000/tcp", true),
+        ("publish=80", false),
+        ("publish=8080/udp", false),
+        ("expose=80", true),
+        ("expose=50-60/udp", true),
+        ("expose=8080", false),
         ("ancestor=x", true),
         ("name=web status=running", false),
     ] {

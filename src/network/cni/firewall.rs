@@ -1,46 +1,30 @@
 //! The one table of nf_tables: what leaves the containers' subnets has the address of the way out. It is made once, in one
-//! transaction, and again by the next pod if somebody took it away. Messages are those of the kernel's
-//! `linux/netfilter/nf_tables.h` and `nfnetlink.h`.
+//! transaction, and again by the next pod if somebody took it away.
 
 use super::address::Subnet;
-use crate::network::netlink::{Netlink, errno};
-use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NetlinkSerializable};
+use crate::network::netlink::errno;
+use crate::network::nft::{
+    APPEND, BEGIN, DELETE_TABLE, END, EQUAL, GET_CHAIN, Message, NEW_CHAIN, NEW_RULE, NEW_TABLE, REGISTER,
+    UNEQUAL, compare, expression, in_words, meta, nest, number, open, string,
+};
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::net::Ipv6Addr;
 
 /// The table's name, in the family of both versions of IP.
 pub(super) const TABLE: &str = "k3c";
-/// `NFPROTO_INET`; `NFPROTO_IPV4` and `NFPROTO_IPV6`, as `meta nfproto` has them.
-const INET: u8 = 1;
+/// `NFPROTO_IPV4` and `NFPROTO_IPV6`, as `meta nfproto` has them.
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
-
-/// `NFNL_SUBSYS_NFTABLES`, and its messages.
-const NFTABLES: u16 = 10;
-const NEW_TABLE: u16 = 0;
-const DELETE_TABLE: u16 = 2;
-const NEW_CHAIN: u16 = 3;
-const GET_CHAIN: u16 = 4;
-const NEW_RULE: u16 = 6;
-/// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`.
-const BEGIN: u16 = 0x10;
-const END: u16 = 0x11;
-/// `NLA_F_NESTED`
-const NESTED: u16 = 0x8000;
-/// `NLM_F_APPEND`
-const APPEND: u16 = 0x800;
 
 /// `NF_INET_POST_ROUTING`, `NF_IP_PRI_NAT_SRC`, `IFNAMSIZ`.
 const POST_ROUTING: u32 = 4;
 const SOURCE_NAT: u32 = 100;
 const NAME_LENGTH: usize = 16;
-/// `NFT_REG_1`; `NFT_META_OIFNAME`, `NFT_META_NFPROTO`; `NFT_CMP_EQ`, `NFT_CMP_NEQ`; `NFT_PAYLOAD_NETWORK_HEADER`.
-const REGISTER: u32 = 1;
+/// `NFT_META_OIFNAME`, `NFT_META_NFPROTO`; `NFT_PAYLOAD_NETWORK_HEADER`.
 const OUT_NAME: u32 = 7;
 const PROTOCOL: u32 = 15;
-const EQUAL: u32 = 0;
-const UNEQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 
 /// What the table is for.
@@ -151,25 +135,6 @@ pub(super) fn probe() -> io::Result<()> {
     }
 }
 
-fn open() -> io::Result<Netlink> {
-    Netlink::netfilter().map_err(in_words)
-}
-
-/// An error of the kernel's, with what is to be done about it.
-fn in_words(error: io::Error) -> io::Error {
-    // The last is about a kind of chain or rule.
-    let lacks = [libc::EPROTONOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL, libc::EAFNOSUPPORT, libc::ENOENT];
-    if lacks.contains(&errno(&error)) {
-        let words = format!(
-            "the kernel has no nf_tables ({error}): sudo modprobe -a nf_tables nft_masq nft_chain_nat \
-             (and for every boot: printf 'nf_tables\\nnft_masq\\nnft_chain_nat\\n' | sudo tee \
-             /etc/modules-load.d/k3c.conf)"
-        );
-        return io::Error::new(io::ErrorKind::Unsupported, words);
-    }
-    io::Error::new(error.kind(), format!("cannot set up nf_tables: {error}"))
-}
-
 /// The mask's byte at `at`, of a network of that many bits.
 fn mask_byte(bits: u8, at: usize) -> u8 {
     let before = usize::from(bits).saturating_sub(at * 8).min(8);
@@ -184,73 +149,6 @@ fn chain_of(name: &str) -> Vec<DefaultNla> {
         nest(4, vec![number(1, POST_ROUTING), number(2, SOURCE_NAT)]),
         string(7, "nat"),
     ]
-}
-
-fn meta(key: u32) -> DefaultNla {
-    expression("meta", vec![number(1, REGISTER), number(2, key)])
-}
-
-fn compare(how: u32, with: &[u8]) -> DefaultNla {
-    let data = nest(3, vec![DefaultNla::new(1, with.to_vec())]);
-    expression("cmp", vec![number(1, REGISTER), number(2, how), data])
-}
-
-fn expression(name: &str, data: Vec<DefaultNla>) -> DefaultNla {
-    nest(1, vec![string(1, name), nest(2, data)])
-}
-
-fn string(kind: u16, text: &str) -> DefaultNla {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.push(0);
-    DefaultNla::new(kind, bytes)
-}
-
-fn number(kind: u16, value: u32) -> DefaultNla {
-    DefaultNla::new(kind, value.to_be_bytes().to_vec())
-}
-
-fn nest(kind: u16, inner: Vec<DefaultNla>) -> DefaultNla {
-    let mut bytes = vec![0; inner.as_slice().buffer_len()];
-    inner.as_slice().emit(&mut bytes);
-    DefaultNla::new(kind | NESTED, bytes)
-}
-
-/// A message to nf_tables.
-#[derive(Clone, Debug)]
-struct Message {
-    kind: u16,
-    family: u8,
-    subsystem: u16,
-    attributes: Vec<DefaultNla>,
-}
-
-impl Message {
-    fn new(kind: u16, attributes: Vec<DefaultNla>) -> Self {
-        Self { kind: NFTABLES << 8 | kind, family: INET, subsystem: 0, attributes }
-    }
-
-    /// The beginning or end of a transaction.
-    fn control(kind: u16) -> Self {
-        Self { kind, family: 0, subsystem: NFTABLES, attributes: Vec::new() }
-    }
-}
-
-impl NetlinkSerializable for Message {
-    fn message_type(&self) -> u16 {
-        self.kind
-    }
-
-    fn buffer_len(&self) -> usize {
-        4 + self.attributes.as_slice().buffer_len()
-    }
-
-    /// `nfgenmsg`, then the attributes.
-    fn serialize(&self, buffer: &mut [u8]) {
-        buffer[0] = self.family;
-        buffer[1] = 0;
-        buffer[2..4].copy_from_slice(&self.subsystem.to_be_bytes());
-        self.attributes.as_slice().emit(&mut buffer[4..]);
-    }
 }
 
 #[cfg(test)]
@@ -284,13 +182,5 @@ mod tests {
         {
             assert_ne!(one, other);
         }
-    }
-
-    #[test]
-    fn a_kernel_without_it_is_named_with_its_remedy() {
-        let error = in_words(io::Error::from_raw_os_error(libc::EPROTONOSUPPORT));
-        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
-        assert!(error.to_string().contains("modprobe -a nf_tables"), "{error}");
-        assert!(!in_words(io::Error::from_raw_os_error(libc::EPERM)).to_string().contains("modprobe"));
     }
 }

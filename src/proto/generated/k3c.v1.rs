@@ -113,6 +113,36 @@ pub struct ContainerSpec {
     pub oom_kill_disable: bool,
     #[prost(message, optional, tag = "45")]
     pub terminal_size: ::core::option::Option<TerminalSize>,
+    #[prost(message, repeated, tag = "50")]
+    pub publish: ::prost::alloc::vec::Vec<PublishPort>,
+    #[prost(bool, tag = "51")]
+    pub publish_all: bool,
+    #[prost(string, repeated, tag = "52")]
+    pub expose: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishPort {
+    #[prost(string, tag = "1")]
+    pub host_ip: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub host_first: u32,
+    #[prost(uint32, tag = "3")]
+    pub host_last: u32,
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
+    #[prost(string, tag = "5")]
+    pub protocol: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShownPort {
+    #[prost(string, tag = "1")]
+    pub host_ip: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub host_port: u32,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Dns {
@@ -841,6 +871,8 @@ pub struct ContainerSummary {
     pub size_root_fs: i64,
     #[prost(bool, tag = "12")]
     pub foreign: bool,
+    #[prost(message, repeated, tag = "13")]
+    pub ports: ::prost::alloc::vec::Vec<ShownPort>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerState {

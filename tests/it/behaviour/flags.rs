@@ -126,7 +126,7 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
         125,
         &["extraneous or missing \" in quoted-field"],
     ),
-    ("k3c run -p 80 $DEMO", 125, &["-p, --publish is not supported: every container is on the one network"]),
+    ("k3c run -p 80/sctp $DEMO", 125, &["SCTP ports cannot be published or exposed: use tcp or udp"]),
     ("k3c run --gpus all $DEMO", 125, &["--gpus is not supported", "Usage:  k3c run"]),
     ("k3c run --no-such $DEMO", 125, &["unknown flag: --no-such"]),
     ("k3c run -m 1m $DEMO", 125, &["Minimum memory limit allowed is 6MB"]),

@@ -91,11 +91,14 @@ impl Inner {
 
     /// Notes the pod's address, and writes the hosts file with it.
     async fn name_pod(&self, record: &mut Record) -> Result<(), EngineError> {
-        let address = self.cri.pod_address(&record.attempt.pod).await?;
-        record.attempt.endpoints = match address.is_empty() {
-            true => Vec::new(),
-            false => vec![Endpoint { network: NETWORK.to_owned(), address }],
+        let all = self.cri.pod_addresses(&record.attempt.pod).await?;
+        let of = |version_6| all.iter().find(|address| address.contains(':') == version_6).cloned();
+        let endpoint = Endpoint {
+            network: NETWORK.to_owned(),
+            address: of(false).unwrap_or_default(),
+            address_6: of(true).unwrap_or_default(),
         };
+        record.attempt.endpoints = if all.is_empty() { Vec::new() } else { vec![endpoint] };
         self.write_hosts(record).await
     }
 

@@ -1,0 +1,280 @@
+//! Published ports: from a client on a LAN, from the host and from containers, as an ordinary user and as root.
+
+mod bed;
+
+use crate::Case;
+use crate::containers::{DEMO, within};
+use crate::host::Need;
+use anyhow::{Context, Result, ensure};
+use bed::{Bed, HOST, HOST_6, LAN, LAN_6, SOON, address, answers, ask, connect, serve, serve_datagrams};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+const NEEDS: &[Need] = &[Need::Daemon, Need::Program("ip"), Need::Program("nsenter")];
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |name, run| Case::new(name, NEEDS, run);
+    vec![
+        case("ports::published_and_shown", published_and_shown),
+        case("ports::containers_see_their_clients", containers_see_their_clients),
+        case("ports::refusals", refusals),
+        case("ports::kills", kills),
+        Case::new(
+            "ports::rules_are_made_again",
+            &[Need::Daemon, Need::Program("ip"), Need::Program("nsenter"), Need::Program("nft")],
+            rules_are_made_again,
+        ),
+        case("ports::rootlesskits_api", rootlesskits_api),
+        case("ports::roots_ports", roots_ports),
+    ]
+}
+
+fn published_and_shown() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    let env = &bed.env;
+    bed.run("web", &["-p", "8080:80", "-p", "127.0.0.1:5353:53/udp", "--expose", "9000"])?;
+    serve(&bed, "web", 80)?;
+    ensure!(
+        env.ok(&["port", "web"])? == "53/udp -> 127.0.0.1:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080"
+    );
+    ensure!(env.ok(&["port", "web", "80"])? == "0.0.0.0:8080\n[::]:8080");
+    env.k3c(&["port", "web", "9000"])?.fails(1, "no public port '9000' published for web")?;
+    let line = env.ok(&["ps", "--format", "{{.Ports}}"])?;
+    let expected = "9000/tcp, 127.0.0.1:5353->53/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp";
+    ensure!(line == expected, "{line}");
+    for (filter, found) in [
+        ("publish=8080", true),
+        ("publish=8000-8100/tcp", true),
+        ("publish=80", false),
+        ("expose=9000", true),
+        ("expose=53/udp", true),
+        ("expose=53", false),
+    ] {
+        let names = env.ok(&["ps", "--filter", filter, "--format", "{{.Names}}"])?;
+        ensure!((names == "web") == found, "{filter}: {names}");
+    }
+    let document: Value = serde_json::from_str(&env.ok(&["inspect", "web"])?)?;
+    let document = &document[0];
+    let both = json!([{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]);
+    for (pointer, expected) in [
+        ("/NetworkSettings/Ports/80~1tcp", both),
+        ("/NetworkSettings/Ports/53~1udp", json!([{"HostIp": "127.0.0.1", "HostPort": "5353"}])),
+        ("/NetworkSettings/Ports/9000~1tcp", Value::Null),
+        ("/HostConfig/PortBindings/80~1tcp", json!([{"HostIp": "", "HostPort": "8080"}])),
+        ("/Config/ExposedPorts", json!({"53/udp": {}, "80/tcp": {}, "9000/tcp": {}})),
+    ] {
+        ensure!(document.pointer(pointer) == Some(&expected), "{pointer}: {document}");
+    }
+    ensure!(bed.lan(|| Ok(answers(HOST, 8080)))?);
+    // What is stopped is not published, and its port is anybody's; started again it is.
+    env.ok(&["stop", "-t", "0", "web"])?;
+    ensure!(!bed.lan(|| Ok(answers(HOST, 8080)))?);
+    ensure!(
+        env.ok(&["port", "web"])?.is_empty() && env.ok(&["ps", "-a", "--format", "{{.Ports}}"])?.is_empty()
+    );
+    bed.run("other", &["-p", "8080:81"])?;
+    env.k3c(&["start", "web"])?.fails(1, "Bind for 0.0.0.0:8080 failed: port is already allocated")?;
+    env.ok(&["rm", "-f", "other"])?;
+    env.ok(&["start", "web"])?;
+    serve(&bed, "web", 80)?;
+    ensure!(bed.lan(|| Ok(answers(HOST, 8080)))?);
+    env.ok(&["restart", "-t", "0", "web"])?;
+    serve(&bed, "web", 80)?;
+    ensure!(bed.lan(|| Ok(answers(HOST, 8080)))?);
+    // Any port that is free, and all that are exposed.
+    bed.run("any", &["-P", "--expose", "80-81", "-p", "7000-7002:7"])?;
+    bed.run("more", &["-p", "7000-7002:7"])?;
+    let any = env.ok(&["port", "any"])?;
+    ensure!(any.lines().count() == 6 && any.contains("7/tcp -> 0.0.0.0:7000"), "{any}");
+    ensure!(env.ok(&["port", "more", "7"])? == "0.0.0.0:7001\n[::]:7001");
+    let host = env.ok(&["port", "any", "81"])?;
+    let host: u16 =
+        host.lines().next().and_then(|line| line.rsplit(':').next()).context("no port")?.parse()?;
+    serve(&bed, "any", 81)?;
+    ensure!(bed.lan(move || Ok(answers(HOST, host)))?);
+    bed.end()
+}
+
+fn containers_see_their_clients() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    bed.run("web", &["-p", "8080:80", "-p", "5353:53/udp"])?;
+    see_clients(&bed)?;
+    bed.end()?;
+    // Turned off, all come from the gateway.
+    let bed = Bed::rootless(&["--publish-source", "gateway"])?;
+    bed.run("web", &["-p", "8080:80"])?;
+    serve(&bed, "web", 80)?;
+    for to in [HOST, HOST_6] {
+        let (_, _, seen) = bed.lan(|| connect(to, 8080))?;
+        ensure!(![LAN, LAN_6].map(address).contains(&seen.ip()), "{seen}");
+    }
+    bed.end()
+}
+
+/// What the container `web` sees of clients of its ports 8080 and 5353/udp.
+fn see_clients(bed: &Bed) -> Result<()> {
+    serve(bed, "web", 80)?;
+    serve_datagrams(bed, "web", 53)?;
+    for (to, client) in [(HOST, LAN), (HOST_6, LAN_6)] {
+        let (_, own, seen) = bed.lan(|| connect(to, 8080))?;
+        ensure!(own.ip() == address(client) && seen == own, "{seen}, not {own}");
+        let (own, said) = bed.lan(|| {
+            let socket = UdpSocket::bind((address(client), 0))?;
+            Ok((socket.local_addr()?, ask(&socket, to, 5353, "hello")?))
+        })?;
+        ensure!(said == format!("{own} hello"), "{said}, not {own}");
+    }
+    // The host's loopback is no address that answers could come back to: the gateway's stands for it.
+    for to in ["127.0.0.1", "::1"] {
+        let (_, own, seen) = bed.host(|| connect(to, 8080))?;
+        ensure!(seen.ip() != own.ip() && !seen.ip().is_loopback(), "{seen}");
+    }
+    Ok(())
+}
+
+fn refusals() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    let env = &bed.env;
+    bed.run("one", &["-p", "8080:80"])?;
+    let taken = "Bind for 0.0.0.0:8080 failed: port is already allocated";
+    env.k3c(&["run", "-d", "--name", "two", "-p", "8080:80", DEMO, "sleep", "9"])?.fails(125, taken)?;
+    ensure!(env.ok(&["inspect", "-f", "{{.State.Status}}", "two"])? == "created");
+    // All or nothing: the port that could be had is free again.
+    env.k3c(&["run", "-d", "-p", "8081:80", "-p", "8080:80", DEMO, "sleep", "9"])?.fails(125, taken)?;
+    bed.run("three", &["-p", "8081:80"])?;
+    let listener = bed.host(|| Ok(std::net::TcpListener::bind("0.0.0.0:8082")?))?;
+    env.k3c(&["run", "-d", "-p", "8082:80", DEMO, "sleep", "9"])?.fails(125, "address already in use")?;
+    drop(listener);
+    bed.run("four", &["-p", "8082:80"])?;
+    let said = env.k3c(&["run", "-d", "-p", "80:80", DEMO, "sleep", "9"])?;
+    said.fails(125, "sysctl -w net.ipv4.ip_unprivileged_port_start=80")?;
+    bed.host(|| Ok(std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80")?))?;
+    bed.run("five", &["-p", "80:80"])?;
+    env.k3c(&["run", "-d", "-p", "192.0.2.77:9999:80", DEMO, "sleep", "9"])?
+        .fails(125, "this host does not have the address 192.0.2.77")?;
+    env.k3c(&["run", "-p", "80/sctp", DEMO])?.fails(125, "SCTP ports cannot be published")?;
+    env.k3c(&["run", "-p", "x:80", DEMO])?.fails(125, "invalid hostPort: x")?;
+    bed.end()
+}
+
+fn kills() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    let env = &bed.env;
+    bed.run("web", &["-p", "8080:80"])?;
+    bed.run("gone", &["-p", "8081:80"])?;
+    serve(&bed, "web", 80)?;
+    let (mut open, ..) = bed.lan(|| connect(HOST, 8080))?;
+    let mut goes_on = || -> Result<()> {
+        open.write_all(b"x")?;
+        open.read_exact(&mut [0])?;
+        Ok(())
+    };
+    for part in ["__engine", "containerd --config"] {
+        env.kill_process(part)?;
+        goes_on().context(part)?;
+    }
+    // An engine that comes up withdraws what ended meanwhile.
+    within(SOON, "the next engine answers", || Ok(env.k3c(&["ps"])?.code == 0))?;
+    let pid: i32 = env.ok(&["inspect", "-f", "{{.State.Pid}}", "gone"])?.parse()?;
+    env.kill_process("__engine")?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    goes_on()?;
+    within(SOON, "8081 is free", || bed.host(|| Ok(std::net::TcpListener::bind("0.0.0.0:8081").is_ok())))?;
+    goes_on()?;
+    // Killed itself, all ports are back in a moment.
+    env.kill_process("__ports")?;
+    let killed = Instant::now();
+    while !bed.lan(|| Ok(answers(HOST, 8080)))? {
+        ensure!(killed.elapsed() < Duration::from_secs(1), "not published again within a second");
+    }
+    ensure!(goes_on().is_err());
+    bed.end()
+}
+
+fn rules_are_made_again() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    bed.run("web", &["-p", "8080:80"])?;
+    serve(&bed, "web", 80)?;
+    let nft = |args: &[&str]| {
+        bed.bridge(|| {
+            let output = std::process::Command::new("nft").args(args).output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        })
+    };
+    let before = nft(&["list", "table", "inet", "k3c-ports"])?;
+    ensure!(before.contains("iifname \"k3c*\" socket transparent 1 meta mark set 0x00006b3c"), "{before}");
+    for flush in [&["flush", "ruleset"][..], &["flush", "table", "inet", "k3c-ports"]] {
+        nft(flush)?;
+        within(SOON, "the table is back", || {
+            Ok(nft(&["list", "table", "inet", "k3c-ports"]).is_ok_and(|t| t == before))
+        })?;
+        let (_, own, seen) = bed.lan(|| connect(HOST, 8080))?;
+        ensure!(seen == own, "{seen}, not {own}");
+    }
+    bed.end()
+}
+
+/// What RootlessKit's own client says, word for word.
+fn rootlesskits_api() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    bed.run("web", &[])?;
+    serve(&bed, "web", 80)?;
+    let call = |method: &str, path: &str, body: &str| -> Result<(u16, String)> {
+        let mut stream = std::os::unix::net::UnixStream::connect(bed.socket())?;
+        stream.set_read_timeout(Some(SOON))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: rootlesskit\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (head, body) = text.split_once("\r\n\r\n").context("no answer")?;
+        Ok((head.split(' ').nth(1).unwrap_or_default().parse()?, body.to_owned()))
+    };
+    let (code, info) = call("GET", "/v1/info", "")?;
+    let info: Value = serde_json::from_str(&info)?;
+    ensure!(
+        code == 200 && info["childPID"] == bed.process("__holder")? && info["portDriver"]["driver"] == "k3c",
+        "{info}"
+    );
+    ensure!(call("GET", "/v1/ports", "")? == (200, "[]".into()));
+    let address = bed.env.ok(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"])?;
+    let spec = json!({"proto": "tcp", "parentIP": "0.0.0.0", "parentPort": 8080, "childIP": address, "childPort": 80});
+    let (code, status) = call("POST", "/v1/ports", &spec.to_string())?;
+    ensure!((code, serde_json::from_str(&status)?) == (201, json!({"id": 1, "spec": spec})), "{status}");
+    ensure!(bed.lan(|| Ok(answers(HOST, 8080)))?);
+    // It is a person's: an engine that comes up lets it be, and nobody else gets it.
+    bed.env.kill_process("__engine")?;
+    within(SOON, "the next engine answers", || Ok(bed.env.k3c(&["ps"])?.code == 0))?;
+    bed.env
+        .k3c(&["run", "-d", "-p", "8080:80", DEMO, "sleep", "9"])?
+        .fails(125, "port is already allocated")?;
+    ensure!(call("POST", "/v1/ports", "{}")?.0 == 400 && call("DELETE", "/v1/ports/99", "")?.0 == 404);
+    ensure!(
+        call("DELETE", "/v1/ports/1", "")?.0 == 200 && call("GET", "/v1/ports", "")? == (200, "[]".into())
+    );
+    ensure!(!bed.lan(|| Ok(answers(HOST, 8080)))?);
+    bed.end()
+}
+
+fn roots_ports() -> Result<()> {
+    let bed = Bed::root(&[])?;
+    // Without it containers have no route of version 6 to other hosts, and see the gateway.
+    bed.run("before", &["-p", "8081:80"])?;
+    serve(&bed, "before", 80)?;
+    let (_, own, seen) = bed.lan(|| connect(HOST_6, 8081))?;
+    ensure!(seen.ip() != own.ip(), "{seen}");
+    bed.env.ok(&["rm", "-f", "before"])?;
+    bed.host(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?))?;
+    bed.env.kill_process("__ports")?;
+    bed.run("web", &["-p", "8080:80", "-p", "5353:53/udp", "-p", "80:80"])?;
+    see_clients(&bed)?;
+    ensure!(bed.lan(|| Ok(answers(HOST, 80)))?);
+    let rules = bed::ip(&["-n", &bed.namespace("host"), "rule", "list"])?;
+    ensure!(rules.contains("fwmark 0x6b3c"), "{rules}");
+    bed.end()
+}
