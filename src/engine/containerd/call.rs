@@ -42,18 +42,26 @@ where
     }
 }
 
+/// Times that a call behind is made with patience: containerd may die again and again.
+const BEHIND: usize = 12;
+
 /// Makes a call that nobody waits for, since the owner of what it ends was dropped. `left`: what becomes of that otherwise.
 pub(in crate::engine) fn call_behind<T: Send, F>(
     left: &'static str,
-    attempt: impl FnMut() -> F + Send + 'static,
+    mut attempt: impl FnMut() -> F + Send + 'static,
 ) where
     F: Future<Output = Result<T, Status>> + Send,
 {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            if let Err(status) = patiently(attempt).await {
-                tracing::debug!(%status, "{left}");
+            for _ in 0..BEHIND {
+                match patiently(&mut attempt).await {
+                    Err(status) if is_away(&status) => tracing::debug!(%status, "{left}, for now"),
+                    Err(status) => return tracing::debug!(%status, "{left}"),
+                    Ok(_) => return,
+                }
             }
+            tracing::warn!("{left}");
         });
     }
 }
