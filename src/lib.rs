@@ -23,7 +23,8 @@
 //! writes the log (CRI's format, at CRI's place) and rotates it; for containers of CRI's other clients containerd does.
 //!
 //! Containers are made by our own OCI runtime (`shim::oci`), a stage of this program; those that ask for something it does
-//! not do by runc, which makes all of them with `K3C_OCI_RUNTIME=runc`.
+//! not do by runc, which makes all of them with `K3C_OCI_RUNTIME=runc`. The stage is also an OCI runtime on the command
+//! line, `k3c-oci` (`shim::oci::command`), for suites of tests and for other engines.
 //!
 //! A pod is its shim (`shim::pod`, containerd's sandbox API): no container and no image stands for it. What containerd does
 //! not know of such pods, the router of the socket adds to its answers (`server::pods`).

@@ -17,6 +17,9 @@ fn stage() -> Option<i32> {
     if [network::cni::NAME, network::cni::LOOPBACK].contains(&name.as_str()) {
         return Some(network::cni::run(&name));
     }
+    if name == shim::oci::command::NAME {
+        return Some(shim::oci::command::run(&std::env::args_os().collect::<Vec<_>>()));
+    }
     match args.next()?.to_str()? {
         holder::STAGE => {
             Some(holder::run(|instance, daemon| Ok(rootless::enter::namespaces(instance, daemon)?)))

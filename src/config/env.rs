@@ -20,6 +20,9 @@ pub const TEST_CNI_DIES: &str = "K3C_TEST_CNI_DIES";
 /// A file with the name of a point of the OCI stage's work, at which it stays to be killed (tests of what it leaves).
 pub const TEST_OCI_STAYS: &str = "K3C_TEST_OCI_STAYS";
 
+/// The user's folder for what does not outlive a session (XDG's).
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+
 /// The hidden stage of the engine, as the first argument.
 pub const ENGINE_STAGE: &str = "__engine";
 

@@ -92,13 +92,21 @@ impl Reaper {
 
     /// Starts a program and watches it.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<oneshot::Receiver<Exit>> {
+        self.start_child(command).map(|(_, end)| end)
+    }
+
+    /// The same, with the program's own ends of what is piped.
+    pub(super) fn start_child(
+        &self,
+        command: &mut Command,
+    ) -> io::Result<(std::process::Child, oneshot::Receiver<Exit>)> {
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).unwrap_or(0);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.unclaimed.retain(|(p, _)| *p != pid);
         let (sender, receiver) = oneshot::channel();
         table.awaited.insert(pid, sender);
-        Ok(receiver)
+        Ok((child, receiver))
     }
 }
 

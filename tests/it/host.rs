@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Tools,
     /// `cnitool` of the pinned modules.
     Cnitool,
+    /// The validation programs for OCI runtimes.
+    Validation,
     /// `debootstrap`, and a Debian mirror or a cached root.
     Debian,
     /// Programs on PATH.
@@ -45,6 +47,8 @@ impl Need {
                 .then(|| "needs ctr and buildctl in images/out/tools (`make bundle`)".into()),
             Self::Cnitool => (!tool("cnitool").exists())
                 .then(|| "needs cnitool in images/out/tools (`make bundle`)".into()),
+            Self::Validation => (!tool("validation/inputs").exists())
+                .then(|| "needs the programs in images/out/tools/validation (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
             Self::Daemon => {
                 let unmet: Vec<String> = OF_A_DAEMON.into_iter().filter_map(Self::unmet).collect();

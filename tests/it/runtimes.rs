@@ -1,7 +1,10 @@
 //! Our own OCI runtime beside runc: what a container sees must be the same, and what broke out of other runtimes must not
 //! break out of it (`src/shim/oci/SECURITY.md`).
 
+mod bed;
+mod command;
 mod killed;
+mod validation;
 mod wishes;
 
 use crate::containers::{DEMO, within};
@@ -24,6 +27,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("runtimes::folders_of_the_host_cannot_be_entered", folders_of_the_host_cannot_be_entered),
         case("runtimes::our_program_cannot_be_written", our_program_cannot_be_written),
         case("runtimes::killed_at_each_point", killed::at_each_point),
+        case("runtimes::the_command_line", command::the_command_line),
+        Case::new(
+            "runtimes::validation",
+            &[crate::host::Need::Daemon, crate::host::Need::Validation],
+            validation::validation,
+        ),
         case("runtimes::random_wishes", wishes::random_wishes),
         case("runtimes::a_killed_shim_leaves_nothing", a_killed_shim_leaves_nothing),
     ]
@@ -122,6 +131,11 @@ fn same(what: &str, ours: &str, runcs: &str) -> Result<()> {
     }
     let lacks =
         |a: &str, b: &str| a.lines().filter(|l| !b.lines().any(|m| m == *l)).collect::<Vec<_>>().join("\n");
+    if let Some((own, other)) = ours.lines().zip(runcs.lines()).find(|(own, other)| own != other)
+        && (lacks(runcs, ours).is_empty() && lacks(ours, runcs).is_empty())
+    {
+        anyhow::bail!("{what}: in another order: runc's {other:?} is ours {own:?}:\n{ours}");
+    }
     anyhow::bail!("{what}:\nruncs alone:\n{}\nours alone:\n{}", lacks(runcs, ours), lacks(ours, runcs))
 }
 
@@ -300,7 +314,9 @@ fn our_program_cannot_be_written() -> Result<()> {
                 case \"$(readlink /proc/self/fd/9)\" in
                     */busybox) ;;
                     # Written it cannot be while others run it; its mode could be set.
-                    *) chmod 755 /proc/self/fd/9 && echo written;;
+                    # Nor can its mount, which is in no namespace, be made one that can be written.
+                    *) chmod 755 /proc/self/fd/9 && echo written
+                        mount -o remount,bind,rw /proc/self/fd/9 2>/dev/null && echo written;;
                 esac
             } 9< $p/exe
         done; done 2>&1";

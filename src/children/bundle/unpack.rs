@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// `zstd --long=27`
 const WINDOW_LOG: u32 = 27;
-/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugins.
-const OWN_NAMES: [&str; 5] =
-    ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "loopback"];
+/// Names of our own binary: itself, the shim (also under the name of containerd's own), the CNI plugins, the OCI runtime.
+const OWN_NAMES: [&str; 6] =
+    ["k3c", "containerd-shim-k3c-v1", "containerd-shim-runc-v2", "k3c-cni", "loopback", "k3c-oci"];
 
 /// Name of a file -> its size in bytes, its time of change in nanoseconds.
 type Stamp = BTreeMap<String, (u64, i64)>;

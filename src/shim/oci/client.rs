@@ -18,11 +18,13 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
     recvmsg, send, socketpair,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -54,16 +56,35 @@ pub(in crate::shim) struct Waiting {
 /// A container that the stage made.
 #[derive(Debug)]
 pub(in crate::shim) struct Ours {
-    spec: Spec,
-    filter: Option<Filter>,
-    id: String,
+    pub(super) made: Made,
+    pub(super) id: String,
     /// Its first process, which this number means for ever.
-    first: OwnedFd,
+    pub(super) first: OwnedFd,
+}
+
+/// What a container was made from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::shim) struct Made {
+    pub(super) spec: Spec,
+    pub(super) filter: Option<Filter>,
+}
+
+/// What is done when the process has its namespaces, and its number is known.
+pub(super) type Hook<'a> =
+    Box<dyn FnOnce(i32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> + Send + 'a>;
+
+/// What only the command line asks for.
+#[derive(Default)]
+pub(super) struct More<'a> {
+    /// The socket at which the process listens for the word to start.
+    pub(super) door: Option<OwnedFd>,
+    pub(super) hook: Option<Hook<'a>>,
 }
 
 enum Word {
     Process(i32),
     Terminal(OwnedFd),
+    Born,
     Ready,
     Failed(String),
     End,
@@ -95,6 +116,18 @@ impl Stage {
         accepted: Accepted,
         stdio: Stdio3,
     ) -> Result<(Waiting, Ours), String> {
+        self.create_with(id, bundle, accepted, stdio, More::default()).await
+    }
+
+    /// The same, with more.
+    pub(super) async fn create_with(
+        &self,
+        id: &str,
+        bundle: &Path,
+        accepted: Accepted,
+        stdio: Stdio3,
+        more: More<'_>,
+    ) -> Result<(Waiting, Ours), String> {
         let Accepted { spec, filter } = accepted;
         let mut request = Request {
             id: id.to_owned(),
@@ -103,17 +136,18 @@ impl Stage {
             exec: None,
             rootless: self.rootless,
             cgroups: Vec::new(),
+            hooks: more.hook.is_some(),
             stays: stays(),
         };
         // A path of the bundle's.
         let root = bundle.join(&request.spec.root.path);
         request.spec.root.path = root.to_str().ok_or("the bundle's name")?.to_owned();
-        let waiting = self.start(&request, None, stdio).await?;
+        let waiting = self.start(&request, more.door.as_ref(), stdio, more.hook).await?;
         let first = crate::sys::process::pin(waiting.pid).ok().flatten();
         match first {
             Some(first) => {
                 let Request { spec, filter, .. } = request;
-                Ok((waiting, Ours { spec, filter, id: id.to_owned(), first }))
+                Ok((waiting, Ours { made: Made { spec, filter }, id: id.to_owned(), first }))
             }
             None => Err("its process is gone".to_owned()),
         }
@@ -130,21 +164,24 @@ impl Stage {
         let exec = Some(accept::added(process)?);
         let request = Request {
             id: ours.id.clone(),
-            spec: ours.spec.clone(),
-            filter: ours.filter.clone(),
+            spec: ours.made.spec.clone(),
+            filter: ours.made.filter.clone(),
             exec,
             rootless: self.rootless,
             cgroups,
+            hooks: false,
             stays: stays(),
         };
-        self.start(&request, Some(&ours.first), stdio).await
+        self.start(&request, Some(&ours.first), stdio, None).await
     }
 
+    /// Starts the stage. `more`: the first process that an added one joins, or the door of a new one.
     async fn start(
         &self,
         request: &Request,
-        first: Option<&OwnedFd>,
+        more: Option<&OwnedFd>,
         stdio: Stdio3,
+        mut hook: Option<Hook<'_>>,
     ) -> Result<Waiting, String> {
         let text = |error: io::Error| format!("cannot start the stage: {error}");
         let (ours, theirs) =
@@ -153,7 +190,7 @@ impl Stage {
         let words = memory(&serde_json::to_vec(request).map_err(|e| e.to_string())?).map_err(text)?;
         let control = asynchronous(ours).map_err(text)?;
         let mut passed = vec![&theirs, &words];
-        passed.extend(first);
+        passed.extend(more);
         let or_null = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::null, Stdio::from);
         #[expect(clippy::disallowed_methods, reason = "the shim is the parent of its containers' processes")]
         let mut program = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()));
@@ -169,14 +206,14 @@ impl Stage {
         }
         // Nothing else is executed meanwhile: we are one thread.
         let started = self.reaper.spawn(&mut program);
-        if let Some(first) = first {
-            keep_private(first).map_err(text)?;
+        if let Some(more) = more {
+            keep_private(more).map_err(text)?;
         }
         let mut ended = started.map_err(text)?;
         drop((program, theirs, words));
         let mut waiting = Waiting { pid: 0, terminal: None, control };
         let ready = async {
-            let (mut ready, mut over) = (false, false);
+            let (mut ready, mut over, mut born) = (false, false, false);
             while !ready || waiting.pid == 0 {
                 let word = tokio::select! {
                     biased;
@@ -189,8 +226,16 @@ impl Stage {
                     Word::Process(pid) => waiting.pid = pid,
                     Word::Terminal(terminal) => waiting.terminal = Some(terminal),
                     Word::Ready => ready = true,
+                    Word::Born => born = true,
                     Word::Failed(why) => return Err(why),
                     Word::End => return Err("it ended without a word".to_owned()),
+                }
+                if born
+                    && waiting.pid != 0
+                    && let Some(hook) = hook.take()
+                {
+                    hook(waiting.pid).await?;
+                    waiting.tell(message::GO).map_err(text)?;
                 }
             }
             Ok(())
@@ -213,15 +258,30 @@ impl Stage {
 impl Waiting {
     /// Lets the process become its program, and waits until it has, or has ended.
     pub(in crate::shim) async fn go(&self) -> io::Result<()> {
-        send(self.control.get_ref(), b"g", SendFlags::NOSIGNAL)?;
+        self.tell(message::GO)?;
         // The program closes its end.
         loop {
             match hear(&self.control).await? {
                 Word::End => return Ok(()),
                 Word::Failed(why) => return Err(io::Error::other(why)),
-                Word::Process(_) | Word::Terminal(_) | Word::Ready => {}
+                Word::Process(_) | Word::Terminal(_) | Word::Ready | Word::Born => {}
             }
         }
+    }
+
+    fn tell(&self, word: u8) -> io::Result<()> {
+        send(self.control.get_ref(), &[word], SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Leaves the process at its door, where whoever knocks says that it shall go on.
+    pub(super) fn leave(self) -> io::Result<()> {
+        self.tell(message::WAIT)
+    }
+
+    /// Takes a connection to a process's door for one that waits.
+    pub(super) fn at_door(pid: i32, connection: OwnedFd) -> io::Result<Self> {
+        Ok(Self { pid, terminal: None, control: asynchronous(connection)? })
     }
 }
 
@@ -264,6 +324,7 @@ async fn hear(control: &AsyncFd<OwnedFd>) -> io::Result<Word> {
             match text[0] {
                 message::PROCESS => rest().parse().map(Word::Process).map_err(|_| unexpected()),
                 message::READY => Ok(Word::Ready),
+                message::BORN => Ok(Word::Born),
                 message::FAILED => Ok(Word::Failed(rest())),
                 message::TERMINAL => ancillary
                     .drain()
@@ -281,7 +342,7 @@ async fn hear(control: &AsyncFd<OwnedFd>) -> io::Result<Word> {
 
 /// Limits of a running container, changed in its cgroup. `resources` is OCI's.
 pub(in crate::shim) fn update(cgroup: &Path, resources: &Value) -> Result<(), String> {
-    let read = serde::Deserialize::deserialize(resources).map_err(|e: serde_json::Error| e.to_string())?;
+    let read = Deserialize::deserialize(resources).map_err(|e: serde_json::Error| e.to_string())?;
     let files = super::cgroup::files(&read)?;
     super::cgroup::apply(cgroup, &files).map_err(|e| e.to_string())
 }

@@ -17,12 +17,16 @@
 //! exchanged, and nothing of the container is followed before. The stage has one thread, holds no descriptor over execve,
 //! cannot be looked into from inside (not dumpable), and its program is executed through a read-only mount.
 //!
+//! Who starts the container need not be who made it: on the command line (`command`) the word to start comes through a socket
+//! at which the process listens, its door.
+//!
 //! A container that cannot be made here is made by runc then: its words for what is wrong with a specification are those
 //! that users know. For an exec the stage has the same words itself.
 
 mod accept;
 mod cgroup;
 mod client;
+pub mod command;
 mod devices;
 mod mounts;
 mod process;
@@ -52,6 +56,12 @@ mod message {
     pub(super) const READY: u8 = b'r';
     /// It cannot be made, and why.
     pub(super) const FAILED: u8 = b'f';
+    /// It has its namespaces, and waits for the word to go on to its files.
+    pub(super) const BORN: u8 = b'b';
+    /// The word to go on.
+    pub(super) const GO: u8 = b'g';
+    /// The word to wait for that at the door.
+    pub(super) const WAIT: u8 = b'w';
     /// The longest message in bytes.
     pub(super) const LONGEST: usize = 4096;
 }
@@ -72,6 +82,8 @@ struct Request {
     rootless: bool,
     /// For an added process: the container's cgroup, and the one of its first process.
     cgroups: Vec<PathBuf>,
+    /// Whether it waits for a word once it has its namespaces.
+    hooks: bool,
     /// A point at which the stage stays until it is killed, or its shim is gone; of tests, else empty.
     stays: String,
 }

@@ -72,6 +72,11 @@ impl Plan {
         self.set & RDONLY != 0
     }
 
+    /// Whether the mode of its root is asked for.
+    pub(super) fn has_mode(&self) -> bool {
+        self.data.iter().any(|(key, _)| key == "mode")
+    }
+
     /// Understands a mount, or says what is not done here.
     pub(super) fn new(mount: &Mount) -> Result<Self, String> {
         let target = mount.destination.as_str();

@@ -140,12 +140,17 @@ impl Sources {
         let mut opened = Vec::new();
         for plan in plans {
             let source = match plan.kind {
-                Kind::Bind { recursive } => Some(at("open", &plan.source, bind(&plan, recursive))?),
-                // The kernel lets a user namespace have these only where it sees them whole, which is here.
-                Kind::Proc | Kind::Sysfs => Some(at("mount", &plan.target, fresh(&plan, &plan.data))?),
-                _ => None,
+                Kind::Bind { recursive } => at("open", &plan.source, bind(&plan, recursive))?,
+                // Its mode is that of the folder that it covers.
+                Kind::Tmpfs if !plan.has_mode() => {
+                    opened.push((plan, None));
+                    continue;
+                }
+                // The kernel lets a user namespace have /proc and /sys only where it sees them whole, which is here. All are
+                // made here, because mounts are listed in the order in which they were made.
+                _ => at("mount", &plan.target, fresh(&plan, &plan.data))?,
             };
-            opened.push((plan, source));
+            opened.push((plan, Some(source)));
         }
         let devices = if rootless { bound(spec)? } else { made(spec)? };
         Ok(Self { plans: opened, devices })
@@ -302,11 +307,7 @@ impl Root {
             Some(source) => source,
             None => {
                 let mut data = plan.data.clone();
-                if let (Kind::Tmpfs, Some(mode), false) =
-                    (plan.kind, mode, data.iter().any(|(key, _)| key == "mode"))
-                {
-                    data.push(("mode".to_owned(), format!("{mode:04o}")));
-                }
+                data.extend(mode.map(|mode| ("mode".to_owned(), format!("{mode:04o}"))));
                 at("mount", place, fresh(plan, &data))?
             }
         };

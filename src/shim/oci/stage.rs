@@ -27,12 +27,12 @@ use std::path::Path;
 const FAILED: i32 = 255;
 
 /// Runs the stage. Arguments: numbers of the control socket, of the file with the request, and for an exec of the pidfd of
-/// the container's first process.
+/// the container's first process, or else of the door, if it has one.
 pub(super) fn run(args: &[OsString]) -> i32 {
     let number = |at: usize| args.get(at)?.to_str()?.parse().ok().and_then(take_number);
     let (Some(control), Some(request)) = (number(0), number(1)) else { return FAILED };
-    let first = number(2);
-    match stage(&control, request, first) {
+    let more = number(2);
+    match stage(&control, request, more) {
         Ok(code) => code,
         Err(error) => {
             tell(&control, message::FAILED, error.as_bytes());
@@ -48,7 +48,7 @@ fn tell(control: &OwnedFd, kind: u8, text: &[u8]) {
     let _ = send(control, &all, SendFlags::NOSIGNAL);
 }
 
-fn stage(control: &OwnedFd, request: OwnedFd, first: Option<OwnedFd>) -> Result<i32, String> {
+fn stage(control: &OwnedFd, request: OwnedFd, more: Option<OwnedFd>) -> Result<i32, String> {
     at("close", "descriptors", stage::close_on_exec())?;
     at("reset", "signals", stage::reset_signals())?;
     let mut text = Vec::new();
@@ -68,8 +68,8 @@ fn stage(control: &OwnedFd, request: OwnedFd, first: Option<OwnedFd>) -> Result<
     let alone = at("begin", "alone", Alone::check())?;
     let umask = request.exec.is_none().then_some(0o022);
     let becoming = Becoming { process, filter: request.filter.as_ref(), groups, umask };
-    match (&request.exec, first) {
-        (None, _) => create(&alone, control, &request, &becoming),
+    match (&request.exec, more) {
+        (None, door) => create(&alone, Ends { control, door: door.as_ref() }, &request, &becoming),
         (Some(_), Some(first)) => exec(&alone, control, &request, &becoming, &first),
         (Some(_), None) => Err("no process to join".to_owned()),
     }
@@ -107,17 +107,21 @@ fn namespace(kind: &str) -> (u64, Option<LinkNameSpaceType>) {
         "pid" => (number(libc::CLONE_NEWPID), Some(LinkNameSpaceType::ProcessID)),
         "ipc" => (number(libc::CLONE_NEWIPC), Some(LinkNameSpaceType::InterProcessCommunication)),
         "uts" => (number(libc::CLONE_NEWUTS), Some(LinkNameSpaceType::HostNameAndNISDomainName)),
-        "network" => (0, Some(LinkNameSpaceType::Network)),
+        "network" => (number(libc::CLONE_NEWNET), Some(LinkNameSpaceType::Network)),
         _ => (0, None),
     }
 }
 
-fn create(
-    alone: &Alone,
-    control: &OwnedFd,
-    request: &Request,
-    becoming: &Becoming<'_>,
-) -> Result<i32, String> {
+/// How this process is spoken to.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    control: &'a OwnedFd,
+    /// A socket that listens for who starts the container.
+    door: Option<&'a OwnedFd>,
+}
+
+fn create(alone: &Alone, ends: Ends<'_>, request: &Request, becoming: &Becoming<'_>) -> Result<i32, String> {
+    let control = ends.control;
     let spec = &request.spec;
     let mut flags = 0;
     let mut joins = Vec::new();
@@ -157,7 +161,7 @@ fn create(
         0 => {
             // Nobody inside has any use for it.
             drop(cgroup);
-            Ok(become_first(control, request, becoming, plans))
+            Ok(become_first(ends, request, becoming, plans))
         }
         pid => {
             stay(control, request, c"cloned");
@@ -168,11 +172,11 @@ fn create(
 }
 
 /// Ends as the container's program, or with a code.
-fn become_first(control: &OwnedFd, request: &Request, becoming: &Becoming<'_>, plans: Vec<Plan>) -> i32 {
-    match first(control, request, plans).and_then(|()| becoming.prepare()) {
-        Ok(program) => finish(control, request, becoming, &program),
+fn become_first(ends: Ends<'_>, request: &Request, becoming: &Becoming<'_>, plans: Vec<Plan>) -> i32 {
+    match first(ends.control, request, plans).and_then(|()| becoming.prepare()) {
+        Ok(program) => finish(ends, request, becoming, &program),
         Err(error) => {
-            tell(control, message::FAILED, error.as_bytes());
+            tell(ends.control, message::FAILED, error.as_bytes());
             FAILED
         }
     }
@@ -185,6 +189,15 @@ fn first(control: &OwnedFd, request: &Request, plans: Vec<Plan>) -> Result<(), S
     if spec.linux.namespaces.iter().any(|n| n.kind == "cgroup") {
         // Not before we are in the cgroup that shall be its root.
         at("make", "a cgroup namespace", unshare(CloneFlags::CLONE_NEWCGROUP))?;
+    }
+    if spec.linux.namespaces.iter().any(|n| n.kind == "network" && n.path.is_empty()) {
+        at("raise", "the loopback", stage::raise_loopback())?;
+    }
+    if request.hooks {
+        tell(control, message::BORN, b"");
+        if word(control) != Some(message::GO) {
+            return Err("nobody waits for it".to_owned());
+        }
     }
     keyring(&request.id, true)?;
     let proc = open_proc()?;
@@ -292,25 +305,50 @@ fn take_terminal(
     at("take", "the terminal", stage::set_controlling(peer))
 }
 
+/// The next word from the other side, if there is one.
+fn word(from: &OwnedFd) -> Option<u8> {
+    let mut word = [0_u8; 1];
+    loop {
+        match recv(from, &mut word[..], RecvFlags::empty()) {
+            Ok((1.., _)) => return Some(word[0]),
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
+
+/// Waits until somebody comes to the door and says to go on. Others only look whether it is there.
+fn knocked(door: &OwnedFd) -> Option<OwnedFd> {
+    loop {
+        match rustix::net::accept_with(door, rustix::net::SocketFlags::CLOEXEC) {
+            Ok(connection) if word(&connection) == Some(message::GO) => return Some(connection),
+            Ok(_) | Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Waits for the word to go on, and becomes the program.
 fn finish(
-    control: &OwnedFd,
+    ends: Ends<'_>,
     request: &Request,
     becoming: &Becoming<'_>,
     program: &super::process::Program,
 ) -> i32 {
+    let control = ends.control;
     stay(control, request, c"ready");
     tell(control, message::READY, b"");
-    let mut word = [0_u8; 1];
-    loop {
-        match recv(control, &mut word[..], RecvFlags::empty()) {
-            Ok((1.., _)) => break,
-            Err(rustix::io::Errno::INTR) => {}
-            // There is no shim any more.
-            Ok(_) | Err(_) => return FAILED,
-        }
-    }
-    stay(control, request, c"go");
+    // It is closed when this is the program.
+    let connection = match (word(control), ends.door) {
+        (Some(message::GO), _) => None,
+        (Some(message::WAIT), Some(door)) => match knocked(door) {
+            Some(connection) => Some(connection),
+            None => return FAILED,
+        },
+        // There is no shim any more.
+        _ => return FAILED,
+    };
+    stay(connection.as_ref().unwrap_or(control), request, c"go");
     let error = becoming.execute(program);
     let _ = rustix::io::write(io::stderr().as_fd(), format!("{error}\n").as_bytes());
     FAILED
@@ -388,7 +426,7 @@ fn become_other(
         .and_then(|()| other(control, &request.id, becoming.process))
         .and_then(|()| becoming.prepare())
     {
-        Ok(program) => finish(control, request, becoming, &program),
+        Ok(program) => finish(Ends { control, door: None }, request, becoming, &program),
         Err(error) => {
             tell(control, message::FAILED, error.as_bytes());
             FAILED
