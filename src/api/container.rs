@@ -87,6 +87,7 @@ impl From<ContainerSummary> for wire::ContainerSummary {
             size_root_fs,
             foreign: row.foreign,
             ports: row.ports.into_iter().map(Into::into).collect(),
+            network: row.network,
         }
     }
 }
@@ -109,6 +110,7 @@ impl TryFrom<wire::ContainerSummary> for ContainerSummary {
             mounts: row.mounts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             size: Some(size).filter(|size| *size != (0, 0)),
             ports: row.ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            network: row.network,
             foreign: row.foreign,
         })
     }

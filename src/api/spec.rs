@@ -2,7 +2,7 @@
 
 use super::{Invalid, count, number, port, time};
 use crate::model::container::{
-    ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
+    ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, NetworkMode, Resources,
     RestartPolicy, Sharing, Ulimit,
 };
 use crate::proto::k3c::v1 as wire;
@@ -54,6 +54,7 @@ impl From<ContainerSpec> for wire::ContainerSpec {
                 .into_iter()
                 .map(|d| wire::Device { host: d.host, container: d.container, permissions: d.permissions })
                 .collect(),
+            network_mode: spec.network.to_string(),
             pid_mode: spec.pid.to_string(),
             ipc_mode: spec.ipc.to_string(),
             uts_mode: spec.uts.to_string(),
@@ -136,6 +137,8 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
                 .into_iter()
                 .map(|d| Device { host: d.host, container: d.container, permissions: d.permissions })
                 .collect(),
+            network: NetworkMode::parse(&spec.network_mode)
+                .map_err(|why| Invalid::new("spec.network_mode", format_args!("{why}")))?,
             pid: sharing("spec.pid_mode", &spec.pid_mode, &["host", "container"])?,
             ipc: sharing(
                 "spec.ipc_mode",

@@ -139,7 +139,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: Timestamp, zone: &Time
         "LocalVolumes": volumes.to_string(),
         "Mounts": mounts.join(","),
         "Names": container.names.join(","),
-        "Networks": if container.foreign { "" } else { "bridge" },
+        "Networks": container.network,
         "Platform": null,
         "Ports": port::line(&container.ports),
         "RunningFor": status::ago(Some(container.created), now),
@@ -193,6 +193,7 @@ mod tests {
                 "/v",
             )],
             size: Some((2, 21_470_000)),
+            network: "bridge".into(),
             ports: port::shown(&["80/tcp".into()], &[]),
             foreign: false,
         }]

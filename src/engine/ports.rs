@@ -151,6 +151,9 @@ fn leads(record: &Record) -> impl Iterator<Item = Lead> {
 /// The wishes of a container, and those that follow from `-P`.
 fn wishes(record: &Record) -> Vec<Publish> {
     let spec = &record.spec;
+    if !spec.network.has_address() {
+        return Vec::new();
+    }
     let mut wishes = spec.publish.clone();
     if spec.publish_all {
         let exposed = record.resolved.exposed.iter().filter_map(|text| text.parse::<Port>().ok());

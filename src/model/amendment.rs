@@ -19,9 +19,13 @@ pub struct Amendment {
     pub domainname: String,
     /// The host's host name; of a pod and its containers.
     pub host_uts: bool,
+    /// A network namespace of its own with nothing but a loopback device, which CRI has no word for; of a pod.
+    pub no_network: bool,
+    /// A host name of its own in the host's network; of a pod.
+    pub own_uts: bool,
     /// The host's cgroup tree.
     pub host_cgroupns: bool,
-    /// Namespaces of others, by their OCI names (`pid`, `ipc`): paths.
+    /// Namespaces of others, by their OCI names (`pid`, `ipc`, `network`): paths.
     pub joins: BTreeMap<String, String>,
     /// Bytes of /dev/shm; 0 leaves it.
     pub shm_size: i64,

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// The file that a host's resolver reads, resolv.conf(5).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// The host's own names, hosts(5).
+const HOSTS: &str = "/etc/hosts";
+
 /// Names of the containers of one instance.
 #[derive(Debug)]
 pub struct Names {
@@ -50,13 +53,17 @@ impl Names {
 
 /// The text of a container's hosts(5).
 pub fn hosts(of: &Identity<'_>) -> String {
-    let mut text = "127.0.0.1\tlocalhost\n\
+    let own = "127.0.0.1\tlocalhost\n\
         ::1\tlocalhost ip6-localhost ip6-loopback\n\
         fe00::\tip6-localnet\n\
         ff00::\tip6-mcastprefix\n\
         ff02::1\tip6-allnodes\n\
-        ff02::2\tip6-allrouters\n"
-        .to_owned();
+        ff02::2\tip6-allrouters\n";
+    let hosts = || std::fs::read_to_string(HOSTS).ok();
+    let mut text = of.of_host.then(hosts).flatten().unwrap_or_else(|| own.to_owned());
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     for entry in of.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
             text.push_str(&format!("{address}\t{name}\n"));
@@ -105,7 +112,13 @@ mod tests {
     fn own_and_extra_names() {
         let extra = ["db:10.0.0.2".to_owned(), "v6:fd00::1".to_owned()];
         let of = |address, domainname| {
-            let text = hosts(&Identity { hostname: "web", domainname, address, extra_hosts: &extra });
+            let text = hosts(&Identity {
+                hostname: "web",
+                domainname,
+                address,
+                extra_hosts: &extra,
+                of_host: false,
+            });
             text.lines().skip(6).collect::<Vec<_>>().join("|")
         };
         assert_eq!(of("", ""), "10.0.0.2\tdb|fd00::1\tv6");

@@ -9,6 +9,17 @@ use std::thread::JoinHandle;
 /// Bytes of the thread's stack.
 const STACK: usize = 128 << 10;
 
+/// Namespaces that are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct New {
+    /// Network, with a loopback device that is down.
+    pub network: bool,
+    /// System V IPC, and POSIX message queues.
+    pub ipc: bool,
+    /// Host name.
+    pub uts: bool,
+}
+
 /// A thread in namespaces of its own; dropped, it ends.
 #[derive(Debug)]
 pub struct Keeper {
@@ -18,15 +29,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Makes the `ipc` and `uts` namespaces that are asked for, joins the network namespace at a path, and calls `inside`
-    /// there.
+    /// Makes the namespaces that are asked for, joins the network namespace at a path, and calls `inside` there.
     ///
     /// # Errors
     /// setns(2), unshare(2), and what `inside` says.
     pub fn start(
         network: Option<&Path>,
-        ipc: bool,
-        uts: bool,
+        new: New,
         inside: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> Result<Self, String> {
         let text = |what: &str, error: io::Error| format!("cannot {what}: {error}");
@@ -34,8 +43,9 @@ impl Keeper {
             .map(|path| std::fs::File::open(path).map_err(|e| text(&format!("open {}", path.display()), e)))
             .transpose()?;
         let mut flags = CloneFlags::empty();
-        flags.set(CloneFlags::CLONE_NEWIPC, ipc);
-        flags.set(CloneFlags::CLONE_NEWUTS, uts);
+        flags.set(CloneFlags::CLONE_NEWNET, new.network);
+        flags.set(CloneFlags::CLONE_NEWIPC, new.ipc);
+        flags.set(CloneFlags::CLONE_NEWUTS, new.uts);
         let (say, hear) = mpsc::channel();
         let (leave, stay) = mpsc::channel::<()>();
         let work = move || {
@@ -82,15 +92,15 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_failure() {
-        let error = Keeper::start(Some(Path::new("/no/such")), false, false, || Ok(())).unwrap_err();
+        let error = Keeper::start(Some(Path::new("/no/such")), New::default(), || Ok(())).unwrap_err();
         assert!(error.starts_with("cannot open /no/such"), "{error}");
-        let error = Keeper::start(None, false, false, || Err("no".into())).unwrap_err();
+        let error = Keeper::start(None, New::default(), || Err("no".into())).unwrap_err();
         assert_eq!(error, "no");
     }
 
     #[test]
     fn the_number_leads_to_the_thread() {
-        let keeper = Keeper::start(None, false, false, || Ok(())).unwrap();
+        let keeper = Keeper::start(None, New::default(), || Ok(())).unwrap();
         let number = keeper.number();
         let own = std::fs::read_link(format!("/proc/{number}/ns/ipc")).unwrap();
         assert_eq!(own, std::fs::read_link("/proc/self/ns/ipc").unwrap());

@@ -26,6 +26,7 @@ mod host;
 mod images;
 mod layers;
 mod logs;
+mod networks;
 mod pods;
 mod ports;
 mod preflight;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         archives::cases(),
         registry::cases(),
         pods::cases(),
+        networks::cases(),
         ports::cases(),
         proxy::cases(),
         preflight::cases(),

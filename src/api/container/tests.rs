@@ -26,6 +26,7 @@ fn a_row_comes_back() {
         labels: [("a".to_owned(), "b".to_owned())].into(),
         mounts: Vec::new(),
         size: Some((0, 7)),
+        network: "bridge".into(),
         ports: port::shown(&["80/tcp".into()], &[]),
         foreign: true,
     };

@@ -156,7 +156,7 @@ impl HostConfig {
                 kind: or(&spec.log.driver, "json-file"),
                 config: spec.log.options.clone(),
             },
-            network_mode: "bridge".to_owned(),
+            network_mode: spec.network.to_string(),
             port_bindings: port_bindings(spec),
             restart_policy: spec.restart.into(),
             auto_remove: spec.auto_remove,

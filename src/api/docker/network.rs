@@ -2,7 +2,7 @@
 
 use super::host_config::PortBinding;
 use super::schema::document;
-use crate::model::container::{ContainerDetail, Endpoint};
+use crate::model::container::{ContainerDetail, Endpoint, NetworkMode};
 use std::collections::BTreeMap;
 
 document! {
@@ -73,8 +73,11 @@ impl NetworkSettings {
             dns_names: vec![detail.name.clone(), detail.id.short().to_owned()],
             ..EndpointSettings::default()
         };
-        let networks =
-            if detail.foreign { BTreeMap::new() } else { [("bridge".to_owned(), endpoint)].into() };
+        let networks = match &detail.spec.network {
+            NetworkMode::Container(_) => BTreeMap::new(),
+            _ if detail.foreign => BTreeMap::new(),
+            mode => [(mode.to_string(), endpoint)].into(),
+        };
         Self {
             sandbox_id: detail.pod.clone(),
             sandbox_key: namespace,
@@ -92,7 +95,7 @@ impl NetworkSettings {
 
 /// Ports of a container that runs, each with those of the host that lead to it.
 fn ports(detail: &ContainerDetail) -> BTreeMap<String, Option<Vec<PortBinding>>> {
-    if !detail.state.status.is_up() {
+    if !detail.state.status.is_up() || !detail.spec.network.has_address() {
         return BTreeMap::new();
     }
     let exposed = detail.resolved.exposed.iter();

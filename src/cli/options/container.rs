@@ -3,7 +3,7 @@
 use super::groups::Limits;
 use super::{Host, env, kinds, mount, mount_flag, restart, value};
 use crate::model::container::{
-    ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, Resources,
+    ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, NetworkMode, Resources,
     RestartPolicy, Sharing, Ulimit,
 };
 use crate::model::port::Publish;
@@ -134,6 +134,9 @@ pub(crate) struct Flags {
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     pub(crate) name: Option<String>,
+    /// Connect a container to a network (bridge, none, host, container:<name|id>)
+    #[arg(long, alias = "net", value_name = "network", value_parser = kinds::network)]
+    network: Vec<NetworkMode>,
     /// Disable any container-specified HEALTHCHECK
     #[arg(long)]
     no_healthcheck: bool,
@@ -321,6 +324,7 @@ impl Flags {
             shm_size: self.shm_size.unwrap_or(0),
             security_opt: self.security(files)?,
             devices: self.device.clone(),
+            network: self.network()?,
             pid: Sharing::parse(&self.pid, &["host", "container"]).ok_or("--pid: invalid PID mode")?,
             ipc: Sharing::parse(&self.ipc, &["private", "shareable", "none", "host", "container"])
                 .ok_or_else(|| format!("invalid IPC mode: {}", self.ipc))?,
@@ -353,6 +357,16 @@ impl Flags {
             return Err("conflicting options: hostname and the UTS mode".to_owned());
         }
         Ok((spec, relabel))
+    }
+
+    fn network(&self) -> Result<NetworkMode, String> {
+        match self.network.as_slice() {
+            [] => Ok(NetworkMode::default()),
+            [one] => Ok(one.clone()),
+            [one, other, ..] => {
+                Err(format!("--network: a container is in one network, and {one} and {other} were given"))
+            }
+        }
     }
 
     fn mounts(&self, host: &Host) -> Result<(Vec<Mount>, bool), String> {

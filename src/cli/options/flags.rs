@@ -19,6 +19,7 @@ enum Fate {
 const CONTROLLER: &str = "needs its cgroup controller delegated to the user";
 const WINDOWS: &str = "it is for Windows containers";
 const NETWORK: &str = "every container is on the one network of its daemon";
+const MODES: &str = "bridge, none, host and container:NAME; there are no networks of the user's yet";
 const OLD_KERNEL: &str = "cgroup v2 has no such setting";
 
 /// A flag by name, and by letter where it has one.
@@ -105,8 +106,7 @@ const FLAGS: &[Row] = &[
     ("memory-swappiness", None, Refused(OLD_KERNEL)),
     ("mount", None, Warned("bind, volume, tmpfs and image; no options of volume drivers")),
     ("name", None, Done),
-    ("network", None, Refused(NETWORK)),
-    ("net", None, Refused(NETWORK)),
+    ("network", None, Warned(MODES)),
     ("network-alias", None, Refused(NETWORK)),
     ("net-alias", None, Refused(NETWORK)),
     ("no-healthcheck", None, Done),

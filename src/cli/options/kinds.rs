@@ -2,7 +2,7 @@
 
 use super::{container, value};
 use crate::cli::format::duration;
-use crate::model::container::{Device, DeviceRate, Mount, Ulimit};
+use crate::model::container::{Device, DeviceRate, Mount, NetworkMode, Ulimit};
 use crate::model::port::{self, Port, Publish};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -248,6 +248,21 @@ pub(crate) fn oom_score(text: &str) -> Result<i32, String> {
         .ok()
         .filter(|n| (-1000..=1000).contains(n))
         .ok_or_else(|| format!("Invalid value {number}, range for oom score adj is [-1000, 1000]"))
+}
+
+/// `--network`: a mode or a name, also as `name=NAME`.
+pub(crate) fn network(text: &str) -> Result<NetworkMode, String> {
+    if !text.contains('=') {
+        return NetworkMode::parse(text);
+    }
+    let mut name = "";
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("name", value)) => name = value,
+            _ => return Err(format!("{field}: a network has no options beside its name here")),
+        }
+    }
+    NetworkMode::parse(name)
 }
 
 #[cfg(test)]

@@ -44,8 +44,11 @@ impl Inner {
         }
         let mut spec = ContainerSpec { resources: complete(spec.resources), ..spec };
         self.join_by_id(&mut spec)?;
+        let network_warning = self.check_network(&spec)?;
+        let hostname = self.adopt_network(&mut spec)?;
         in_range(&spec.resources, &self.config.controllers).map_err(EngineError::invalid)?;
         let mut warnings = self.check(&spec)?;
+        warnings.extend(network_warning);
         let id = ContainerId::from_bytes(rand::random());
         let reservation = self.records.reserve(&id, name.filter(|n| !n.is_empty()))?;
         let (found, image) = self.open_image(&spec.image).await?;
@@ -53,6 +56,9 @@ impl Inner {
         check_platform(&spec, &image, Path::new(binfmt::HANDLERS))?;
         self.burials.room().await;
         let mut resolved = resolve(&spec, &id, reference, &image)?;
+        if let Some(hostname) = hostname {
+            resolved.hostname = hostname;
+        }
         self.borrow_mounts(&spec.volumes_from, &mut resolved.mounts)?;
         self.find_mounted_images(&mut resolved.mounts).await?;
         let limits = limits(&spec.resources, &self.config.controllers);

@@ -15,7 +15,7 @@ const INTERFACE: &str = "eth0";
 impl Inner {
     /// A container's part in the default network; while it does not run, only the network's ID.
     pub(super) async fn endpoint(&self, record: &Record) -> Endpoint {
-        let network_id = hash(&format!("{}/network/bridge", self.records.instance()));
+        let network_id = hash(&format!("{}/network/{}", self.records.instance(), record.spec.network));
         let nothing = Endpoint { network_id, ..Endpoint::default() };
         let Attempt { pod, pid, .. } = &record.attempt;
         let address = record.attempt.address();

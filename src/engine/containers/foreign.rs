@@ -233,6 +233,7 @@ impl Inner {
                 labels: found.container.labels.into_iter().collect(),
                 mounts: Vec::new(),
                 size: None,
+                network: String::new(),
                 ports: Vec::new(),
                 foreign: true,
             });

@@ -2,7 +2,7 @@
 
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::container::{ContainerState, ContainerSummary, ListFilter, Status};
+use crate::model::container::{ContainerState, ContainerSummary, ListFilter, NetworkMode, Status};
 use crate::model::filter::ContainerFilter;
 use crate::model::port;
 use crate::model::reference::Reference;
@@ -73,7 +73,12 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
         labels: resolved.labels.clone(),
         mounts: resolved.mounts.clone(),
         size: None,
-        ports: match record.status.is_up() {
+        network: match &record.spec.network {
+            // It is in none of its own.
+            NetworkMode::Container(_) => String::new(),
+            mode => mode.to_string(),
+        },
+        ports: match record.status.is_up() && record.spec.network.has_address() {
             true => port::shown(&resolved.exposed, &record.attempt.published),
             false => Vec::new(),
         },

@@ -17,6 +17,7 @@ mod health;
 mod inspect;
 mod limits;
 mod list;
+mod network;
 mod remove;
 mod run;
 mod security;

@@ -91,6 +91,7 @@ impl Inner {
             {
                 self.withdraw(record).await;
                 self.fresh_attempt(record).await?;
+                self.join_others(record).await?;
                 self.publish(record).await?;
                 self.start_made(record).await
             }

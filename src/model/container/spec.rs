@@ -2,6 +2,7 @@
 
 use super::health::Healthcheck;
 use super::mount::Mount;
+use super::network::NetworkMode;
 use super::resources::Resources;
 use super::restart::RestartPolicy;
 use super::sharing::Sharing;
@@ -78,6 +79,8 @@ pub struct ContainerSpec {
     pub security_opt: Vec<String>,
     /// Devices of the host.
     pub devices: Vec<Device>,
+    /// Network.
+    pub network: NetworkMode,
     /// PID namespace.
     pub pid: Sharing,
     /// Namespace of System V IPC, and /dev/shm.
@@ -135,6 +138,8 @@ pub struct Identity<'a> {
     pub address: &'a str,
     /// `name:address`, more names that it knows.
     pub extra_hosts: &'a [String],
+    /// It is in the host's network: it knows the host's names.
+    pub of_host: bool,
 }
 
 /// A limit of setrlimit(2); -1 is none.

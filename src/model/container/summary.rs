@@ -31,6 +31,8 @@ pub struct ContainerSummary {
     pub mounts: Vec<Mount>,
     /// Bytes written; `None` unless asked for.
     pub size: Option<(i64, i64)>,
+    /// Name of its network; empty: it has none of its own.
+    pub network: String,
     /// Ports, while it runs.
     pub ports: Vec<ShownPort>,
     /// Made through CRI by somebody else.

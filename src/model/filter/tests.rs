@@ -44,6 +44,7 @@ fn container() -> ContainerSummary {
         },
         labels: labels("a=1 b="),
         mounts: vec![Mount::new(MountKind::Volume { name: "vol".into(), no_copy: false }, "/v")],
+        network: "bridge".into(),
         ports: port::shown(
             &["80/tcp".into(), "53/udp".into()],
             &[Published { port: "80/tcp".parse().unwrap(), ip: [0, 0, 0, 0].into(), host: 8080 }],

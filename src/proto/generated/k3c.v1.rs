@@ -119,6 +119,8 @@ pub struct ContainerSpec {
     pub publish_all: bool,
     #[prost(string, repeated, tag = "52")]
     pub expose: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "53")]
+    pub network_mode: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishPort {
@@ -873,6 +875,8 @@ pub struct ContainerSummary {
     pub foreign: bool,
     #[prost(message, repeated, tag = "13")]
     pub ports: ::prost::alloc::vec::Vec<ShownPort>,
+    #[prost(string, tag = "14")]
+    pub network: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerState {

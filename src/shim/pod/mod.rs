@@ -29,14 +29,14 @@ pub use stage::{STAGE, run};
 use super::reaper::{Exit, Reaper};
 use crate::model::pod::folder;
 use crate::proto::cri::PodSandboxConfig;
-use crate::sys::keeper::Keeper;
+use crate::sys::keeper::{Keeper, New};
 use metrics::sum;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::watch;
-use wanted::Wanted;
+use wanted::{Network, Wanted};
 
 /// A pod's stage of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +99,13 @@ impl Pod {
             true => Kept::Process(process::start(&self.wanted, reaper).await?),
             false => {
                 let wanted = self.wanted.clone();
-                Kept::Thread(Keeper::start(
-                    self.wanted.network.as_deref(),
-                    self.wanted.ipc,
-                    self.wanted.uts,
-                    move || stage::name(&wanted).and_then(|()| settings::write(&wanted)),
-                )?)
+                let (network, alone) = match &self.wanted.network {
+                    Network::At(path) => (Some(path.as_path()), false),
+                    Network::Hosts => (None, false),
+                    Network::Alone => (None, true),
+                };
+                let new = New { network: alone, ipc: self.wanted.ipc, uts: self.wanted.uts };
+                Kept::Thread(Keeper::start(network, new, move || stage::inside(&wanted))?)
             }
         };
         let number = match &kept {

@@ -1,7 +1,7 @@
 //! Settings of the kernel in a pod's namespaces: those that were asked for, and two that let everybody listen on any port,
 //! and ping: no capability is needed, as in Docker.
 
-use super::wanted::Wanted;
+use super::wanted::{Network, Wanted};
 use std::path::Path;
 
 /// The first port that needs no capability (the kernel's ip-sysctl.rst).
@@ -36,7 +36,7 @@ pub(super) fn check(key: &str, wanted: &Wanted) -> Result<(), String> {
     });
     let ipc = path.starts_with("fs/mqueue/")
         || path.strip_prefix("kernel/").is_some_and(|name| IPC.contains(&name));
-    let own = path.starts_with("net/") && wanted.network.is_some()
+    let own = path.starts_with("net/") && wanted.network != Network::Hosts
         || ipc && wanted.ipc
         || path == "kernel/domainname" && wanted.uts;
     match plain && own {
@@ -52,7 +52,7 @@ pub(super) fn open(wanted: &mut Wanted, gid_map: &str) {
 }
 
 fn open_with(wanted: &mut Wanted, gid_map: &str, known: &dyn Fn(&str) -> bool) {
-    if wanted.network.is_none() {
+    if wanted.network == Network::Hosts {
         return;
     }
     let last = match &wanted.users {
@@ -114,7 +114,7 @@ mod tests {
     fn pod(asked: &[(&str, &str)]) -> Wanted {
         let sysctls: BTreeMap<_, _> =
             asked.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Wanted { network: Some("/n".into()), sysctls, ..Wanted::default() }
+        Wanted { network: Network::At("/n".into()), sysctls, ..Wanted::default() }
     }
 
     #[test]

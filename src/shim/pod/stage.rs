@@ -2,8 +2,9 @@
 //! container of the pod could use.
 
 use super::settings;
-use super::wanted::{Range, Users, Wanted};
+use super::wanted::{Network, Range, Users, Wanted};
 use crate::sys::inherit::take_number;
+use crate::sys::link::loopback_up;
 use crate::sys::netns;
 use crate::sys::stage::{self, Alone};
 use nix::fcntl::AtFlags;
@@ -52,13 +53,16 @@ fn prepare(program: &OwnedFd) -> Result<i32, String> {
     let wanted: Wanted = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
     let alone = at("begin", Alone::check())?;
     let network = match &wanted.network {
-        Some(path) => Some(at(&format!("open {}", path.display()), std::fs::File::open(path))?),
-        None => None,
+        Network::At(path) => Some(at(&format!("open {}", path.display()), std::fs::File::open(path))?),
+        Network::Hosts | Network::Alone => None,
     };
     let mut flags = libc::CLONE_PARENT | libc::CLONE_NEWNS;
-    for (own, flag) in
-        [(wanted.ipc, libc::CLONE_NEWIPC), (wanted.uts, libc::CLONE_NEWUTS), (wanted.pid, libc::CLONE_NEWPID)]
-    {
+    for (own, flag) in [
+        (wanted.network == Network::Alone, libc::CLONE_NEWNET),
+        (wanted.ipc, libc::CLONE_NEWIPC),
+        (wanted.uts, libc::CLONE_NEWUTS),
+        (wanted.pid, libc::CLONE_NEWPID),
+    ] {
         flags |= if own { flag } else { 0 };
     }
     match (&wanted.users, &network) {
@@ -83,7 +87,7 @@ fn prepare(program: &OwnedFd) -> Result<i32, String> {
         }
         pid => {
             let _ = writeln!(io::stdout(), "pid {pid}");
-            if let (Some(users), None) = (&wanted.users, &wanted.network) {
+            if let (Some(users), Network::Hosts | Network::Alone) = (&wanted.users, &wanted.network) {
                 write_maps(pid, users)?;
             }
             let mut map = map;
@@ -113,8 +117,7 @@ fn become_keeper(wanted: &Wanted, mut mapped: io::PipeReader, program: &OwnedFd)
         let root = 0.into();
         at("become root", setresuid(root, root, root))?;
     }
-    name(wanted)?;
-    settings::write(wanted)?;
+    inside(wanted)?;
     empty_root()?;
     at("die with the shim", nix::sys::prctl::set_pdeathsig(Signal::SIGKILL))?;
     at("give up privileges", nix::sys::prctl::set_no_new_privs())?;
@@ -147,8 +150,17 @@ fn give_up_capabilities() -> Result<(), String> {
     Ok(())
 }
 
+/// Sets up the namespaces that were made.
+pub(super) fn inside(wanted: &Wanted) -> Result<(), String> {
+    if wanted.network == Network::Alone {
+        at("bring the loopback device up", loopback_up())?;
+    }
+    name(wanted)?;
+    settings::write(wanted)
+}
+
 /// Sets the host name and the domain name.
-pub(super) fn name(wanted: &Wanted) -> Result<(), String> {
+fn name(wanted: &Wanted) -> Result<(), String> {
     if !wanted.hostname.is_empty() {
         at("set the host name", rustix::system::sethostname(wanted.hostname.as_bytes()))?;
     }

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 /// What the one who keeps a pod's namespaces makes, joins and sets in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wanted {
-    /// The pod's network namespace, made by CRI; `None`: the host's.
-    pub(super) network: Option<PathBuf>,
+    pub(super) network: Network,
     pub(super) ipc: bool,
     pub(super) uts: bool,
     /// One namespace of process IDs for all of the pod's containers.
@@ -22,6 +21,17 @@ pub(super) struct Wanted {
     pub(super) domainname: String,
     /// Settings of the kernel (sysctl(8)) that belong to these namespaces.
     pub(super) sysctls: BTreeMap<String, String>,
+}
+
+/// A pod's network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Network {
+    #[default]
+    Hosts,
+    /// One that CRI has made.
+    At(PathBuf),
+    /// A new one, with a loopback device only.
+    Alone,
 }
 
 /// The maps of a user namespace of the pod's own.
@@ -69,10 +79,15 @@ impl Wanted {
             _ => None,
         };
         // Without a network of its own a pod has the host's name, as containerd has it.
-        let uts = own_network && !amendment.host_uts;
+        let uts = (own_network || amendment.own_uts) && !amendment.host_uts;
+        let network = match (own_network, amendment.no_network) {
+            (true, _) => Network::At(network.into()),
+            (false, true) => Network::Alone,
+            (false, false) => Network::Hosts,
+        };
         let named = |name: &str| if uts { name.to_owned() } else { String::new() };
         let mut wanted = Self {
-            network: own_network.then(|| network.into()),
+            network,
             ipc: options.ipc() != NamespaceMode::Node,
             uts,
             pid: options.pid() == NamespaceMode::Pod,
@@ -130,7 +145,7 @@ mod tests {
         let node = NamespaceMode::Node.into();
         let wanted = Wanted::new(&config(NamespaceOption::default(), None), "/n", WHOLE).unwrap();
         assert!(wanted.ipc && wanted.uts && wanted.pid && wanted.needs_process());
-        assert_eq!((wanted.network, wanted.hostname.as_str()), (Some("/n".into()), "h"));
+        assert_eq!((wanted.network, wanted.hostname.as_str()), (Network::At("/n".into()), "h"));
         let host = NamespaceOption { network: node, pid: node, ipc: node, ..Default::default() };
         let wanted = Wanted::new(&config(host, None), "", WHOLE).unwrap();
         assert_eq!(wanted, Wanted::default());

@@ -3,7 +3,7 @@
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::model::amendment::ANNOTATION;
-use crate::model::container::{Sharing, Status};
+use crate::model::container::{NetworkMode, Sharing, Status};
 use crate::model::pod::{MEMORY, SHM};
 use crate::model::reason::Reason;
 use crate::store::Record;
@@ -16,19 +16,14 @@ impl Inner {
         record: &Record,
     ) -> Result<(), EngineError> {
         let mut amendment = self.container_amendment(record);
+        if let NetworkMode::Container(who) = &record.spec.network {
+            let other = self.running(who, "network")?;
+            amendment.joins.insert("network".to_owned(), format!("/proc/{}/ns/net", other.attempt.pid));
+            self.copy_hosts(&other, record).await?;
+        }
         for (kind, sharing) in [("pid", &record.spec.pid), ("ipc", &record.spec.ipc)] {
             let Sharing::Container(who) = sharing else { continue };
-            let other = self.records.find(who)?;
-            if other.status != Status::Running {
-                return Err(EngineError::refused(
-                    Reason::Conflict,
-                    format!(
-                        "failed to join {} namespace: container {} is not running",
-                        kind.to_uppercase(),
-                        other.id
-                    ),
-                ));
-            }
+            let other = self.running(who, &kind.to_uppercase())?;
             amendment.joins.insert(kind.to_owned(), format!("/proc/{}/ns/{kind}", other.attempt.pid));
             if kind == "ipc" {
                 if !matches!(other.spec.ipc, Sharing::Shareable | Sharing::Host) {
@@ -56,5 +51,15 @@ impl Inner {
         self.containerd
             .annotate(&record.attempt.container, ANNOTATION, amendment.value().unwrap_or_default())
             .await
+    }
+
+    /// A container that runs, for one who joins its namespace.
+    fn running(&self, who: &str, namespace: &str) -> Result<Record, EngineError> {
+        let other = self.records.find(who)?;
+        if other.status == Status::Running {
+            return Ok(other);
+        }
+        let text = format!("failed to join {namespace} namespace: container {} is not running", other.id);
+        Err(EngineError::refused(Reason::Conflict, text))
     }
 }

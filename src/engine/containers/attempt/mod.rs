@@ -28,9 +28,6 @@ pub(in crate::engine) const LOG: &str = "container.log";
 /// Name of the hosts file among a container's own files.
 const HOSTS: &str = "hosts";
 
-/// Name of the one network that there is.
-const NETWORK: &str = "bridge";
-
 impl Inner {
     /// Folder of an attempt's log.
     pub(in crate::engine) fn log_dir(&self, record: &Record, attempt: u32) -> PathBuf {
@@ -91,10 +88,14 @@ impl Inner {
 
     /// Notes the pod's address, and writes the hosts file with it.
     async fn name_pod(&self, record: &mut Record) -> Result<(), EngineError> {
-        let all = self.cri.pod_addresses(&record.attempt.pod).await?;
+        // CRI says the host's addresses for a pod that has none.
+        let all = match record.spec.network.has_address() {
+            true => self.cri.pod_addresses(&record.attempt.pod).await?,
+            false => Vec::new(),
+        };
         let of = |version_6| all.iter().find(|address| address.contains(':') == version_6).cloned();
         let endpoint = Endpoint {
-            network: NETWORK.to_owned(),
+            network: record.spec.network.to_string(),
             address: of(false).unwrap_or_default(),
             address_6: of(true).unwrap_or_default(),
         };

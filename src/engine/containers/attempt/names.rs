@@ -3,7 +3,7 @@
 use super::HOSTS;
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
-use crate::model::container::{Dns, Identity};
+use crate::model::container::{Dns, Identity, NetworkMode};
 use crate::proto::cri;
 use crate::store::Record;
 
@@ -11,13 +11,26 @@ impl Inner {
     /// Writes the container's hosts file, which is mounted into it.
     pub(super) async fn write_hosts(&self, record: &Record) -> Result<(), EngineError> {
         let path = self.own_dir(record).join(HOSTS);
+        if matches!(record.spec.network, NetworkMode::Container(_)) {
+            // It gets the other one's when it starts.
+            return Ok(());
+        }
         let text = self.parts.names.hosts(&Identity {
             hostname: &record.resolved.hostname,
             domainname: &record.spec.domainname,
             address: record.attempt.address(),
             extra_hosts: &record.spec.extra_hosts,
+            of_host: record.spec.network == NetworkMode::Host,
         });
         tokio::fs::write(&path, text).await.map_err(EngineError::file("cannot write", &path))
+    }
+
+    /// Gives a container the hosts file of the one whose network it joins, as it is now.
+    pub(super) async fn copy_hosts(&self, from: &Record, to: &Record) -> Result<(), EngineError> {
+        let [from, to] = [from, to].map(|record| self.own_dir(record).join(HOSTS));
+        let text = tokio::fs::read(&from).await.map_err(EngineError::file("cannot read", &from))?;
+        // The file is mounted already: it is written, and not replaced.
+        tokio::fs::write(&to, text).await.map_err(EngineError::file("cannot write", &to))
     }
 
     /// Resolver settings for CRI; `None`: the host's.

@@ -5,7 +5,7 @@ use super::{annotation, labels};
 use crate::engine::Inner;
 use crate::engine::containers::security::Seccomp;
 use crate::model::amendment::Amendment;
-use crate::model::container::{ContainerSpec, Sharing};
+use crate::model::container::{ContainerSpec, NetworkMode, Sharing};
 use crate::model::name;
 use crate::proto::cri;
 use crate::store::Record;
@@ -16,6 +16,9 @@ impl Inner {
         let amendment = Amendment {
             domainname: spec.domainname.clone(),
             host_uts: spec.uts == Sharing::Host,
+            // Who joins another container does so when it starts; its pod has nothing.
+            no_network: matches!(spec.network, NetworkMode::None | NetworkMode::Container(_)),
+            own_uts: !spec.network.has_address() && spec.uts != Sharing::Host,
             ..Amendment::default()
         };
         cri::PodSandboxConfig {
@@ -53,7 +56,11 @@ pub(super) fn namespaces(spec: &ContainerSpec) -> cri::NamespaceOption {
         _ => own.into(),
     };
     cri::NamespaceOption {
-        network: cri::NamespaceMode::Pod.into(),
+        // The host's, for CRI: it makes no other but the default network.
+        network: match spec.network.has_address() {
+            true => cri::NamespaceMode::Pod.into(),
+            false => cri::NamespaceMode::Node.into(),
+        },
         pid: or_node(&spec.pid, cri::NamespaceMode::Container),
         ipc: or_node(&spec.ipc, cri::NamespaceMode::Pod),
         ..Default::default()
