@@ -2,7 +2,7 @@
 // UNSAFETY: an ioctl with a struct.
 #![expect(unsafe_code, reason = "SIOCSIFFLAGS has no safe wrapper")]
 
-use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 /// # Errors
 /// socket(2), ioctl(2).
 pub fn loopback_up() -> io::Result<()> {
-    let fd = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let fd = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all-zero bytes are a valid ifreq, a plain C struct of integers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {

@@ -241,31 +241,3 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     // SAFETY: the kernel reads one `rlimit64`, and writes nothing to a null pointer.
     done(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, none) }).map(drop)
 }
-
-/// Raises the loopback of this process's network namespace, which a new one has down (netdevice(7)).
-///
-/// # Errors
-/// socket(2), ioctl(2).
-pub fn raise_loopback() -> io::Result<()> {
-    /// `struct ifreq` with flags.
-    #[repr(C)]
-    struct Request {
-        name: [u8; libc::IFNAMSIZ],
-        flags: libc::c_short,
-        rest: [u8; 22],
-    }
-    let socket = rustix::net::socket_with(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let mut request = Request { name: [0; libc::IFNAMSIZ], flags: 0, rest: [0; 22] };
-    request.name[..2].copy_from_slice(b"lo");
-    // SAFETY: the request reads and writes one `struct ifreq`, which `request` is as large as.
-    done(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) }))?;
-    request.flags |= i16::try_from(libc::IFF_UP).unwrap_or(1);
-    // SAFETY: as above.
-    done(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
-        .map(drop)
-}

@@ -191,7 +191,7 @@ fn first(control: &OwnedFd, request: &Request, plans: Vec<Plan>) -> Result<(), S
         at("make", "a cgroup namespace", unshare(CloneFlags::CLONE_NEWCGROUP))?;
     }
     if spec.linux.namespaces.iter().any(|n| n.kind == "network" && n.path.is_empty()) {
-        at("raise", "the loopback", stage::raise_loopback())?;
+        at("raise", "the loopback", crate::sys::link::loopback_up())?;
     }
     if request.hooks {
         tell(control, message::BORN, b"");
