@@ -38,9 +38,10 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A look around. What differs from one container to the next is taken out.
+/// A look around. What differs from one container to the next is taken out, and the name that a cgroup tree was mounted by:
+/// where the host's /sys is bound (`--network host`), runc binds that of the host, and we mount one.
 const LOOK: &str = r#"
-sed "s/^[0-9]* [0-9]* [0-9]*:[0-9]* //" /proc/self/mountinfo | sort
+sed "s/^[0-9]* [0-9]* [0-9]*:[0-9]* //; s/ - cgroup2 cgroup2 / - cgroup2 cgroup /" /proc/self/mountinfo | sort
 grep -E "^(Uid|Gid|Groups|Umask|SigBlk|SigCgt|Cap|NoNew|Sec|Spec)" /proc/self/status
 cat /proc/self/limits /proc/self/oom_score_adj
 env | sort | grep -v HOSTNAME=; pwd; umask

@@ -50,7 +50,7 @@ pub(super) fn the_command_line() -> Result<()> {
         let mut terminal = plain_spec(&["sh"]);
         terminal["process"]["terminal"] = json!(true);
         bundle(&bed, "terminal", &terminal)?;
-        bundle(&bed, "short", &plain_spec(&["sh", "-c", "echo out; echo err >&2; exit 9"]))?;
+        bundle(&bed, "short", &plain_spec(&["sh", "-c", "echo out; sleep 0.3; echo err >&2; exit 9"]))?;
         bundle(&bed, "nope", &plain_spec(&["nope"]))?;
         bundle(
             &bed,
