@@ -259,12 +259,15 @@ impl Waiting {
     /// Lets the process become its program, and waits until it has, or has ended.
     pub(in crate::shim) async fn go(&self) -> io::Result<()> {
         self.tell(message::GO)?;
-        // The program closes its end.
+        let mut goes = false;
+        // The program closes its end; so does a process that is killed.
         loop {
             match hear(&self.control).await? {
-                Word::End => return Ok(()),
+                Word::End if goes => return Ok(()),
+                Word::End => return Err(io::Error::other("it ended early")),
                 Word::Failed(why) => return Err(io::Error::other(why)),
-                Word::Process(_) | Word::Terminal(_) | Word::Ready | Word::Born => {}
+                Word::Ready => goes = true,
+                Word::Process(_) | Word::Terminal(_) | Word::Born => {}
             }
         }
     }

@@ -349,6 +349,8 @@ fn finish(
         _ => return FAILED,
     };
     stay(connection.as_ref().unwrap_or(control), request, c"go");
+    // Who is killed before this did not become its program.
+    tell(connection.as_ref().unwrap_or(control), message::READY, b"");
     let error = becoming.execute(program);
     let _ = rustix::io::write(io::stderr().as_fd(), format!("{error}\n").as_bytes());
     FAILED
