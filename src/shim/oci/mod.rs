@@ -6,7 +6,7 @@
 //!      <── PROCESS pid ───────┘ ends                                                    │ opens sources, pivots, mounts,
 //!      <── TERMINAL fd, READY ─────────────────────────────────────────────────────────┤ masks; user, capabilities
 //!      ── "go" (Task.Start) ───────────────────────────────────────────────────────────> filter, execve
-//!      <── the socket's end: it is the program now ────────────────────────────────────┘
+//!      <── READY, then the socket's end: it is the program now ────────────────────────┘
 //! ```
 //!
 //! One socket carries it all; whoever is at its end knows of the other's death at once. A shim that dies before the
