@@ -4,6 +4,7 @@
 mod bed;
 mod command;
 mod killed;
+mod specs;
 mod validation;
 mod wishes;
 
@@ -33,6 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[crate::host::Need::Daemon, crate::host::Need::Validation],
             validation::validation,
         ),
+        case("runtimes::random_specifications", specs::random_specifications),
         case("runtimes::random_wishes", wishes::random_wishes),
         case("runtimes::a_killed_shim_leaves_nothing", a_killed_shim_leaves_nothing),
     ]

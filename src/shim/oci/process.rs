@@ -44,7 +44,7 @@ pub(super) struct Becoming<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// Whether supplementary groups can be set.
     pub(super) groups: bool,
-    /// The mask for an absent one.
+    /// The mask for files that it makes; without one it keeps that of who starts it.
     pub(super) umask: Option<u32>,
 }
 
@@ -72,7 +72,7 @@ impl Becoming<'_> {
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(failed("no_new_privs"))?;
         }
-        if let Some(mask) = process.user.umask.or(self.umask) {
+        if let Some(mask) = self.umask {
             rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
         }
         // Without no_new_privs a filter needs a capability that is given up below (seccomp(2)).

@@ -56,7 +56,9 @@ fn stage(control: &OwnedFd, request: OwnedFd, more: Option<OwnedFd>) -> Result<i
     let request: Request = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
     own_program_is_safe()?;
     let process = request.process();
-    if let Some(score) = process.oom_score_adj {
+    // As with runc, score and mask are the container's, also for an added process, whatever that one's words are.
+    let container = &request.spec.process;
+    if let Some(score) = container.oom_score_adj {
         // Later this file is not ours any more.
         let path = "/proc/self/oom_score_adj";
         at("write", path, std::fs::write(path, score.to_string()))?;
@@ -66,7 +68,7 @@ fn stage(control: &OwnedFd, request: OwnedFd, more: Option<OwnedFd>) -> Result<i
     let groups = std::fs::read_to_string("/proc/self/setgroups").map_or(true, |t| t.trim() != "deny");
     stay(control, &request, c"begun");
     let alone = at("begin", "alone", Alone::check())?;
-    let umask = request.exec.is_none().then_some(0o022);
+    let umask = container.user.umask.or(request.exec.is_none().then_some(0o022));
     let becoming = Becoming { process, filter: request.filter.as_ref(), groups, umask };
     match (&request.exec, more) {
         (None, door) => create(&alone, Ends { control, door: door.as_ref() }, &request, &becoming),

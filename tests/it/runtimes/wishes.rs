@@ -217,7 +217,7 @@ const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 
 /// The number that makes the wishes of a run: the same in each, so that a difference is never a surprise of somebody else's
 /// change; `K3C_TEST_SEED` brings others.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     std::env::var("K3C_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(201)
 }
 
