@@ -8,6 +8,7 @@ mod container;
 pub mod docker;
 mod event;
 mod image;
+mod network;
 mod port;
 pub mod reason;
 mod spec;

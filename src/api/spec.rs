@@ -55,6 +55,7 @@ impl From<ContainerSpec> for wire::ContainerSpec {
                 .map(|d| wire::Device { host: d.host, container: d.container, permissions: d.permissions })
                 .collect(),
             network_mode: spec.network.to_string(),
+            endpoints: spec.endpoints.into_iter().map(Into::into).collect(),
             pid_mode: spec.pid.to_string(),
             ipc_mode: spec.ipc.to_string(),
             uts_mode: spec.uts.to_string(),
@@ -139,6 +140,7 @@ impl TryFrom<wire::ContainerSpec> for ContainerSpec {
                 .collect(),
             network: NetworkMode::parse(&spec.network_mode)
                 .map_err(|why| Invalid::new("spec.network_mode", format_args!("{why}")))?,
+            endpoints: spec.endpoints.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             pid: sharing("spec.pid_mode", &spec.pid_mode, &["host", "container"])?,
             ipc: sharing(
                 "spec.ipc_mode",

@@ -442,10 +442,10 @@ mod tests {
         let run_hint = "Run 'k3c run --help' for more information";
         let cases = [
             (
-                "run --ip 1.2.3.4 x",
+                "run --link-local-ip 1.2.3.4 x",
                 125,
                 format!(
-                    "--ip is not supported: every container is on the one network of its daemon{usage}{run_hint}"
+                    "--link-local-ip is not supported: a container has the kernel's own link-local address{usage}{run_hint}"
                 ),
             ),
             ("run --foo x", 125, format!("unknown flag: --foo{usage}{run_hint}")),

@@ -7,8 +7,8 @@ use super::context::{Context, PROGRAM};
 use super::error::Outcome;
 use super::{
     attach, build, builder, commit, completion, cp, create, df, diff, events, exec, export, history, images,
-    import, info, inspect, kill, load, login, logs, manifest, pause, port, prune, ps, pull, push, rename,
-    restart, rm, rmi, run, save, search, start, stats, stop, tag, top, update, version, volume, wait,
+    import, info, inspect, kill, load, login, logs, manifest, network, pause, port, prune, ps, pull, push,
+    rename, restart, rm, rmi, run, save, search, start, stats, stop, tag, top, update, version, volume, wait,
 };
 use clap::{Args, FromArgMatches, Subcommand};
 use layout::finish;
@@ -86,6 +86,9 @@ pub(crate) enum Verb {
     /// Look at manifests of images
     #[command(subcommand)]
     Manifest(Manifest),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(Network),
     /// Manage the engine
     #[command(subcommand)]
     System(System),
@@ -128,6 +131,20 @@ pub(crate) enum Volume {
     Prune(prune::VolumeArgs),
     #[command(alias = "remove")]
     Rm(volume::RemoveArgs),
+}
+
+/// `k3c network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Network {
+    Connect(network::ConnectArgs),
+    Create(network::CreateArgs),
+    Disconnect(network::DisconnectArgs),
+    Inspect(network::InspectArgs),
+    #[command(alias = "list")]
+    Ls(network::ListArgs),
+    Prune(prune::NetworkArgs),
+    #[command(alias = "remove")]
+    Rm(network::RemoveArgs),
 }
 
 /// `k3c container ...`
@@ -246,6 +263,13 @@ impl Verb {
             Self::Volume(Volume::Ls(args)) => volume::list(args, cx).await,
             Self::Volume(Volume::Inspect(args)) => volume::inspect(args, cx).await,
             Self::Volume(Volume::Rm(args)) => volume::remove(args, cx).await,
+            Self::Network(Network::Connect(args)) => network::connect(args, cx).await,
+            Self::Network(Network::Create(args)) => network::create(args, cx).await,
+            Self::Network(Network::Disconnect(args)) => network::disconnect(args, cx).await,
+            Self::Network(Network::Inspect(args)) => network::inspect(args, cx).await,
+            Self::Network(Network::Ls(args)) => network::list(args, cx).await,
+            Self::Network(Network::Prune(args)) => prune::networks(args, cx).await,
+            Self::Network(Network::Rm(args)) => network::remove(args, cx).await,
             Self::Attach(args) | Self::Container(Container::Attach(args)) => attach::run(args, cx).await,
             Self::Start(args) | Self::Container(Container::Start(args)) => start::run(args, cx).await,
             Self::Pause(args) | Self::Container(Container::Pause(args)) => pause::run(args, cx).await,

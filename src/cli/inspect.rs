@@ -4,7 +4,7 @@ use super::context::{Context, daemon_text, is_missing};
 use super::error::{CommandError, Outcome};
 use super::format::json;
 use super::format::template::{Data, Error, Template};
-use super::volume;
+use super::{network, volume};
 use crate::api::docker;
 use crate::api::docker::schema::{Shape, Typed as _};
 use crate::client::{Client, ClientError};
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     container: ContainerFlags,
     #[command(flatten)]
     format: FormatFlag,
-    /// Only inspect objects of the given type (container, image, volume)
+    /// Only inspect objects of the given type (container, image, network, volume)
     #[arg(long = "type", value_name = "string")]
     kind: Option<String>,
     #[arg(required = true, value_name = "NAME|ID")]
@@ -71,6 +71,7 @@ enum Search {
     Anything,
     Container,
     Image,
+    Network,
     Volume,
 }
 
@@ -95,6 +96,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
         None => Search::Anything,
         Some("container") => Search::Container,
         Some("image") => Search::Image,
+        Some("network") => Search::Network,
         Some("volume") => Search::Volume,
         Some(other) => {
             return Err(CommandError::failed(format!("{other:?} is not a valid value for --type")));
@@ -145,6 +147,12 @@ async fn find(
             // A volume may have a name that no image can have.
             Err(error) if any && matches!(error.reason, Reason::NotFound | Reason::InvalidArgument) => {}
             found => return Ok((found?, docker::Image::SHAPE)),
+        }
+    }
+    if any || search == Search::Network {
+        match network::document(client, name).await {
+            Err(error) if is_missing(&error) && any => {}
+            found => return Ok((found?, docker::Network::SHAPE)),
         }
     }
     match volume::document(client, name).await? {

@@ -33,6 +33,7 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod network;
 mod options;
 mod output;
 mod parallel;

@@ -1,4 +1,4 @@
-//! `container prune`, `image prune`, `volume prune`, `system prune`
+//! `container prune`, `image prune`, `network prune`, `volume prune`, `system prune`
 
 use super::builder;
 use super::context::Context;
@@ -26,6 +26,13 @@ pub(crate) struct ImageArgs {
     /// Remove all unused images, not just dangling ones
     #[arg(short, long)]
     all: bool,
+    #[command(flatten)]
+    pruning: Pruning,
+}
+
+/// Remove all unused networks
+#[derive(Debug, clap::Args)]
+pub(crate) struct NetworkArgs {
     #[command(flatten)]
     pruning: Pruning,
 }
@@ -147,6 +154,21 @@ async fn images_now(all: bool, mut filters: Filters, cx: &Context) -> Result<i64
     Ok(bytes)
 }
 
+/// `network prune`
+pub(crate) async fn networks(args: NetworkArgs, cx: &Context) -> Outcome {
+    let filters = filters(&args.pruning.filter)?;
+    let warning = "WARNING! This will remove all custom networks not used by at least one container.";
+    if !sure(warning, args.pruning.force, cx).await? {
+        return Ok(());
+    }
+    networks_now(filters, cx).await
+}
+
+async fn networks_now(filters: Filters, cx: &Context) -> Outcome {
+    let pruned = cx.client().await?.prune_networks(filters).await?;
+    listed("Deleted Networks:", &pruned.deleted, cx)
+}
+
 /// `volume prune`
 pub(crate) async fn volumes(args: VolumeArgs, cx: &Context) -> Outcome {
     let mut filters = filters(&args.pruning.filter)?;
@@ -182,7 +204,10 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
     if args.volumes && filters.contains_key("until") {
         return Err(CommandError::failed("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    let mut warning = "WARNING! This will remove:\n  - all stopped containers\n".to_owned();
+    let mut warning =
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at \
+                       least one container\n"
+            .to_owned();
     if args.volumes {
         warning.push_str("  - all anonymous volumes not used by at least one container\n");
     }
@@ -194,6 +219,7 @@ pub(crate) async fn system(args: SystemArgs, cx: &Context) -> Outcome {
         return Ok(());
     }
     let mut bytes = containers_now(filters.clone(), cx).await?;
+    networks_now(filters.clone(), cx).await?;
     if args.volumes {
         bytes += volumes_now(filters.clone(), cx).await?;
     }

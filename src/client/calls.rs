@@ -4,12 +4,13 @@ use super::{Client, ClientError, Version, retry};
 use crate::api;
 use crate::model::archive::Part as ArchivePart;
 use crate::model::container::{
-    ContainerSpec, ContainerSummary, ExitStatus, ListFilter, LogEntry, LogPosition, LogsOptions, Pruned,
-    WaitCondition,
+    ContainerSpec, ContainerSummary, EndpointSpec, ExitStatus, ListFilter, LogEntry, LogPosition,
+    LogsOptions, Pruned, WaitCondition,
 };
 use crate::model::event::{Event, EventFilter};
 use crate::model::id::ContainerId;
 use crate::model::image::{HistoryEntry, ImageSummary, ImportOptions, LoadOutcome, Removed};
+use crate::model::network::{NetworkSummary, NetworkWish};
 use crate::model::system::DiskUsage;
 use crate::model::volume::VolumeSummary;
 use crate::proto::k3c::v1 as wire;
@@ -26,6 +27,7 @@ use wire::containers_client::ContainersClient;
 use wire::events_client::EventsClient;
 use wire::images_client::ImagesClient;
 use wire::load_image_request::Part;
+use wire::networks_client::NetworksClient;
 use wire::system_client::SystemClient;
 use wire::volumes_client::VolumesClient;
 
@@ -52,6 +54,10 @@ impl Client {
 
     fn volume_service(&self) -> VolumesClient<Channel> {
         VolumesClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn network_service(&self) -> NetworksClient<Channel> {
+        NetworksClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     fn system(&self) -> SystemClient<Channel> {
@@ -445,6 +451,80 @@ impl Client {
     pub async fn prune_volumes(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Pruned> {
         let request = wire::PruneRequest { filters: api::filters_to(filters) };
         self.answer(self.volume_service().prune(request).await).map(Pruned::from)
+    }
+
+    /// Makes a network; answers its ID, and warnings.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: what is wished for; `PermissionDenied`: a predefined name; `AlreadyExists`: the name is taken;
+    /// `Conflict`: others have the addresses.
+    pub async fn create_network(&self, wish: NetworkWish) -> Answer<(String, Vec<String>)> {
+        let answer =
+            self.answer(self.network_service().create(wire::CreateNetworkRequest::from(wish)).await)?;
+        Ok((answer.id, answer.warnings))
+    }
+
+    /// Rows of `network ls`.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter.
+    pub async fn networks(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Vec<NetworkSummary>> {
+        let request = wire::ListNetworksRequest { filters: api::filters_to(filters) };
+        let call = async || self.answer(self.network_service().list(request.clone()).await);
+        let answer = retry::safe(call).await?;
+        Ok(answer.networks.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
+    /// A network with its members.
+    ///
+    /// # Errors
+    /// `NotFound`: no such network.
+    pub async fn inspect_network(&self, network: &str) -> Answer<NetworkSummary> {
+        let request = wire::InspectNetworkRequest { network: network.to_owned() };
+        let call = async || self.answer(self.network_service().inspect(request.clone()).await);
+        let answer = retry::safe(call).await?;
+        let network =
+            answer.network.ok_or_else(|| api::Invalid { field: "network", why: "missing".to_owned() })?;
+        Ok(network.try_into()?)
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// `NotFound`: no such network; `PermissionDenied`: a predefined one; `InUse`: a container that runs is in it.
+    pub async fn remove_network(&self, network: &str) -> Answer<()> {
+        let request = wire::RemoveNetworkRequest { network: network.to_owned() };
+        self.answer(self.network_service().remove(request).await).map(drop)
+    }
+
+    /// Gives a container a place in one more network.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container or network; `InvalidArgument`: the wishes, or it cannot be in networks;
+    /// `AlreadyExists`: it is in the network; `Conflict`: somebody has the address.
+    pub async fn connect_network(&self, container: &str, place: EndpointSpec) -> Answer<()> {
+        let request =
+            wire::ConnectNetworkRequest { container: container.to_owned(), endpoint: Some(place.into()) };
+        self.answer(self.network_service().connect(request).await).map(drop)
+    }
+
+    /// Takes a container out of a network.
+    ///
+    /// # Errors
+    /// `NotFound`: no such container or network; `InvalidArgument`: it is not in the network.
+    pub async fn disconnect_network(&self, network: &str, container: &str) -> Answer<()> {
+        let request =
+            wire::DisconnectNetworkRequest { network: network.to_owned(), container: container.to_owned() };
+        self.answer(self.network_service().disconnect(request).await).map(drop)
+    }
+
+    /// Removes the networks that no container is in.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a filter. A network that cannot be removed is left out.
+    pub async fn prune_networks(&self, filters: BTreeMap<String, Vec<String>>) -> Answer<Pruned> {
+        let request = wire::PruneRequest { filters: api::filters_to(filters) };
+        self.answer(self.network_service().prune(request).await).map(Pruned::from)
     }
 
     /// Removes the images that nobody uses; and how many bytes that gave.

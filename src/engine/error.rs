@@ -23,6 +23,9 @@ pub enum EngineError {
     /// Unknown name.
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
+    /// Unknown name and ID.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
     /// Prefix of more than one ID.
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousPrefix(String),
@@ -84,7 +87,10 @@ impl EngineError {
     /// Reason, in one stable word.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchVolume(_) => Reason::NotFound,
+            Self::NoSuchContainer(_)
+            | Self::NoSuchImage(_)
+            | Self::NoSuchVolume(_)
+            | Self::NoSuchNetwork(_) => Reason::NotFound,
             Self::AmbiguousPrefix(_) => Reason::InvalidArgument,
             Self::NameTaken { .. } => Reason::AlreadyExists,
             Self::Start { code: 126, .. } => Reason::CommandNotExecutable,

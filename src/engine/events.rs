@@ -58,6 +58,19 @@ pub(super) fn volume(name: &str, action: &str) -> Event {
     }
 }
 
+/// An event of a network.
+pub(super) fn network(id: &str, name: &str, action: &str, more: &[(&str, String)]) -> Event {
+    let own = [("name", name.to_owned()), ("type", "bridge".to_owned())];
+    Event {
+        sequence: 0,
+        time: Timestamp::now(),
+        kind: "network".to_owned(),
+        action: action.to_owned(),
+        actor: id.to_owned(),
+        attributes: own.iter().chain(more).map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+    }
+}
+
 impl Inner {
     /// Writes an event of an image; it is worth a line in the log if that fails, no more.
     pub(super) async fn image_event(&self, action: &str, actor: &str, name: &str) {

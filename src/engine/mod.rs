@@ -25,6 +25,7 @@ mod leftovers;
 mod lifecycle;
 mod locks;
 mod logs;
+mod networks;
 mod parts;
 mod ports;
 mod prune;
@@ -36,8 +37,9 @@ mod volumes;
 pub use containerd::{Containerd, NAMESPACE, channel};
 pub use containers::{Archive, Frames, Run};
 pub use error::EngineError;
-pub use parts::{Lead, Names, NotPublished, Parts, Ports};
+pub use parts::{Attached, Detach, Lead, Names, Networks, NotPublished, Parts, Ports};
 
+use crate::model::subnet::{Subnet, Subnet6};
 use containerd::Cri;
 use images::Images;
 use jiff::Timestamp;
@@ -70,6 +72,9 @@ pub struct EngineConfig {
     pub host_trees: Vec<(PathBuf, PathBuf)>,
     /// Folder of what is configured for each registry: `HOST/hosts.toml`, or certificates as Docker has them.
     pub registries: PathBuf,
+    /// Addresses of the default network, of version 4 and 6.
+    pub subnet: Option<Subnet>,
+    pub subnet6: Option<Subnet6>,
     /// Images that the binary brings.
     pub embedded_images: Vec<EmbeddedImage>,
     /// Versions, for `version`.
@@ -102,6 +107,8 @@ struct Inner {
     containerd: Containerd,
     images: Images,
     volumes: volumes::Volumes,
+    /// Written while a network is made or removed; read while pods are made, so that none is made in a network that goes.
+    networks: tokio::sync::RwLock<()>,
     ooms: containers::Ooms,
     burials: containers::Burials,
     course: Course,
@@ -162,6 +169,7 @@ impl Engine {
             containerd: Containerd::new(channel),
             images: Images::default(),
             volumes: volumes::Volumes::default(),
+            networks: tokio::sync::RwLock::default(),
             ooms: containers::Ooms::default(),
             burials: containers::Burials::default(),
             course: Course::begin(),

@@ -1,10 +1,13 @@
 //! Parts of the machine's side that the engine asks and that are another room's; `daemon` supplies them.
 
+use crate::model::attachment::Attachment;
 use crate::model::container::{Dns, Identity};
 use crate::model::port::Published;
+use crate::model::subnet::Subnet;
 use futures::future::BoxFuture;
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything that the engine has of other rooms.
@@ -14,6 +17,8 @@ pub struct Parts {
     pub names: Arc<dyn Names>,
     /// Ports of the host that lead to containers.
     pub ports: Arc<dyn Ports>,
+    /// Networks of containers.
+    pub networks: Arc<dyn Networks>,
 }
 
 /// Names that containers know.
@@ -61,4 +66,51 @@ pub trait Ports: Debug + Send + Sync {
 
     /// All that is published.
     fn all(&self) -> BoxFuture<'_, Result<Vec<(u32, Lead)>, NotPublished>>;
+}
+
+/// A place in a network that a pod has got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// Address of version 4.
+    pub address: String,
+    /// Address of version 6; empty: none.
+    pub address_6: String,
+    /// Hardware address.
+    pub mac: String,
+}
+
+/// An interface that a pod is to lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detach {
+    /// The pod's ID.
+    pub pod: String,
+    /// Path of its network namespace.
+    pub netns: PathBuf,
+    /// Name of the interface.
+    pub interface: String,
+    /// The interface that is its way out from then on, and the gateways there; `None`: that stays as it is.
+    pub way_out: Option<(String, Vec<IpAddr>)>,
+}
+
+/// What is done about networks beside what the CNI plugin does for a pod that is made. Errors are words for the user.
+pub trait Networks: Debug + Send + Sync {
+    /// Networks that the host itself is in or has routes to, with the names of their interfaces.
+    fn hosts(&self) -> BoxFuture<'_, Vec<(Subnet, String)>>;
+
+    /// Gives a pod that runs a place in one more network.
+    fn connect<'a>(
+        &'a self,
+        pod: &'a str,
+        netns: &'a Path,
+        attachment: &'a Attachment,
+    ) -> BoxFuture<'a, Result<Attached, String>>;
+
+    /// Takes an interface from a pod that runs. One that is not there is no error.
+    fn disconnect<'a>(&'a self, detach: &'a Detach) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Removes a bridge, and its rules. One that is not there is no error.
+    fn remove<'a>(&'a self, bridge: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Removes all bridges of users' networks but these.
+    fn keep<'a>(&'a self, bridges: &'a [String]) -> BoxFuture<'a, Result<(), String>>;
 }

@@ -251,7 +251,7 @@ mod tests {
             |ip: &str| Published { port: "80/tcp".parse().unwrap(), ip: ip.parse().unwrap(), host: 1 };
         assert_eq!(lead(&record, published("::")), None);
         let endpoint = |address: &str, address_6: &str| {
-            vec![Endpoint { network: "n".into(), address: address.into(), address_6: address_6.into() }]
+            vec![Endpoint { address: address.into(), address_6: address_6.into(), ..Endpoint::default() }]
         };
         for (four, six, ip, to, other) in [
             ("10.0.0.2", "fd00::2", "0.0.0.0", "10.0.0.2", None),

@@ -66,6 +66,8 @@ pub(super) async fn run(engine: Weak<Inner>) {
             let others = inner.clone();
             tokio::spawn(async move { others.import_embedded_images().await });
             inner.watch_all_health();
+            let tidying = inner.clone();
+            tokio::spawn(async move { tidying.tidy_networks().await });
             inner.finish_all();
         }
         // CRI itself learns of exits from events, and may have been catching up.

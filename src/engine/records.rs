@@ -13,6 +13,7 @@ use super::locks::{Locks, held};
 use crate::model::event::Event;
 use crate::model::id::ContainerId;
 use crate::model::name;
+use crate::model::network::Network;
 use crate::model::volume::Volume;
 use crate::store::{Change, Exec, Record, Store, Tombstone};
 use std::collections::{BTreeMap, HashSet};
@@ -55,6 +56,7 @@ struct Reserved {
 pub(super) struct Book {
     pub(super) records: BTreeMap<ContainerId, Arc<Record>>,
     pub(super) volumes: BTreeMap<String, Arc<Volume>>,
+    pub(super) networks: BTreeMap<String, Arc<Network>>,
     pub(super) execs: BTreeMap<ContainerId, Arc<Exec>>,
 }
 
@@ -78,6 +80,12 @@ impl Book {
         for name in &change.removed_volumes {
             self.volumes.remove(name);
         }
+        for network in change.networks {
+            self.networks.insert(network.name.clone(), Arc::new(network));
+        }
+        for name in &change.removed_networks {
+            self.networks.remove(name);
+        }
         for exec in change.execs {
             self.execs.insert(exec.id.clone(), Arc::new(exec));
         }
@@ -97,6 +105,7 @@ impl Records {
         let book = Book {
             records: store.records()?.into_iter().map(|r| (r.id.clone(), Arc::new(r))).collect(),
             volumes: store.volumes()?.into_iter().map(|(name, v)| (name, Arc::new(v))).collect(),
+            networks: store.networks()?.into_iter().map(|(name, n)| (name, Arc::new(n))).collect(),
             execs: store.execs()?.into_iter().map(|e| (e.id.clone(), Arc::new(e))).collect(),
         };
         let instance = match store.text(INSTANCE)? {

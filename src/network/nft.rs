@@ -12,8 +12,10 @@ pub(super) const NEW_TABLE: u16 = 0;
 pub(super) const DELETE_TABLE: u16 = 2;
 pub(super) const NEW_CHAIN: u16 = 3;
 pub(super) const GET_CHAIN: u16 = 4;
+pub(super) const DELETE_CHAIN: u16 = 5;
 pub(super) const NEW_RULE: u16 = 6;
 pub(super) const GET_RULE: u16 = 7;
+pub(super) const DELETE_RULE: u16 = 8;
 /// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`.
 pub(super) const BEGIN: u16 = 0x10;
 pub(super) const END: u16 = 0x11;
@@ -55,6 +57,11 @@ pub(super) fn meta(key: u32) -> DefaultNla {
 pub(super) fn compare(how: u32, with: &[u8]) -> DefaultNla {
     let data = nest(3, vec![DefaultNla::new(1, with.to_vec())]);
     expression("cmp", vec![number(1, REGISTER), number(2, how), data])
+}
+
+/// Drops the packet: the code `NF_DROP` in the register of the verdict.
+pub(super) fn drop_packet() -> DefaultNla {
+    expression("immediate", vec![number(1, 0), nest(2, vec![nest(2, vec![number(1, 0)])])])
 }
 
 /// An expression of a rule.

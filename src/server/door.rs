@@ -29,6 +29,8 @@ const LOOKS: &[&str] = &[
     "/k3c.v1.Images/InspectManifest",
     "/k3c.v1.Images/RemoteManifest",
     "/k3c.v1.Images/RemoteTags",
+    "/k3c.v1.Networks/List",
+    "/k3c.v1.Networks/Inspect",
     "/k3c.v1.Volumes/List",
     "/k3c.v1.System/Version",
     "/k3c.v1.System/Info",
@@ -112,6 +114,7 @@ mod tests {
             "Containers/Prune Containers/Remove Containers/Rename Containers/Restart Containers/Run",
             "Containers/Start Containers/StartExec Containers/StatPath Containers/Stop Containers/Unpause Containers/Update",
             "Images/Import Images/Load Images/Prune Images/Pull Images/Push Images/Remove Images/Tag",
+            "Networks/Connect Networks/Create Networks/Disconnect Networks/Prune Networks/Remove",
             "Volumes/Create Volumes/Prune Volumes/Remove",
         ];
         assert_eq!(finished.join(" "), expected.join(" "));

@@ -18,6 +18,7 @@ pub use record::{
 
 use crate::model::event::Event;
 use crate::model::id::ContainerId;
+use crate::model::network::Network;
 use crate::model::volume::Volume;
 use crate::sys::disk;
 use jiff::Timestamp;
@@ -51,6 +52,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("containers");
 const VOLUMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("volumes");
+const NETWORKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("networks");
 const EXECS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("execs");
 const TOMBSTONES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tombstones");
 const EVENT_RING: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
@@ -134,6 +136,10 @@ pub struct Change {
     pub volumes: Vec<Volume>,
     /// Volumes to remove.
     pub removed_volumes: Vec<String>,
+    /// Networks to write.
+    pub networks: Vec<Network>,
+    /// Networks to remove, by their names.
+    pub removed_networks: Vec<String>,
     /// Execs to write.
     pub execs: Vec<Exec>,
     /// Execs to remove.
@@ -171,6 +177,18 @@ impl Change {
     /// Removes a volume.
     pub fn remove_volume(mut self, name: &str) -> Self {
         self.removed_volumes.push(name.to_owned());
+        self
+    }
+
+    /// Writes a network.
+    pub fn put_network(mut self, network: Network) -> Self {
+        self.networks.push(network);
+        self
+    }
+
+    /// Removes a network.
+    pub fn remove_network(mut self, name: &str) -> Self {
+        self.removed_networks.push(name.to_owned());
         self
     }
 
@@ -289,6 +307,11 @@ impl Store {
         Ok(self.all::<Volume>(VOLUMES)?.into_iter().map(|v| (v.name.clone(), v)).collect())
     }
 
+    /// Every network by name.
+    pub fn networks(&self) -> Result<BTreeMap<String, Network>, StoreError> {
+        Ok(self.all::<Network>(NETWORKS)?.into_iter().map(|n| (n.name.clone(), n)).collect())
+    }
+
     /// Every exec that is remembered.
     pub fn execs(&self) -> Result<Vec<Exec>, StoreError> {
         self.all(EXECS)
@@ -382,6 +405,7 @@ fn prepare(database: &Database, path: &Path) -> Result<(), StoreError> {
         transaction.open_table(TEXTS)?;
         transaction.open_table(RECORDS)?;
         transaction.open_table(VOLUMES)?;
+        transaction.open_table(NETWORKS)?;
         transaction.open_table(EXECS)?;
         transaction.open_table(TOMBSTONES)?;
         transaction.open_table(EVENT_RING)?;
@@ -414,6 +438,7 @@ fn apply(database: &Database, change: &Change) -> Result<Vec<Event>, StoreError>
         for name in &change.removed_volumes {
             volumes.remove(name.as_str())?;
         }
+        apply_networks(&mut transaction.open_table(NETWORKS)?, change)?;
         let mut texts = transaction.open_table(TEXTS)?;
         for (key, value) in &change.texts {
             texts.insert(key.as_str(), value.as_str())?;
@@ -431,6 +456,16 @@ fn apply(database: &Database, change: &Change) -> Result<Vec<Event>, StoreError>
     }
     transaction.commit()?;
     Ok(events)
+}
+
+fn apply_networks(networks: &mut Table<'_>, change: &Change) -> Result<(), StoreError> {
+    for network in &change.networks {
+        networks.insert(network.name.as_str(), serde_json::to_vec(network)?.as_slice())?;
+    }
+    for name in &change.removed_networks {
+        networks.remove(name.as_str())?;
+    }
+    Ok(())
 }
 
 /// Execs that are written and removed, and those whose container goes.

@@ -89,10 +89,16 @@ impl Attempt {
 pub struct Endpoint {
     /// Name of the network.
     pub network: String,
+    /// ID of a user's network; empty: the default one.
+    pub network_id: String,
+    /// Name of the interface; empty: `eth0`.
+    pub interface: String,
     /// IP address, without a prefix length.
     pub address: String,
     /// Its address of version 6; empty: none.
     pub address_6: String,
+    /// Hardware address; empty: the one that goes with the address.
+    pub mac: String,
 }
 
 /// A stop that is under way; an engine that is killed meanwhile leaves it to the next one.

@@ -1,5 +1,7 @@
 //! Networks of containers: none, the host's, another container's.
 
+mod users;
+
 use crate::Case;
 use crate::containers::DEMO;
 use crate::env::TestEnv;
@@ -22,6 +24,9 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         Case::new("networks::refusals", &[Need::Daemon], refusals),
     ]
+    .into_iter()
+    .chain(users::cases())
+    .collect()
 }
 
 fn modes(env: &TestEnv) -> Result<()> {
@@ -119,8 +124,16 @@ fn refusals() -> Result<()> {
         (&["--network", "container:nobody"], "No such container: nobody"),
         (&["--network", "container:"], "invalid network mode: container:: it names no container"),
         (&["--network", "name=mine"], "network mine not found"),
-        (&["--network", "name=mine,alias=x"], "a network has no options beside its name here"),
-        (&["--network", "none", "--network", "host"], "a container is in one network"),
+        (&["--network", "name=mine,alias=x"], "network mine not found"),
+        (&["--network", "name=mine,colour=x"], "invalid field key colour"),
+        (&["--network", "none", "--network", "host"], "cannot attach both user-defined and non-user-defined"),
+        (&["--network", "bridge", "--network", "mine"], "network mine not found"),
+        (&["--network", "host", "--ip", "10.0.0.2"], "conflicting options: addresses, aliases and links"),
+        (&["--ip", "10.0.0.2"], "user specified IP address is supported on user defined networks only"),
+        (&["--ip", "10.0.0.300"], "invalid IPv4 address: 10.0.0.300"),
+        (&["--mac-address", "01:00:00:00:00:00"], "invalid MAC address"),
+        (&["--link", "nobody:x"], "could not get container for nobody"),
+        (&["--link", ":"], "bad format for links"),
     ] {
         env.k3c(&[&["run", "--rm"], flags, &[DEMO, "true"]].concat())?.fails(125, text)?;
     }

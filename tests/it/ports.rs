@@ -1,6 +1,6 @@
 //! Published ports: from a client on a LAN, from the host and from containers, as an ordinary user and as root.
 
-mod bed;
+pub(crate) mod bed;
 
 use crate::Case;
 use crate::containers::{DEMO, within};
@@ -214,6 +214,12 @@ fn rules_are_made_again() -> Result<()> {
         let (_, own, seen) = bed.lan(|| connect(HOST, 8080))?;
         ensure!(seen == own, "{seen}, not {own}");
     }
+    let before = nft(&["list", "table", "inet", "k3c"])?;
+    ensure!(before.contains("masquerade"), "{before}");
+    nft(&["flush", "ruleset"])?;
+    within(SOON, "the networks' table is back", || {
+        Ok(nft(&["list", "table", "inet", "k3c"]).is_ok_and(|t| t == before))
+    })?;
     bed.end()
 }
 

@@ -13,6 +13,7 @@ mod image;
 mod info;
 mod mount;
 mod network;
+mod networks;
 pub mod schema;
 mod version;
 mod volume;
@@ -22,6 +23,7 @@ pub use cri::CriContainer;
 pub use event::Event;
 pub use image::Image;
 pub use info::{ClientInfo, Info};
+pub use networks::Network;
 pub use version::{ClientVersion, ServerVersion, Version, arch, os};
 pub use volume::Volume;
 

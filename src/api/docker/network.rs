@@ -4,6 +4,7 @@ use super::host_config::PortBinding;
 use super::schema::document;
 use crate::model::container::{ContainerDetail, Endpoint, NetworkMode};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 document! {
     /// Networks of a container, and its part in the default one.
@@ -61,36 +62,68 @@ document! {
 
 impl NetworkSettings {
     pub(super) fn of(detail: &ContainerDetail) -> Self {
-        let Endpoint { network_id, id, address, prefix_len, gateway, mac, namespace } =
-            detail.endpoint.clone();
-        let endpoint = EndpointSettings {
-            mac_address: mac.clone(),
-            network_id,
-            endpoint_id: id.clone(),
-            gateway: gateway.clone(),
-            ip_address: address.clone(),
-            ip_prefix_len: prefix_len,
-            dns_names: vec![detail.name.clone(), detail.id.short().to_owned()],
-            ..EndpointSettings::default()
-        };
+        let first = detail.endpoints.first().cloned().unwrap_or_default();
         let networks = match &detail.spec.network {
             NetworkMode::Container(_) => BTreeMap::new(),
             _ if detail.foreign => BTreeMap::new(),
-            mode => [(mode.to_string(), endpoint)].into(),
+            _ => {
+                let all = detail.endpoints.iter();
+                all.map(|of| (of.wish.network.clone(), EndpointSettings::of(of, detail))).collect()
+            }
         };
         Self {
             sandbox_id: detail.pod.clone(),
-            sandbox_key: namespace,
+            sandbox_key: detail.namespace.clone(),
             ports: ports(detail),
-            endpoint_id: id,
-            gateway,
-            ip_address: address,
-            ip_prefix_len: prefix_len,
-            mac_address: mac,
+            endpoint_id: first.id,
+            gateway: first.gateway,
+            ip_address: first.address,
+            ip_prefix_len: first.prefix_len,
+            global_ipv6_prefix_len: prefix_6(&first.address_6),
+            global_ipv6_address: first.address_6,
+            ipv6_gateway: first.gateway_6,
+            mac_address: first.mac,
             networks,
             ..Self::default()
         }
     }
+}
+
+impl EndpointSettings {
+    fn of(endpoint: &Endpoint, detail: &ContainerDetail) -> Self {
+        let Endpoint { wish, network_id, id, address, prefix_len, gateway, mac, address_6, gateway_6 } =
+            endpoint.clone();
+        let text = |address: Option<IpAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+        let asked = wish.address.is_some() || wish.address_6.is_some();
+        let mut dns_names = vec![detail.name.clone()];
+        dns_names.extend(wish.aliases.iter().cloned());
+        dns_names.push(detail.id.short().to_owned());
+        Self {
+            ipam_config: asked.then(|| IpamConfig {
+                ipv4_address: text(wish.address.map(Into::into)),
+                ipv6_address: text(wish.address_6.map(Into::into)),
+                ..IpamConfig::default()
+            }),
+            links: wish.links,
+            aliases: wish.aliases,
+            mac_address: mac,
+            network_id,
+            endpoint_id: id,
+            gateway,
+            ip_address: address,
+            ip_prefix_len: prefix_len,
+            ipv6_gateway: gateway_6,
+            global_ipv6_prefix_len: prefix_6(&address_6),
+            global_ipv6_address: address_6,
+            dns_names,
+            ..Self::default()
+        }
+    }
+}
+
+/// Bits of an IPv6 network: there are no others.
+fn prefix_6(address: &str) -> u32 {
+    if address.is_empty() { 0 } else { 64 }
 }
 
 /// Ports of a container that runs, each with those of the host that lead to it.

@@ -1,8 +1,8 @@
 use super::schema::{Shape, Struct, Typed};
 use super::*;
 use crate::model::container::{
-    ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, Endpoint, Health, HealthLog, Healthcheck,
-    Mount, MountKind, MountPoint, Resolved, Status,
+    ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, Health, HealthLog, Healthcheck, Mount,
+    MountKind, MountPoint, Resolved, Status,
 };
 use crate::model::id::ContainerId;
 use crate::model::image::ImageDetail;
@@ -35,7 +35,8 @@ fn detail() -> ContainerDetail {
         execs: Vec::new(),
         files: ContainerFiles::default(),
         published: Vec::new(),
-        endpoint: Endpoint::default(),
+        endpoints: Vec::new(),
+        namespace: String::new(),
         masked_paths: Vec::new(),
         readonly_paths: Vec::new(),
         driver: "overlayfs".into(),

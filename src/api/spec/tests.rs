@@ -108,6 +108,7 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
             terminal_size: flags.1.then_some((80, 24)),
             publish: Publish::parse("127.0.0.1:8000-8001:80/udp").unwrap_or_default(),
             publish_all: flags.2,
+            endpoints: vec![crate::model::container::EndpointSpec::plain("n")],
             network: NetworkMode::parse(if flags.2 { "container:x" } else { "none" }).unwrap_or_default(),
             expose: vec!["7/tcp".into()],
             open_stdin: flags.1,

@@ -15,6 +15,8 @@ const SPELLINGS: &[&[&str]] = &[
     &["container stats", "stats"],
     &["container top", "top"],
     &["container update", "update"],
+    &["network ls", "network list"],
+    &["network rm", "network remove"],
     &["volume ls", "volume list"],
     &["volume rm", "volume remove"],
     &["container pause", "pause"],

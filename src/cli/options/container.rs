@@ -1,14 +1,17 @@
 //! The flags that `run` and `create` share, and what they ask the engine for. Pure: files come in as text.
 
 use super::groups::Limits;
+use super::kinds::NetworkFlag;
 use super::{Host, env, kinds, mount, mount_flag, restart, value};
 use crate::model::container::{
-    ContainerSpec, Device, DeviceRate, Dns, Healthcheck, LogConfig, Mount, MountKind, NetworkMode, Resources,
-    RestartPolicy, Sharing, Ulimit,
+    ContainerSpec, Device, DeviceRate, Dns, EndpointSpec, Healthcheck, LogConfig, Mount, MountKind,
+    NetworkMode, Resources, RestartPolicy, Sharing, Ulimit,
 };
+use crate::model::mac::Mac;
 use crate::model::port::Publish;
 use crate::model::reason::cause;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -113,6 +116,12 @@ pub(crate) struct Flags {
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// IPv4 address (e.g., 172.30.100.104)
+    #[arg(long, value_name = "ip", value_parser = kinds::ipv4)]
+    ip: Option<Ipv4Addr>,
+    /// IPv6 address (e.g., 2001:db8::33)
+    #[arg(long, value_name = "ip", value_parser = kinds::ipv6)]
+    ip6: Option<Ipv6Addr>,
     /// IPC mode to use (private|shareable|none|host|container:<name|id>)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     ipc: String,
@@ -122,21 +131,30 @@ pub(crate) struct Flags {
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "list")]
     label_file: Vec<String>,
+    /// Add link to another container
+    #[arg(long, value_name = "list", value_parser = kinds::link)]
+    link: Vec<String>,
     /// Logging driver for the container (json-file|journald|none)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     log_driver: String,
     /// Log driver options (max-size, max-file; tag, labels, env)
     #[arg(long, value_name = "list", value_parser = value::label)]
     log_opt: Vec<(String, String)>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_name = "string", value_parser = kinds::mac)]
+    mac_address: Option<Mac>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "mount")]
     mount: Vec<String>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     pub(crate) name: Option<String>,
-    /// Connect a container to a network (bridge, none, host, container:<name|id>)
+    /// Connect a container to a network (bridge, none, host, container:<name|id>, or a network's name)
     #[arg(long, alias = "net", value_name = "network", value_parser = kinds::network)]
-    network: Vec<NetworkMode>,
+    network: Vec<NetworkFlag>,
+    /// Add network-scoped alias for the container
+    #[arg(long, alias = "net-alias", value_name = "list")]
+    network_alias: Vec<String>,
     /// Disable any container-specified HEALTHCHECK
     #[arg(long)]
     no_healthcheck: bool,
@@ -281,6 +299,7 @@ impl Flags {
         }
         labels.extend(self.label.iter().cloned());
         let open_stdin = self.interactive || self.attach.contains(&value::Stream::Stdin);
+        let (network, endpoints) = self.network()?;
         let spec = ContainerSpec {
             image: self.image.clone(),
             entrypoint: self.entrypoint.as_ref().map(|e| match e.is_empty() {
@@ -324,7 +343,8 @@ impl Flags {
             shm_size: self.shm_size.unwrap_or(0),
             security_opt: self.security(files)?,
             devices: self.device.clone(),
-            network: self.network()?,
+            network,
+            endpoints,
             pid: Sharing::parse(&self.pid, &["host", "container"]).ok_or("--pid: invalid PID mode")?,
             ipc: Sharing::parse(&self.ipc, &["private", "shareable", "none", "host", "container"])
                 .ok_or_else(|| format!("invalid IPC mode: {}", self.ipc))?,
@@ -359,14 +379,43 @@ impl Flags {
         Ok((spec, relabel))
     }
 
-    fn network(&self) -> Result<NetworkMode, String> {
-        match self.network.as_slice() {
-            [] => Ok(NetworkMode::default()),
-            [one] => Ok(one.clone()),
-            [one, other, ..] => {
-                Err(format!("--network: a container is in one network, and {one} and {other} were given"))
-            }
+    /// The network's mode, and the wishes for places in networks; none: there are none.
+    fn network(&self) -> Result<(NetworkMode, Vec<EndpointSpec>), String> {
+        let mut all =
+            if self.network.is_empty() { vec![NetworkFlag::default()] } else { self.network.clone() };
+        if all.len() > 1 && all.iter().any(|flag| !flag.mode.has_address()) {
+            return Err(
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+                    .into(),
+            );
         }
+        let first = &mut all[0].place;
+        let both = [
+            ("network-alias", "alias", !self.network_alias.is_empty() && !first.aliases.is_empty()),
+            ("ip", "IPv4 address", self.ip.is_some() && first.address.is_some()),
+            ("ip6", "IPv6 address", self.ip6.is_some() && first.address_6.is_some()),
+            ("mac-address", "MAC address", self.mac_address.is_some() && first.mac.is_some()),
+        ];
+        if let Some((flag, what, _)) = both.into_iter().find(|(_, _, both)| *both) {
+            return Err(format!("conflicting options: cannot specify both --{flag} and per-network {what}"));
+        }
+        first.aliases.extend(self.network_alias.iter().cloned());
+        first.links.extend(self.link.iter().cloned());
+        first.address = first.address.or(self.ip);
+        first.address_6 = first.address_6.or(self.ip6);
+        first.mac = first.mac.or(self.mac_address);
+        let mode = all[0].mode.clone();
+        if all.len() == 1 && all[0].place == EndpointSpec::default() {
+            return Ok((mode, Vec::new()));
+        }
+        if !mode.has_address() {
+            return Err(format!(
+                "conflicting options: addresses, aliases and links, and the network mode {mode}"
+            ));
+        }
+        let places =
+            all.into_iter().map(|flag| EndpointSpec { network: flag.mode.to_string(), ..flag.place });
+        Ok((mode, places.collect()))
     }
 
     fn mounts(&self, host: &Host) -> Result<(Vec<Mount>, bool), String> {

@@ -18,8 +18,7 @@ enum Fate {
 
 const CONTROLLER: &str = "needs its cgroup controller delegated to the user";
 const WINDOWS: &str = "it is for Windows containers";
-const NETWORK: &str = "every container is on the one network of its daemon";
-const MODES: &str = "bridge, none, host and container:NAME; there are no networks of the user's yet";
+const MODES: &str = "no gw-priority, driver-opt and link-local-ip";
 const OLD_KERNEL: &str = "cgroup v2 has no such setting";
 
 /// A flag by name, and by letter where it has one.
@@ -77,15 +76,15 @@ const FLAGS: &[Row] = &[
     ("interactive", Some('i'), Done),
     ("io-maxbandwidth", None, Refused(WINDOWS)),
     ("io-maxiops", None, Refused(WINDOWS)),
-    ("ip", None, Refused(NETWORK)),
-    ("ip6", None, Refused(NETWORK)),
+    ("ip", None, Done),
+    ("ip6", None, Done),
     ("ipc", None, Done),
     ("isolation", None, Refused(WINDOWS)),
     ("kernel-memory", None, Refused(OLD_KERNEL)),
     ("label", Some('l'), Done),
     ("label-file", None, Done),
-    ("link", None, Refused(NETWORK)),
-    ("link-local-ip", None, Refused(NETWORK)),
+    ("link", None, Warned("names alone: no variables of the other container's")),
+    ("link-local-ip", None, Refused("a container has the kernel's own link-local address")),
     (
         "log-driver",
         None,
@@ -99,7 +98,7 @@ const FLAGS: &[Row] = &[
              journald; others are refused",
         ),
     ),
-    ("mac-address", None, Refused(NETWORK)),
+    ("mac-address", None, Done),
     ("memory", Some('m'), Warned(CONTROLLER)),
     ("memory-reservation", None, Warned(CONTROLLER)),
     ("memory-swap", None, Warned(CONTROLLER)),
@@ -107,8 +106,7 @@ const FLAGS: &[Row] = &[
     ("mount", None, Warned("bind, volume, tmpfs and image; no options of volume drivers")),
     ("name", None, Done),
     ("network", None, Warned(MODES)),
-    ("network-alias", None, Refused(NETWORK)),
-    ("net-alias", None, Refused(NETWORK)),
+    ("network-alias", None, Done),
     ("no-healthcheck", None, Done),
     ("oom-kill-disable", None, Warned(OLD_KERNEL)),
     ("oom-score-adj", None, Warned("an ordinary user can only raise it")),

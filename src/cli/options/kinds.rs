@@ -2,9 +2,10 @@
 
 use super::{container, value};
 use crate::cli::format::duration;
-use crate::model::container::{Device, DeviceRate, Mount, NetworkMode, Ulimit};
+use crate::model::container::{Device, DeviceRate, EndpointSpec, Mount, NetworkMode, Ulimit};
+use crate::model::mac::{Mac, NoMac};
 use crate::model::port::{self, Port, Publish};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// `name:address` or `name=address`; the address may be `host-gateway` or in brackets.
@@ -250,19 +251,67 @@ pub(crate) fn oom_score(text: &str) -> Result<i32, String> {
         .ok_or_else(|| format!("Invalid value {number}, range for oom score adj is [-1000, 1000]"))
 }
 
-/// `--network`: a mode or a name, also as `name=NAME`.
-pub(crate) fn network(text: &str) -> Result<NetworkMode, String> {
+/// A value of `--network`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NetworkFlag {
+    pub(crate) mode: NetworkMode,
+    /// What is wished for there; empty: nothing.
+    pub(crate) place: EndpointSpec,
+}
+
+/// `--network`: a mode or a name, also as `name=NAME,ip=ADDRESS...`.
+pub(crate) fn network(text: &str) -> Result<NetworkFlag, String> {
     if !text.contains('=') {
-        return NetworkMode::parse(text);
+        return Ok(NetworkFlag { mode: NetworkMode::parse(text)?, place: EndpointSpec::default() });
     }
     let mut name = "";
+    let mut place = EndpointSpec::default();
     for field in text.split(',') {
-        match field.split_once('=') {
-            Some(("name", value)) => name = value,
-            _ => return Err(format!("{field}: a network has no options beside its name here")),
+        let Some((key, value)) = field.split_once('=') else {
+            return Err(format!("invalid field {field}: it has no value"));
+        };
+        match key {
+            "name" => name = value,
+            "alias" => place.aliases.push(value.to_owned()),
+            "ip" => place.address = Some(ipv4(value)?),
+            "ip6" => place.address_6 = Some(ipv6(value)?),
+            "mac-address" => place.mac = Some(mac(value)?),
+            "link-local-ip" | "driver-opt" | "gw-priority" => {
+                return Err(format!("{key} cannot be had: name, alias, ip, ip6 and mac-address can"));
+            }
+            other => return Err(format!("invalid field key {other}")),
         }
     }
-    NetworkMode::parse(name)
+    if name.is_empty() {
+        return Err("network name/id is not specified".to_owned());
+    }
+    Ok(NetworkFlag { mode: NetworkMode::parse(name)?, place })
+}
+
+/// `--ip`
+pub(crate) fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("invalid IPv4 address: {text}"))
+}
+
+/// `--ip6`
+pub(crate) fn ipv6(text: &str) -> Result<Ipv6Addr, String> {
+    text.parse().map_err(|_| format!("invalid IPv6 address: {text}"))
+}
+
+/// `--mac-address`
+pub(crate) fn mac(text: &str) -> Result<Mac, String> {
+    text.parse().map_err(|error: NoMac| error.to_string())
+}
+
+/// `--link`: `container[:alias]`.
+pub(crate) fn link(text: &str) -> Result<String, String> {
+    let bad = || Err(format!("bad format for links: {text}"));
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        [""] | ["", _] | [_, ""] => bad(),
+        [name] => Ok(format!("{name}:{name}")),
+        [name, alias] => Ok(format!("{name}:{alias}")),
+        _ => bad(),
+    }
 }
 
 #[cfg(test)]
@@ -283,6 +332,33 @@ mod tests {
         assert_eq!(domain("example.com.").unwrap(), "example.com");
         assert_eq!(domain(".").unwrap(), ".");
         assert!(domain("a b").is_err() && domain("").is_err());
+    }
+
+    #[test]
+    fn networks() {
+        let flag =
+            network("name=n,alias=a,alias=b,ip=10.0.0.9,ip6=fd00::9,mac-address=02:00:00:00:00:01").unwrap();
+        assert_eq!(
+            (flag.mode, flag.place.aliases),
+            (NetworkMode::Named("n".into()), vec!["a".into(), "b".into()])
+        );
+        assert_eq!(flag.place.address_6, Some("fd00::9".parse().unwrap()));
+        assert_eq!(network("host").unwrap().mode, NetworkMode::Host);
+        for (text, words) in [
+            ("name=n,ip=x", "invalid IPv4 address: x"),
+            ("name=n,ip", "it has no value"),
+            ("ip=10.0.0.9", "name/id is not specified"),
+            ("name=n,colour=red", "invalid field key colour"),
+            ("name=n,gw-priority=1", "gw-priority cannot be had"),
+            ("name=n,mac-address=1", "invalid MAC address: 1"),
+            ("container:", "names no container"),
+        ] {
+            assert!(network(text).unwrap_err().contains(words), "{text}");
+        }
+        assert_eq!((link("db"), link("db:x")), (Ok("db:db".into()), Ok("db:x".into())));
+        for bad in ["", ":x", "x:", "a:b:c"] {
+            assert!(link(bad).unwrap_err().contains("bad format for links"), "{bad}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::children::bundle::Bundle;
 use crate::config::Instance;
 use crate::engine::{EmbeddedImage, EngineConfig};
+use crate::network::cni;
 use crate::rootless::{cgroup, mounts};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub(super) fn of(instance: &Instance, bundle: &Bundle, snapshotter: &str) -> Eng
             .iter()
             .map(|t| (PathBuf::from(t), dirs.host_tree(t.trim_start_matches('/'))))
             .collect(),
+        subnet: instance.config.subnet.parse().ok(),
+        subnet6: Some(cni::subnet6(instance)),
         registries: dirs.registries(),
         embedded_images: vec![image("k3c.local/demo:latest", "demo")],
         components: bundle.versions.clone(),

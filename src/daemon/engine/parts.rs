@@ -2,11 +2,15 @@
 
 use crate::config::Instance;
 use crate::engine;
-use crate::engine::{Lead, NotPublished};
+use crate::engine::{Attached, Detach, Lead, NotPublished};
+use crate::model::attachment::Attachment;
 use crate::model::container::{Dns, Identity};
 use crate::model::port::{Port, Published};
-use crate::network::{names, ports, slirp};
+use crate::model::subnet::Subnet;
+use crate::network::{cni, names, ports, slirp};
 use futures::future::BoxFuture;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn of(instance: &Instance) -> engine::Parts {
@@ -19,6 +23,7 @@ pub(super) fn of(instance: &Instance) -> engine::Parts {
     engine::Parts {
         names: Arc::new(Names(names::Names::new(servers))),
         ports: Arc::new(Ports(ports::Client::new(socket))),
+        networks: Arc::new(Networks(cni::Live::of(instance))),
     }
 }
 
@@ -80,4 +85,57 @@ fn lead(spec: &ports::Spec) -> Option<Lead> {
     let published = Published { port, ip: spec.parent_ip.parse().ok()?, host: spec.parent_port };
     let other = spec.other_ip.parse().ok();
     Some(Lead { owner: spec.owner.clone(), published, to: spec.child_ip.parse().ok()?, other })
+}
+
+#[derive(Debug)]
+struct Networks(cni::Live);
+
+impl engine::Networks for Networks {
+    fn hosts(&self) -> BoxFuture<'_, Vec<(Subnet, String)>> {
+        Box::pin(async move {
+            blocking(cni::hosts).await.unwrap_or_else(|error| {
+                tracing::warn!(error, "cannot ask for the host's networks");
+                Vec::new()
+            })
+        })
+    }
+
+    fn connect<'a>(
+        &'a self,
+        pod: &'a str,
+        netns: &'a Path,
+        attachment: &'a Attachment,
+    ) -> BoxFuture<'a, Result<Attached, String>> {
+        let (live, pod, netns, attachment) =
+            (self.0.clone(), pod.to_owned(), netns.to_owned(), attachment.clone());
+        Box::pin(async move {
+            let got = blocking(move || live.connect(&pod, &netns, &attachment)).await?;
+            let of = |six: bool| {
+                let own = got.addresses.iter().find(|address| address.is_ipv6() == six);
+                own.map(IpAddr::to_string).unwrap_or_default()
+            };
+            Ok(Attached { address: of(false), address_6: of(true), mac: got.mac })
+        })
+    }
+
+    fn disconnect<'a>(&'a self, detach: &'a Detach) -> BoxFuture<'a, Result<(), String>> {
+        let (live, Detach { pod, netns, interface, way_out }) = (self.0.clone(), detach.clone());
+        Box::pin(blocking(move || live.disconnect(&pod, &netns, &interface, way_out)))
+    }
+
+    fn remove<'a>(&'a self, bridge: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let (live, bridge) = (self.0.clone(), bridge.to_owned());
+        Box::pin(blocking(move || live.remove(&bridge)))
+    }
+
+    fn keep<'a>(&'a self, bridges: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+        let (live, bridges) = (self.0.clone(), bridges.to_vec());
+        Box::pin(blocking(move || live.keep(&bridges)))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }

@@ -67,7 +67,7 @@ pub(super) async fn serve(
     api.stop().await;
     children.stop().await;
     if !instance.rootless {
-        let _ = cni::remove_bridge();
+        let _ = cni::remove_bridges();
         let _ = ports::remove_rules();
     }
     holder.report(&EngineToHolder::Drained);

@@ -48,6 +48,12 @@ pub(in crate::engine) fn has_lost_the_differ(status: &Status) -> bool {
     status.code() == Code::Unavailable && says_all(status, &["failed to extract layer"])
 }
 
+/// What the CNI plugin said when it refused a pod.
+pub(in crate::engine) fn network_refusal(status: &Status) -> Option<&str> {
+    let (_, said) = status.message().split_once("plugin type=\"k3c-cni\" failed (add): ")?;
+    Some(said.strip_prefix("k3c-cni: ").unwrap_or(said))
+}
+
 /// The disk is full.
 pub(in crate::engine) fn is_full(text: &str) -> bool {
     text.contains("no space left on device")
@@ -104,6 +110,13 @@ fn says_one(status: &Status, parts: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_plugin_said() {
+        let whole = "failed to setup network for sandbox \"ab\": plugin type=\"k3c-cni\" failed (add): k3c-cni: no address";
+        assert_eq!(network_refusal(&Status::unknown(whole)), Some("no address"));
+        assert_eq!(network_refusal(&Status::unknown("cni plugin not initialized")), None);
+    }
 
     #[test]
     fn sentences() {

@@ -44,6 +44,7 @@ impl Inner {
         }
         let mut spec = ContainerSpec { resources: complete(spec.resources), ..spec };
         self.join_by_id(&mut spec)?;
+        self.settle_places(&mut spec)?;
         let network_warning = self.check_network(&spec)?;
         let hostname = self.adopt_network(&mut spec)?;
         in_range(&spec.resources, &self.config.controllers).map_err(EngineError::invalid)?;

@@ -5,8 +5,7 @@ use crate::engine::Inner;
 use crate::engine::containerd::LABEL_ID;
 use crate::engine::error::EngineError;
 use crate::model::container::{
-    ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, ContainerSummary, Endpoint, ExitStatus,
-    Status,
+    ContainerDetail, ContainerFiles, ContainerSpec, ContainerState, ContainerSummary, ExitStatus, Status,
 };
 use crate::model::id::ContainerId;
 use crate::model::reason::Reason;
@@ -202,7 +201,8 @@ impl Inner {
             execs: Vec::new(),
             files: ContainerFiles { log: status.log_path, ..ContainerFiles::default() },
             published: Vec::new(),
-            endpoint: Endpoint::default(),
+            endpoints: Vec::new(),
+            namespace: String::new(),
             masked_paths: Vec::new(),
             readonly_paths: Vec::new(),
             driver: self.config.snapshotter.clone(),

@@ -4,9 +4,7 @@ use super::foreign::nanoseconds;
 use super::list::state;
 use crate::engine::error::EngineError;
 use crate::engine::{Engine, Inner};
-use crate::model::container::{
-    ContainerDetail, ContainerFiles, CriDetail, Endpoint, Mount, MountKind, MountPoint,
-};
+use crate::model::container::{ContainerDetail, ContainerFiles, CriDetail, Mount, MountKind, MountPoint};
 use crate::store::Record;
 
 impl Engine {
@@ -22,7 +20,8 @@ impl Engine {
             Err(error) => return inner.inspect_foreign(who, error).await,
         };
         let mut detail = inner.detail(&record);
-        detail.endpoint = inner.endpoint(&record).await;
+        detail.endpoints = inner.endpoints(&record);
+        detail.namespace = inner.namespace_path(&record).await;
         inner.find_files(&record, &mut detail.files).await;
         if size {
             detail.sizes = inner.sizes(&record).await.ok();
@@ -90,7 +89,8 @@ impl Inner {
                 ..ContainerFiles::default()
             },
             published: record.attempt.published.clone(),
-            endpoint: Endpoint::default(),
+            endpoints: Vec::new(),
+            namespace: String::new(),
             masked_paths,
             readonly_paths,
             driver: self.config.snapshotter.clone(),

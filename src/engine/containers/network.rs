@@ -3,7 +3,6 @@
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
 use crate::model::container::{ContainerSpec, NetworkMode};
-use crate::model::reason::Reason;
 
 impl Inner {
     /// Refuses what a network cannot give; answers warnings.
@@ -12,10 +11,7 @@ impl Inner {
         let publishes = !spec.publish.is_empty() || spec.publish_all;
         let sysctl = spec.sysctls.keys().find(|key| key.starts_with("net.") || key.starts_with("net/"));
         match &spec.network {
-            NetworkMode::Bridge => Ok(None),
-            NetworkMode::Named(name) => {
-                Err(EngineError::refused(Reason::NotFound, format!("network {name} not found")))
-            }
+            NetworkMode::Bridge | NetworkMode::Named(_) => Ok(None),
             NetworkMode::Host if sysctl.is_some() => Err(EngineError::invalid(format!(
                 "sysctl '{}' not allowed in host network namespace",
                 sysctl.map_or("", String::as_str)

@@ -77,7 +77,7 @@ impl Inner {
     }
 
     async fn start_attempt(&self, record: &mut Record) -> Result<(), EngineError> {
-        if record.attempt.used || record.attempt.container.is_empty() {
+        if record.attempt.used || record.attempt.container.is_empty() || !self.is_in_place(record) {
             self.fresh_attempt(record).await?;
         }
         self.prepare_binds(&record.resolved.mounts).await?;

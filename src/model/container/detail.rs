@@ -2,6 +2,7 @@
 
 use super::health::HealthLog;
 use super::mount::Mount;
+use super::network::EndpointSpec;
 use super::resolved::Resolved;
 use super::spec::ContainerSpec;
 use super::state::ContainerState;
@@ -37,8 +38,10 @@ pub struct ContainerDetail {
     pub files: ContainerFiles,
     /// Ports of the host that lead to it, while it runs.
     pub published: Vec<Published>,
-    /// Part of the container in the default network.
-    pub endpoint: Endpoint,
+    /// Its parts in networks, the one that is its way out first.
+    pub endpoints: Vec<Endpoint>,
+    /// Path of its network namespace on the engine's host; empty while it does not run.
+    pub namespace: String,
     /// Paths that are hidden from it.
     pub masked_paths: Vec<String>,
     /// Paths that it cannot write to.
@@ -77,9 +80,11 @@ pub struct ContainerFiles {
     pub log: String,
 }
 
-/// A container's part in a network; all but `network_id` is empty while it does not run.
+/// A container's part in a network; all but the network and the wishes is empty while it does not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The network's name, and what is wished for there.
+    pub wish: EndpointSpec,
     /// 64 hex digits, the same for as long as there is the network.
     pub network_id: String,
     /// 64 hex digits, one for each attempt.
@@ -92,8 +97,10 @@ pub struct Endpoint {
     pub gateway: String,
     /// Hardware address, `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
-    /// Path of the network namespace on the engine's host.
-    pub namespace: String,
+    /// Its address of version 6; empty: none.
+    pub address_6: String,
+    /// Address of the way out of version 6; empty: none.
+    pub gateway_6: String,
 }
 
 /// A container as CRI has it.

@@ -23,7 +23,7 @@ pub use files::{CommitOptions, PathStat};
 pub use health::{Health, HealthLog, Healthcheck, Probe};
 pub use logs::{LogEntry, LogPosition, LogsOptions, Stream};
 pub use mount::{Mount, MountKind};
-pub use network::{BRIDGE, NetworkMode};
+pub use network::{BRIDGE, EndpointSpec, NetworkMode};
 pub use resolved::Resolved;
 pub use resources::{DeviceRate, Resources};
 pub use restart::RestartPolicy;

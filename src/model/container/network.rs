@@ -1,7 +1,9 @@
 //! The network that a container is in.
 
+use crate::model::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Name of the default network.
 pub const BRIDGE: &str = "bridge";
@@ -46,6 +48,31 @@ impl NetworkMode {
     /// Whether the container has an address of its own, to which ports can be published.
     pub fn has_address(&self) -> bool {
         matches!(self, Self::Bridge | Self::Named(_))
+    }
+}
+
+/// A container's wishes for its place in a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointSpec {
+    /// The network's name; as a wish also its ID.
+    pub network: String,
+    /// `None`: any that is free.
+    pub address: Option<Ipv4Addr>,
+    /// `None`: the one that goes with the other.
+    pub address_6: Option<Ipv6Addr>,
+    /// `None`: the one that goes with its address.
+    pub mac: Option<Mac>,
+    /// More names that it has for the others in the network.
+    pub aliases: Vec<String>,
+    /// Names that others have for it alone: `container:alias`.
+    pub links: Vec<String>,
+}
+
+impl EndpointSpec {
+    /// A place in a network without a wish.
+    pub fn plain(network: impl Into<String>) -> Self {
+        Self { network: network.into(), ..Self::default() }
     }
 }
 

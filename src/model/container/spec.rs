@@ -2,7 +2,7 @@
 
 use super::health::Healthcheck;
 use super::mount::Mount;
-use super::network::NetworkMode;
+use super::network::{EndpointSpec, NetworkMode};
 use super::resources::Resources;
 use super::restart::RestartPolicy;
 use super::sharing::Sharing;
@@ -81,6 +81,8 @@ pub struct ContainerSpec {
     pub devices: Vec<Device>,
     /// Network.
     pub network: NetworkMode,
+    /// Its places in networks, the one that is its way out first; none: one in that of its mode, without a wish.
+    pub endpoints: Vec<EndpointSpec>,
     /// PID namespace.
     pub pid: Sharing,
     /// Namespace of System V IPC, and /dev/shm.
@@ -113,6 +115,17 @@ pub struct ContainerSpec {
     pub publish_all: bool,
     /// Ports that it exposes beside its image's (`80/tcp`).
     pub expose: Vec<String>,
+}
+
+impl ContainerSpec {
+    /// The places in networks that it is to have, the one that is its way out first.
+    pub fn places(&self) -> Vec<EndpointSpec> {
+        match (self.network.has_address(), self.endpoints.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![EndpointSpec::plain(self.network.to_string())],
+            (true, false) => self.endpoints.clone(),
+        }
+    }
 }
 
 /// Name resolution, as in resolv.conf(5).

@@ -4,12 +4,14 @@
 mod container;
 mod event;
 mod image;
+mod network;
 mod prune;
 mod volume;
 
 pub use container::ContainerFilter;
 pub use event::EventMatch;
 pub use image::ImageFilter;
+pub use network::NetworkFilter;
 pub use prune::PruneFilter;
 pub use volume::VolumeFilter;
 

@@ -1,21 +1,28 @@
 //! What the plugin answers: CNI's result, in the form of the version that was asked in.
 
-use super::links::Mac;
+use crate::model::mac::Mac;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
-/// An attachment that was made.
+/// What was made of a pod.
 #[derive(Clone, Debug)]
 pub(super) struct Attached {
+    /// At least one.
+    pub(super) ends: Vec<End>,
+    /// The path of the pod's namespace.
+    pub(super) sandbox: String,
+    pub(super) dns: Option<Value>,
+}
+
+/// A pair of interfaces that was made.
+#[derive(Clone, Debug)]
+pub(super) struct End {
     /// Name, Ethernet address.
     pub(super) bridge: (String, Mac),
     pub(super) host: (String, Mac),
     pub(super) pod: (String, Mac),
     pub(super) mtu: u32,
-    /// The path of the pod's namespace.
-    pub(super) sandbox: String,
     pub(super) addresses: Vec<Address>,
-    pub(super) dns: Option<Value>,
 }
 
 /// An address of a pod.
@@ -31,43 +38,41 @@ pub(super) struct Address {
 impl Attached {
     /// CNI's result.
     pub(super) fn document(&self, version: &str) -> Value {
-        let interface = |(name, mac): &(String, Mac), sandbox: Option<&str>| {
-            let mut interface = json!({ "name": name, "mac": written(*mac) });
-            if let Some(sandbox) = sandbox {
-                interface["sandbox"] = sandbox.into();
-            }
-            if version == "1.1.0" {
-                interface["mtu"] = self.mtu.into();
-            }
-            interface
-        };
-        let old = version.starts_with("0.");
-        let ips: Vec<Value> = self
-            .addresses
-            .iter()
-            .map(|of| {
+        let mut interfaces: Vec<Value> = Vec::new();
+        let mut ips: Vec<Value> = Vec::new();
+        for end in &self.ends {
+            let interface = |(name, mac): &(String, Mac), sandbox: Option<&str>| {
+                let mut interface = json!({ "name": name, "mac": mac.to_string() });
+                if let Some(sandbox) = sandbox {
+                    interface["sandbox"] = sandbox.into();
+                }
+                if version == "1.1.0" {
+                    interface["mtu"] = end.mtu.into();
+                }
+                interface
+            };
+            interfaces.push(interface(&end.bridge, None));
+            interfaces.push(interface(&end.host, None));
+            let number = interfaces.len();
+            interfaces.push(interface(&end.pod, Some(&self.sandbox)));
+            ips.extend(end.addresses.iter().map(|of| {
                 let mut ip = json!({
-                    "address": format!("{}/{}", of.address, of.bits), "gateway": of.gateway, "interface": 2,
+                    "address": format!("{}/{}", of.address, of.bits), "gateway": of.gateway, "interface": number,
                 });
-                if old {
+                if version.starts_with("0.") {
                     ip["version"] = if of.address.is_ipv4() { "4" } else { "6" }.into();
                 }
                 ip
-            })
-            .collect();
-        let routes: Vec<Value> = self
-            .addresses
-            .iter()
+            }));
+        }
+        let addresses = self.ends.iter().flat_map(|end| &end.addresses);
+        let routes: Vec<Value> = addresses
             .filter(|of| of.out)
             .map(|of| json!({ "dst": if of.address.is_ipv4() { "0.0.0.0/0" } else { "::/0" }, "gw": of.gateway }))
             .collect();
         json!({
             "cniVersion": version,
-            "interfaces": [
-                interface(&self.bridge, None),
-                interface(&self.host, None),
-                interface(&self.pod, Some(&self.sandbox)),
-            ],
+            "interfaces": interfaces,
             "ips": ips,
             "routes": routes,
             "dns": self.dns.clone().unwrap_or_else(|| json!({})),
@@ -105,11 +110,6 @@ impl Known {
     }
 }
 
-/// An Ethernet address as people write it.
-pub(super) fn written(mac: Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,18 +121,17 @@ mod tests {
             gateway: gateway.parse().unwrap(),
             out,
         };
-        Attached {
-            bridge: ("k3c0".into(), [2, 0, 0, 0, 0, 1]),
-            host: ("veth1".into(), [2, 0, 0, 0, 0, 2]),
-            pod: ("eth0".into(), [2, 0, 0, 0, 0, 0xab]),
+        let end = End {
+            bridge: ("k3c0".into(), Mac([2, 0, 0, 0, 0, 1])),
+            host: ("veth1".into(), Mac([2, 0, 0, 0, 0, 2])),
+            pod: ("eth0".into(), Mac([2, 0, 0, 0, 0, 0xab])),
             mtu: 1400,
-            sandbox: "/n".into(),
             addresses: vec![
                 address("10.0.0.2", 8, "10.0.0.1", true),
                 address("fd00::2", 64, "fd00::1", false),
             ],
-            dns: None,
-        }
+        };
+        Attached { ends: vec![end], sandbox: "/n".into(), dns: None }
     }
 
     #[test]
@@ -159,6 +158,23 @@ mod tests {
         assert_eq!((older["interfaces"][2].get("mtu"), older["ips"][0].get("version")), (None, None));
         let oldest = attached().document("0.3.1");
         assert_eq!((&oldest["ips"][0]["version"], &oldest["ips"][1]["version"]), (&json!("4"), &json!("6")));
+    }
+
+    #[test]
+    fn a_second_network() {
+        let mut attached = attached();
+        let mut second = attached.ends[0].clone();
+        second.pod.0 = "eth1".into();
+        second.addresses =
+            vec![Address { address: "10.1.0.2".parse().unwrap(), out: false, ..second.addresses[0] }];
+        attached.ends.push(second);
+        let document = attached.document("1.0.0");
+        assert_eq!(
+            (&document["interfaces"][5]["name"], &document["ips"][2]["interface"]),
+            (&json!("eth1"), &json!(5))
+        );
+        let known = Known::read(&document, "eth1").unwrap();
+        assert_eq!(known.addresses, ["10.1.0.2".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! CHECK: is an attachment as it was made? STATUS: can there be attachments?
 
-use super::answer::{Known, written};
+use super::answer::Known;
 use super::error::{Code, Refusal};
 use super::firewall;
 use super::links::Links;
@@ -10,15 +10,19 @@ use std::net::IpAddr;
 
 /// Compares what is there with an earlier answer.
 pub(super) fn check(config: &Config, pod: &Pod) -> Result<Outcome, Refusal> {
-    let network = config.network()?;
+    let places = config.places(pod)?;
     let path = pod.need_netns()?;
     let result = config
         .prev_result
         .as_ref()
         .ok_or_else(|| Refusal::new(Code::InvalidConfig, "prevResult: CHECK needs the answer to ADD"))?;
-    let known = Known::read(result, &pod.interface).ok_or_else(|| {
-        Refusal::new(Code::InvalidConfig, format!("prevResult: it has no interface {}", pod.interface))
-    })?;
+    let mut all = Vec::new();
+    for place in &places {
+        let known = Known::read(result, &place.interface).ok_or_else(|| {
+            Refusal::new(Code::InvalidConfig, format!("prevResult: it has no interface {}", place.interface))
+        })?;
+        all.push((place, known));
+    }
     let namespace = open(path, Code::UnknownContainer)?;
     enter(config)?;
     let mut links = Links::here().map_err(Refusal::kernel("ask the kernel about networks"))?;
@@ -29,22 +33,25 @@ pub(super) fn check(config: &Config, pod: &Pod) -> Result<Outcome, Refusal> {
             .map_err(Refusal::kernel(format!("look for {name}")))?
             .ok_or_else(|| differs(format!("{name} is gone")))
     };
-    let bridge = find(&network.bridge)?;
-    let port = find(&pod.name(&network.name))?;
-    if port.master != Some(bridge.index) {
-        return Err(differs(format!("{} is no port of {}", port.name, bridge.name)));
-    }
-    if let Some(down) = [&bridge, &port].into_iter().find(|link| !link.up) {
-        return Err(differs(format!("{} is down", down.name)));
+    for place in &places {
+        let bridge = find(&place.network.bridge)?;
+        let port = find(&pod.host_end(config, &place.interface))?;
+        if port.master != Some(bridge.index) {
+            return Err(differs(format!("{} is no port of {}", port.name, bridge.name)));
+        }
+        if let Some(down) = [&bridge, &port].into_iter().find(|link| !link.up) {
+            return Err(differs(format!("{} is down", down.name)));
+        }
     }
     go(&namespace, path)?;
-    inside(&known, pod)?;
+    for (place, known) in &all {
+        inside(known, &place.interface)?;
+    }
     Ok(Outcome::default())
 }
 
 /// Compares the pod's interface; the thread is in the pod's namespace.
-fn inside(known: &Known, pod: &Pod) -> Result<(), Refusal> {
-    let name = &pod.interface;
+fn inside(known: &Known, name: &str) -> Result<(), Refusal> {
     let kernel = || Refusal::kernel(format!("ask about {name}"));
     let differs = |words: String| Err(Refusal::new(Code::Differs, format!("{name} {words}")));
     let mut links = Links::here().map_err(kernel())?;
@@ -52,7 +59,7 @@ fn inside(known: &Known, pod: &Pod) -> Result<(), Refusal> {
     if !link.up {
         return differs("is down".into());
     }
-    let mac = written(link.mac);
+    let mac = link.mac.to_string();
     if let Some(other) = known.mac.as_ref().filter(|known| **known != mac) {
         return differs(format!("has the MAC address {mac}, not {other}"));
     }
@@ -70,7 +77,7 @@ fn inside(known: &Known, pod: &Pod) -> Result<(), Refusal> {
 /// Whether pods can be attached.
 pub(super) fn status(config: &Config) -> Result<Outcome, Refusal> {
     let not_available = |error: std::io::Error| Refusal::new(Code::NotAvailable, error.to_string());
-    config.network()?;
+    config.default_network()?;
     enter(config)?;
     Links::here().map_err(not_available)?;
     firewall::probe().map_err(not_available)?;

@@ -1,9 +1,10 @@
 //! The configuration's text.
 
 use super::address::private_network;
-use super::request::WISHES;
+use super::request::{ANNOTATIONS, WISHES};
 use super::{BRIDGE, NAME};
 use crate::config::Instance;
+use crate::model::subnet::Subnet6;
 use serde_json::{Map, Value, json};
 use std::fs;
 
@@ -15,13 +16,17 @@ const LARGE: u32 = 65520;
 
 /// The text of the one file in [`Dirs::cni`](crate::config::Dirs::cni).
 pub fn render(instance: &Instance) -> String {
-    let wishes: Map<String, Value> =
-        WISHES.iter().map(|(name, _)| ((*name).to_owned(), true.into())).collect();
+    let wishes: Map<String, Value> = WISHES
+        .iter()
+        .map(|(name, _)| *name)
+        .chain([ANNOTATIONS])
+        .map(|name| (name.to_owned(), true.into()))
+        .collect();
     let mut plugin = json!({
         "type": NAME,
         "bridge": BRIDGE,
         "subnet": instance.config.subnet,
-        "subnet6": format!("{}/64", private_network(&whose(instance))),
+        "subnet6": subnet6(instance),
         "state": instance.dirs.cni_state(),
         "capabilities": wishes,
     });
@@ -31,6 +36,11 @@ pub fn render(instance: &Instance) -> String {
     }
     let list = json!({ "cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin] });
     serde_json::to_string_pretty(&list).unwrap_or_default()
+}
+
+/// The default network's addresses of version 6: of this machine's user alone.
+pub fn subnet6(instance: &Instance) -> Subnet6 {
+    private_network(&whose(instance))
 }
 
 /// A text that no other machine, user or network of containers has.
@@ -66,8 +76,8 @@ mod tests {
             // As a runtime hands it over.
             plugin["name"] = list["name"].clone();
             plugin["cniVersion"] = list["cniVersion"].clone();
-            let network = Config::parse(plugin.to_string().as_bytes()).unwrap().network().unwrap();
-            assert_eq!(network.subnet.gateway().to_string(), "10.88.0.1");
+            let network = Config::parse(plugin.to_string().as_bytes()).unwrap().default_network().unwrap();
+            assert_eq!(network.gateway.to_string(), "10.88.0.1");
             assert_eq!(network.mtu, rootless.then_some(LARGE));
             assert!(network.sixth.is_some());
         }

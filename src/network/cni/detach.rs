@@ -3,6 +3,8 @@
 //! The kernel takes its time to remove an interface, and nobody needs to wait for that: it is marked, the answer is given,
 //! and the removal goes on behind it. What is marked and still there, because that was killed, the next ADD removes.
 
+use super::address::beginning;
+use super::attach::Told;
 use super::error::Refusal;
 use super::links::{Link, Links};
 use super::lock::Lock;
@@ -16,7 +18,7 @@ pub(super) const GONE: &str = "k3c: gone";
 
 /// Detaches a pod; one that is not attached is detached already.
 pub(super) fn del(config: &Config, pod: &Pod) -> Result<Outcome, Refusal> {
-    let network = config.network()?;
+    let places = config.places(pod)?;
     if config.detached_netns.as_ref().is_some_and(|path| !path.exists()) {
         // With the namespace all is gone that was in it.
         return Ok(Outcome::default());
@@ -25,35 +27,41 @@ pub(super) fn del(config: &Config, pod: &Pod) -> Result<Outcome, Refusal> {
     let namespace = pod.netns.as_ref().and_then(|path| Some((File::open(path).ok()?, path)));
     enter(config)?;
     let mut links = Links::here().map_err(Refusal::kernel("ask the kernel about networks"))?;
-    let name = pod.name(&network.name);
-    let mut port = links.find(&name).map_err(Refusal::kernel(format!("look for {name}")))?;
-    if let (None, Some((namespace, path))) = (&port, namespace) {
-        let ports = ports(&mut links, &network)?;
-        go(&namespace, path)?;
-        port = of_older_versions(ports, &network, pod);
+    let mut found = Vec::new();
+    for place in &places {
+        let name = pod.host_end(config, &place.interface);
+        found.extend(links.find(&name).map_err(Refusal::kernel(format!("look for {name}")))?);
     }
-    let Some(port) = port else { return Ok(Outcome::default()) };
-    mark(&mut links, &port)?;
-    point("marked");
-    Ok(Outcome { answer: None, afterwards: leftovers(links, &[Link { alias: GONE.into(), ..port }]) })
+    if let (true, Some((namespace, path))) = (found.is_empty(), namespace) {
+        let ports = ports(&mut links, &places[0].network)?;
+        go(&namespace, path)?;
+        found.extend(of_older_versions(ports, config, pod));
+    }
+    for port in &mut found {
+        mark(&mut links, port)?;
+        GONE.clone_into(&mut port.alias);
+        point("marked");
+    }
+    Ok(Outcome { answer: None, afterwards: leftovers(links, &found) })
 }
 
-/// Removes all interfaces of a network but those of the attachments that are said to be valid.
+/// Removes all interfaces of a configuration's networks but those of the attachments that are said to be valid, and of
+/// other networks that their pods were connected to later, of which a runtime does not know.
 pub(super) fn gc(config: &Config) -> Result<Outcome, Refusal> {
-    let network = config.network()?;
+    config.default_network()?;
     enter(config)?;
-    let valid: HashSet<String> = config
-        .valid
-        .iter()
-        .flatten()
-        .map(|one| super::address::name(&network.name, &one.container, &one.interface))
-        .collect();
+    let attachments = || config.valid.iter().flatten();
+    let valid: HashSet<String> =
+        attachments().map(|one| super::address::name(&config.name, &one.container, &one.interface)).collect();
+    let containers: HashSet<&str> = attachments().map(|one| one.container.as_str()).collect();
     let mut links = Links::here().map_err(Refusal::kernel("ask the kernel about networks"))?;
     let _lock = Lock::take(&config.state)?;
     let mut outcome = Ok(Outcome::default());
-    for port in ports(&mut links, &network)? {
-        let gone = port.alias == GONE;
-        if gone || port.name.starts_with(&network.beginning) && !valid.contains(&port.name) {
+    let all = links.named(&beginning(&config.name)).map_err(Refusal::kernel("list interfaces"))?;
+    for port in all {
+        let of_valid =
+            Told::read(&port.alias).is_some_and(|told| containers.contains(told.container.as_str()));
+        if port.alias == GONE || !valid.contains(&port.name) && !of_valid {
             point("removing");
             if let Err(error) = links.remove(port.index) {
                 outcome = Err(Refusal::kernel(format!("remove {}", port.name))(error));
@@ -94,8 +102,8 @@ fn ports(links: &mut Links, network: &Network) -> Result<Vec<Link>, Refusal> {
 
 /// The port whose other end is the pod's interface, of a pod that a version without our names attached; the thread is in
 /// the pod's namespace.
-fn of_older_versions(ports: Vec<Link>, network: &Network, pod: &Pod) -> Option<Link> {
+fn of_older_versions(ports: Vec<Link>, config: &Config, pod: &Pod) -> Option<Link> {
     let own = Links::here().ok()?.find(&pod.interface).ok()??;
     let peer = own.peer?;
-    ports.into_iter().find(|port| port.index == peer && !port.name.starts_with(&network.beginning))
+    ports.into_iter().find(|port| port.index == peer && !port.name.starts_with(&beginning(&config.name)))
 }

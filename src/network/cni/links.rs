@@ -1,5 +1,6 @@
 //! Interfaces, addresses and routes: what the plugin asks of rtnetlink(7).
 
+use crate::model::mac::Mac;
 use crate::network::netlink::{self, Netlink, attribute, each, errno, text, u32_at};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -13,9 +14,6 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
-
-/// An Ethernet address.
-pub(super) type Mac = [u8; 6];
 
 /// Bytes of the fixed parts before the attributes: `ifinfomsg`, `ifaddrmsg`, `rtmsg`.
 const LINK: usize = 16;
@@ -31,6 +29,7 @@ const IFLA_IFALIAS: u16 = 20;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
@@ -60,7 +59,7 @@ impl Link {
         };
         for (kind, value) in each(body.get(LINK..)?) {
             match kind {
-                IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
+                IFLA_ADDRESS => link.mac = Mac(value.try_into().unwrap_or_default()),
                 IFLA_IFNAME => link.name = text(value),
                 IFLA_IFALIAS => link.alias = text(value),
                 IFLA_MTU => link.mtu = u32_at(value, 0)?,
@@ -119,12 +118,21 @@ impl Links {
             .collect())
     }
 
+    /// All interfaces whose names begin so.
+    pub(super) fn named(&mut self, beginning: &str) -> io::Result<Vec<Link>> {
+        let mut what = LinkMessage::default();
+        what.attributes = vec![no_figures()];
+        let all = self.0.list(&RouteNetlinkMessage::GetLink(what))?;
+        let links = all.iter().filter_map(|body| Link::read(body));
+        Ok(links.filter(|link| link.name.starts_with(beginning)).collect())
+    }
+
     /// Makes a bridge, up.
     pub(super) fn make_bridge(&mut self, name: &str, mac: Mac, mtu: Option<u32>) -> io::Result<()> {
         let mut bridge = raised();
         bridge.attributes = vec![
             LinkAttribute::IfName(name.into()),
-            LinkAttribute::Address(mac.into()),
+            LinkAttribute::Address(mac.0.into()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
         ];
         bridge.attributes.extend(mtu.map(LinkAttribute::Mtu));
@@ -136,14 +144,14 @@ impl Links {
         let mut peer = LinkMessage::default();
         peer.attributes = vec![
             LinkAttribute::IfName(pair.pod.into()),
-            LinkAttribute::Address(pair.pod_mac.into()),
+            LinkAttribute::Address(pair.pod_mac.0.into()),
             LinkAttribute::NetNsFd(pair.namespace.as_raw_fd()),
         ];
         peer.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
         let mut host = raised();
         host.attributes = vec![
             LinkAttribute::IfName(pair.host.into()),
-            LinkAttribute::Address(pair.host_mac.into()),
+            LinkAttribute::Address(pair.host_mac.0.into()),
             LinkAttribute::Controller(pair.bridge),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Veth),
@@ -233,6 +241,24 @@ impl Links {
         route.header.kind = RouteType::Unicast;
         route.attributes = vec![RouteAttribute::Gateway(gateway.into()), RouteAttribute::Oif(index)];
         self.0.ask(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
+    /// Destinations of all routes that do not lead through a gateway or lead somewhere: of version 4, with their bits and
+    /// the number of their interface.
+    pub(super) fn destinations(&mut self) -> io::Result<Vec<(Ipv4Addr, u8, u32)>> {
+        let mut what = RouteMessage::default();
+        what.header.address_family = AddressFamily::Inet;
+        what.header.table = RouteHeader::RT_TABLE_MAIN;
+        let all = self.0.list(&RouteNetlinkMessage::GetRoute(what))?;
+        Ok(all
+            .iter()
+            .filter_map(|body| {
+                let attributes = body.get(ROUTE..)?;
+                let IpAddr::V4(to) = attribute(attributes, RTA_DST).and_then(address)? else { return None };
+                let through = attribute(attributes, RTA_OIF).and_then(|value| u32_at(value, 0))?;
+                Some((to, *body.get(1)?, through))
+            })
+            .collect())
     }
 
     /// Gateways of the default routes through an interface.

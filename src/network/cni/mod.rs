@@ -7,6 +7,7 @@
 //!   ├─ detach  DEL, GC    an interface is marked, and removed behind the answer
 //!   ├─ check   CHECK, STATUS
 //!   └─ loopback           what buildkitd asks for beside a network
+//! engine ─ live           the same for pods that run, and the bridges of networks that are no more
 //!        └ links, firewall ─> super::netlink        answer, error: what is said
 //! ```
 //!
@@ -21,12 +22,14 @@ mod detach;
 mod error;
 mod firewall;
 mod links;
+mod live;
 mod lock;
 mod loopback;
 mod request;
 mod stage;
 
-pub use config::render;
+pub use config::{render, subnet6};
+pub use live::{Got, Live, hosts};
 pub use stage::run;
 
 use crate::config::Instance;
@@ -38,20 +41,33 @@ pub const NAME: &str = "k3c-cni";
 /// The name under which buildkitd executes the plugin that brings a namespace's loopback device up; it is ours, too.
 pub const LOOPBACK: &str = "loopback";
 
-/// The bridge of all containers.
+/// How the names of all bridges of ours begin.
+pub(super) const BRIDGES: &str = "k3c";
+
+/// The bridge of the default network.
 const BRIDGE: &str = "k3c0";
 
-/// Removes from the host's network namespace what is there of root's containers' network: the bridge, and the table of
+/// Removes from the host's network namespace what is there of root's containers' networks: the bridges, and the table of
 /// nf_tables. What is not there is no error.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn remove_bridge() -> io::Result<()> {
+pub fn remove_bridges() -> io::Result<()> {
     let mut links = links::Links::here()?;
-    if let Some(bridge) = links.find(BRIDGE)? {
-        links.remove(bridge.index)?;
+    for link in links.named(BRIDGES)? {
+        if link.name == BRIDGE || firewall::is_ours(&link) {
+            links.remove(link.index)?;
+        }
     }
     firewall::remove()
+}
+
+/// Makes the rules of all bridges of the caller's namespace where somebody took them away.
+///
+/// # Errors
+/// The kernel refuses.
+pub(super) fn ensure_rules() -> io::Result<()> {
+    firewall::ensure_all(&mut links::Links::here()?)
 }
 
 /// Removes what older versions, whose plugins were the CNI project's, kept for them: a configuration and lists of addresses.

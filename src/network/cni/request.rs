@@ -1,16 +1,22 @@
 //! What is asked of the plugin: variables of the environment and the network's configuration on standard input.
 
-use super::address::{self, Subnet};
+use super::address;
 use super::error::{Code, Refusal};
+use crate::model::attachment::{self, Attachment as Wish};
+use crate::model::mac::Mac;
+use crate::model::subnet::{Subnet, Subnet6};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// Versions of the specification that the plugin speaks, oldest first.
 pub(super) const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 /// Answers to what is asked in no version, or in one that is not known.
 pub(super) const VERSION: &str = "1.1.0";
+
+/// The capability by which containerd hands over a pod's annotations.
+pub(super) const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// The letters of an interface's name, at most (`IFNAMSIZ` less its zero).
 const LONGEST_NAME: usize = 15;
@@ -78,11 +84,9 @@ impl Config {
         if self.cni_version.is_empty() { VERSION } else { &self.cni_version }
     }
 
-    /// What the plugin works with.
-    pub(super) fn network(&self) -> Result<Network, Refusal> {
+    /// The network that a pod is in when it does not say in which.
+    pub(super) fn default_network(&self) -> Result<Network, Refusal> {
         let invalid = |words: String| Refusal::new(Code::InvalidConfig, words);
-        let named =
-            |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(['/', ' ', '\0']);
         if self.name.is_empty() {
             return Err(invalid("the network has no name".into()));
         }
@@ -95,25 +99,68 @@ impl Config {
                 "ipam: addresses are the plugin's own, give it a subnet",
             ));
         }
-        let subnet = Subnet::parse(&self.subnet)
-            .ok_or_else(|| invalid(format!("subnet: {:?} is no IPv4 network", self.subnet)))?;
-        let sixth = match &self.subnet6 {
-            None => None,
-            Some(text) => Some(sixth(text).ok_or_else(|| {
-                invalid(format!("subnet6: {text:?} is no IPv6 network of 64 bits, such as \"fd00:1:2::/64\""))
-            })?),
-        };
+        let subnet: Subnet = self.subnet.parse().map_err(|e| invalid(format!("subnet: {e}")))?;
+        let sixth = self.subnet6.as_ref().map(|text| text.parse::<Subnet6>()).transpose();
         if !self.state.is_absolute() {
             return Err(invalid(format!("state: {:?} is no absolute path", self.state)));
         }
         Ok(Network {
-            name: self.name.clone(),
             bridge: self.bridge.clone(),
             mtu: self.mtu,
             subnet,
-            sixth,
-            beginning: address::beginning(&self.name),
+            gateway: subnet.first_host(),
+            range: subnet,
+            sixth: sixth.map_err(|e| invalid(format!("subnet6: {e}")))?,
+            internal: false,
         })
+    }
+
+    /// The places in networks that a pod is to have: those of its annotation, or one in the default network.
+    pub(super) fn places(&self, pod: &Pod) -> Result<Vec<Place>, Refusal> {
+        let network = self.default_network()?;
+        let own = |wish: Wish| Place {
+            interface: wish.interface,
+            network: match wish.network {
+                None => network.clone(),
+                Some(of) => Network {
+                    bridge: of.bridge,
+                    mtu: of.mtu.or(self.mtu),
+                    subnet: of.subnet,
+                    gateway: of.gateway,
+                    range: of.range,
+                    sixth: of.subnet6,
+                    internal: of.internal,
+                },
+            },
+            address: wish.address,
+            address_6: wish.address_6,
+            mac: wish.mac,
+            reserved: wish.reserved,
+        };
+        let annotation = self.runtime_config.get(ANNOTATIONS).and_then(|all| all.get(attachment::ANNOTATION));
+        let Some(annotation) = annotation else {
+            return Ok(vec![own(Wish { interface: pod.interface.clone(), ..Wish::default() })]);
+        };
+        let wrong = |words: String| {
+            Refusal::new(Code::Decode, format!("the pod's annotation {}: {words}", attachment::ANNOTATION))
+        };
+        let text = annotation.as_str().unwrap_or_default();
+        let wishes: Vec<Wish> = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let places: Vec<Place> = wishes.into_iter().map(own).collect();
+        for place in &places {
+            if let Some(name) =
+                [&place.interface, &place.network.bridge].into_iter().find(|name| !named(name))
+            {
+                return Err(wrong(format!("{name:?} cannot be an interface's name")));
+            }
+            if !place.network.subnet.has_host(place.network.gateway) {
+                return Err(wrong(format!("the gateway {} is not in its network", place.network.gateway)));
+            }
+        }
+        match places.first() {
+            Some(first) if first.interface == pod.interface => Ok(places),
+            _ => Err(wrong(format!("the first place is not {}", pod.interface))),
+        }
     }
 
     /// Refuses what a runtime wants beside a network and the plugin does not do, instead of leaving it out.
@@ -149,19 +196,34 @@ pub(super) const WISHES: [(&str, &str); 6] = [
 /// A network that pods are attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Network {
-    pub(super) name: String,
     pub(super) bridge: String,
     pub(super) mtu: Option<u32>,
     pub(super) subnet: Subnet,
-    pub(super) sixth: Option<Ipv6Addr>,
-    /// How the names of its interfaces begin.
-    pub(super) beginning: String,
+    /// The bridge's address.
+    pub(super) gateway: Ipv4Addr,
+    /// Part of the subnet from which addresses are given out.
+    pub(super) range: Subnet,
+    pub(super) sixth: Option<Subnet6>,
+    /// Nothing leaves it, nothing comes in.
+    pub(super) internal: bool,
 }
 
-/// An IPv6 network of 64 bits.
-fn sixth(text: &str) -> Option<Ipv6Addr> {
-    let address: Ipv6Addr = text.strip_suffix("/64")?.parse().ok()?;
-    (u128::from(address) << 64 == 0).then_some(address)
+/// A pod's place in a network, and what it wishes for there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) network: Network,
+    /// The name of the pod's end.
+    pub(super) interface: String,
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address_6: Option<Ipv6Addr>,
+    pub(super) mac: Option<Mac>,
+    /// Addresses that others wish for.
+    pub(super) reserved: Vec<Ipv4Addr>,
+}
+
+/// Whether a text can be an interface's name.
+fn named(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(['/', ' ', '\0'])
 }
 
 /// The container that a command is about, from the environment.
@@ -203,9 +265,9 @@ impl Pod {
         self.netns.as_ref().ok_or_else(|| Refusal::new(Code::Environment, "CNI_NETNS is not set"))
     }
 
-    /// The name of the host's end.
-    pub(super) fn name(&self, network: &str) -> String {
-        address::name(network, &self.container, &self.interface)
+    /// The name of the host's end of the pair of one of its interfaces.
+    pub(super) fn host_end(&self, config: &Config, interface: &str) -> String {
+        address::name(&config.name, &self.container, interface)
     }
 }
 
@@ -225,10 +287,10 @@ mod tests {
 
     #[test]
     fn a_whole_configuration() {
-        let network = config(|_| ()).unwrap().network().unwrap();
-        assert_eq!((network.bridge.as_str(), network.mtu, network.subnet.bits), ("k3c0", Some(1400), 16));
-        assert_eq!(network.sixth, Some("fd00:1:2::".parse().unwrap()));
-        assert_eq!(config(|c| c["subnet6"] = Value::Null).unwrap().network().unwrap().sixth, None);
+        let network = config(|_| ()).unwrap().default_network().unwrap();
+        assert_eq!((network.bridge.as_str(), network.mtu, network.subnet.bits()), ("k3c0", Some(1400), 16));
+        assert_eq!(network.sixth, Some("fd00:1:2::/64".parse().unwrap()));
+        assert_eq!(config(|c| c["subnet6"] = Value::Null).unwrap().default_network().unwrap().sixth, None);
     }
 
     #[test]
@@ -246,7 +308,8 @@ mod tests {
             ("ipam", json!({ "type": "host-local" }), Code::UnsupportedField, "ipam"),
             ("mtu", json!("big"), Code::Decode, "configuration"),
         ] {
-            let refused = config(|c| c[key] = value.clone()).and_then(|config| config.network()).unwrap_err();
+            let refused =
+                config(|c| c[key] = value.clone()).and_then(|config| config.default_network()).unwrap_err();
             assert_eq!(refused.code, code, "{key} {value}");
             assert!(refused.words.contains(words), "{refused}");
         }
@@ -285,7 +348,8 @@ mod tests {
             })
         };
         let pod = read("a.b-c_1", "eth0", "/n").unwrap();
-        assert_eq!((pod.need_netns(), pod.name("k3c").len()), (Ok(&PathBuf::from("/n")), 15));
+        let of = config(|_| ()).unwrap();
+        assert_eq!((pod.need_netns(), pod.host_end(&of, "eth0").len()), (Ok(&PathBuf::from("/n")), 15));
         assert_eq!(read("a", "eth0", "").unwrap().need_netns().unwrap_err().code, Code::Environment);
         for (container, interface) in [
             ("", "eth0"),
@@ -310,5 +374,40 @@ mod tests {
         assert_eq!(valid(Value::Null), None);
         let one = Attachment { container: "a".into(), interface: "eth0".into() };
         assert_eq!(valid(json!([{ "containerID": "a", "ifname": "eth0" }])), Some(vec![one]));
+    }
+
+    #[test]
+    fn places_of_a_pod() {
+        let pod = Pod { container: "a".into(), interface: "eth0".into(), netns: None };
+        let places = |annotation: Value| {
+            let with = config(|c| {
+                c["runtimeConfig"] = json!({ ANNOTATIONS: { "x": "y" } });
+                if !annotation.is_null() {
+                    c["runtimeConfig"][ANNOTATIONS][attachment::ANNOTATION] = annotation.to_string().into();
+                }
+            });
+            with.unwrap().places(&pod)
+        };
+        let default = config(|_| ()).unwrap().default_network().unwrap();
+        let only = places(Value::Null).unwrap();
+        assert_eq!((only.len(), &only[0].network, only[0].interface.as_str()), (1, &default, "eth0"));
+        let bridged = json!({
+            "bridge": "k3c-x", "subnet": "10.89.0.0/24", "gateway": "10.89.0.9", "range": "10.89.0.128/25",
+            "subnet6": null, "internal": true, "mtu": null,
+        });
+        let two = json!([{ "interface": "eth0", "network": bridged, "mac": "02:00:00:00:00:01" }, { "interface": "eth1" }]);
+        let both = places(two).unwrap();
+        assert_eq!((both[0].network.internal, both[0].network.mtu), (true, Some(1400)));
+        assert_eq!((both[0].mac, &both[1].network), (Some(Mac([2, 0, 0, 0, 0, 1])), &default));
+        for (wrong, words) in [
+            (json!([]), "the first place is not eth0"),
+            (json!([{ "interface": "eth1" }]), "the first place is not eth0"),
+            (json!([{ "interface": "eth0" }, { "interface": "a/b" }]), "cannot be an interface's name"),
+            (json!([{ "interface": "eth0", "colour": 1 }]), "colour"),
+            (json!({}), "annotation io.k3c.networks"),
+        ] {
+            let refused = places(wrong).unwrap_err();
+            assert!(refused.words.contains(words), "{refused}");
+        }
     }
 }

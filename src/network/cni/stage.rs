@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Work that nobody waits for.
-pub(super) type Afterwards = Box<dyn FnOnce()>;
+pub(super) type Afterwards = Box<dyn FnOnce() + Send>;
 
 /// A command's outcome.
 #[derive(Default)]

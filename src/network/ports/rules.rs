@@ -5,13 +5,13 @@
 //! container ─> k3c0 ─> prerouting: socket transparent 1 -> mark ─> rule: mark -> table ─> local ─> our socket
 //! ```
 //!
-//! The table of nf_tables is our own, not the CNI plugin's, which replaces its. When somebody takes it away, it is made
-//! again.
+//! The table of nf_tables is our own, not the CNI plugin's. When somebody takes either of them away, it is made again.
 
 use super::Setting;
 use super::go;
 use super::source::Sources;
 use super::table::Shared;
+use crate::network::cni;
 use crate::network::netlink::{Netlink, attribute, errno, lacks_family, text, u32_at};
 use crate::network::nft::{
     APPEND, BEGIN, DELETE_TABLE, END, EQUAL, GET_RULE, Message, NEW_CHAIN, NEW_RULE, NEW_TABLE, REGISTER,
@@ -86,6 +86,9 @@ pub(super) fn keep(setting: &Setting, shared: &Arc<Shared>) -> io::Result<()> {
 /// Makes them where they are missing; false: nobody needs them any more.
 fn make(shared: &Weak<Shared>) -> bool {
     let Some(shared) = shared.upgrade() else { return false };
+    if let Err(error) = cni::ensure_rules() {
+        tracing::warn!(%error, "cannot make the rules of the containers' networks again");
+    }
     let (marks, four, six) = (marked(), routed(AddressFamily::Inet), routed(AddressFamily::Inet6));
     if let Err(error) = &marks {
         tracing::warn!(%error, "containers see the gateway's address instead of their clients'");

@@ -3,6 +3,7 @@
 mod containers;
 mod events;
 mod images;
+mod networks;
 mod system;
 mod volumes;
 
@@ -17,6 +18,7 @@ use tonic::{Response, Status};
 use wire::containers_server::ContainersServer;
 use wire::events_server::EventsServer;
 use wire::images_server::ImagesServer;
+use wire::networks_server::NetworksServer;
 use wire::system_server::SystemServer;
 use wire::volumes_server::VolumesServer;
 
@@ -38,6 +40,7 @@ pub(super) fn routes(engine: &Engine) -> Routes {
         .add_service(ContainersServer::new(service()).max_decoding_message_size(MAX_REQUEST))
         .add_service(ImagesServer::new(service()).max_decoding_message_size(MAX_REQUEST))
         .add_service(VolumesServer::new(service()))
+        .add_service(NetworksServer::new(service()).max_decoding_message_size(MAX_REQUEST))
         .add_service(SystemServer::new(service()))
         .add_service(EventsServer::new(service()))
         .add_service(HealthServer::new(Checks));

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use tonic::transport::Channel;
 use wire::containers_client::ContainersClient;
 use wire::images_client::ImagesClient;
+use wire::networks_client::NetworksClient;
 use wire::volumes_client::VolumesClient;
 
 /// A process that says when it is there, and when it is asked to end, which it does.
@@ -45,6 +46,10 @@ impl Api {
 
     pub(super) fn volumes(&self) -> VolumesClient<Channel> {
         VolumesClient::new(self.channel())
+    }
+
+    pub(super) fn networks(&self) -> NetworksClient<Channel> {
+        NetworksClient::new(self.channel())
     }
 
     pub(super) fn runtime(&self) -> RuntimeServiceClient<Channel> {

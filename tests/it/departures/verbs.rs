@@ -419,6 +419,71 @@ pub(super) const VERBS: &[Verb] = &[
             Ok(())
         }),
     },
+    Verb {
+        rpc: "Networks/Create",
+        name: "network-create",
+        prepare: call!(|s| { remove_network(&s).await }),
+        call: call!(|s| { create_network(&s).await }),
+        side: |_, now, verb| Ok(done(now.networks.contains_key(verb.name))),
+        again: call!(|s, side| {
+            match side {
+                Side::Before => create_network(&s).await,
+                Side::After => refused(create_network(&s).await, "already exists"),
+            }
+        }),
+    },
+    Verb {
+        rpc: "Networks/Remove",
+        name: "network-remove",
+        prepare: call!(|s| { ensure_network(&s).await }),
+        call: call!(|s| { remove_network(&s).await }),
+        side: |_, now, verb| Ok(done(!now.networks.contains_key(verb.name))),
+        again: call!(|s, _side| { remove_network(&s).await }),
+    },
+    Verb {
+        rpc: "Networks/Prune",
+        name: "network-prune",
+        prepare: call!(|s| { ensure_network(&s).await }),
+        call: call!(|s| { prune_networks(&s).await }),
+        side: |_, now, verb| Ok(done(!now.networks.contains_key(verb.name))),
+        again: call!(|s, _side| { prune_networks(&s).await }),
+    },
+    Verb {
+        rpc: "Networks/Connect",
+        name: "network-connect",
+        prepare: call!(|s| {
+            ensure_network(&s).await?;
+            s.api.running(s.name, STAYS).await?;
+            disconnect(&s).await.ok();
+            Ok(())
+        }),
+        call: call!(|s| { connect(&s).await }),
+        side: |_, now, verb| connected(now, verb).map(done),
+        again: call!(|s, side| {
+            match side {
+                Side::Before => connect(&s).await,
+                Side::After => refused(connect(&s).await, "already exists in network"),
+            }
+        }),
+    },
+    Verb {
+        rpc: "Networks/Disconnect",
+        name: "network-disconnect",
+        prepare: call!(|s| {
+            ensure_network(&s).await?;
+            s.api.running(s.name, STAYS).await?;
+            connect(&s).await.ok();
+            Ok(())
+        }),
+        call: call!(|s| { disconnect(&s).await }),
+        side: |_, now, verb| connected(now, verb).map(|connected| done(!connected)),
+        again: call!(|s, side| {
+            match side {
+                Side::Before => disconnect(&s).await,
+                Side::After => refused(disconnect(&s).await, "is not connected to network"),
+            }
+        }),
+    },
 ];
 
 fn done(done: bool) -> Side {
@@ -633,4 +698,50 @@ async fn create_volume(s: &Scene) -> Result<()> {
 async fn remove_volume(s: &Scene) -> Result<()> {
     s.api.volumes().remove(wire::RemoveVolumeRequest { name: s.name.into(), force: true }).await?;
     Ok(())
+}
+
+async fn create_network(s: &Scene) -> Result<()> {
+    let labels = HashMap::from([("departing".to_owned(), s.name.to_owned())]);
+    let request = wire::CreateNetworkRequest { name: s.name.into(), labels, ..Default::default() };
+    s.api.networks().create(request).await?;
+    Ok(())
+}
+
+async fn ensure_network(s: &Scene) -> Result<()> {
+    match create_network(s).await {
+        Err(error) if !format!("{error:#}").contains("already exists") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn remove_network(s: &Scene) -> Result<()> {
+    match s.api.networks().remove(wire::RemoveNetworkRequest { network: s.name.into() }).await {
+        Err(status) if status.code() != tonic::Code::NotFound => Err(status.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn prune_networks(s: &Scene) -> Result<()> {
+    s.api.networks().prune(wire::PruneRequest { filters: labelled(s.name, "") }).await?;
+    Ok(())
+}
+
+async fn connect(s: &Scene) -> Result<()> {
+    let endpoint = wire::EndpointSpec { network: s.name.into(), ..Default::default() };
+    let request = wire::ConnectNetworkRequest { container: s.name.into(), endpoint: Some(endpoint) };
+    s.api.networks().connect(request).await?;
+    Ok(())
+}
+
+async fn disconnect(s: &Scene) -> Result<()> {
+    let request = wire::DisconnectNetworkRequest { network: s.name.into(), container: s.name.into() };
+    s.api.networks().disconnect(request).await?;
+    Ok(())
+}
+
+/// Whether a verb's container is in the network of the same name.
+fn connected(now: &View, verb: &Verb) -> Result<bool, String> {
+    status(now, verb)?;
+    let networks = &now.containers[verb.name].document["NetworkSettings"]["Networks"];
+    Ok(networks.get(verb.name).is_some())
 }

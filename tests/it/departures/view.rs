@@ -43,6 +43,8 @@ pub(super) struct View {
     /// By tag; those that begin with [`PREFIX`].
     pub(super) images: BTreeMap<String, String>,
     pub(super) volumes: BTreeMap<String, wire::Volume>,
+    /// The users', by name.
+    pub(super) networks: BTreeMap<String, wire::Network>,
     /// Command lines of all of the instance's processes.
     pub(super) processes: Vec<String>,
     /// Pods that carry our label: the record's ID.
@@ -89,6 +91,9 @@ impl View {
             let tags = image.repo_tags.into_iter().filter(|tag| tag.starts_with(PREFIX));
             view.images.extend(tags.map(|tag| (tag, image.id.clone())));
         }
+        let networks = api.networks().list(wire::ListNetworksRequest::default()).await?.into_inner().networks;
+        let users = networks.into_iter().filter(|network| network.created.is_some());
+        view.networks = users.map(|network| (network.name.clone(), network)).collect();
         let volumes = api.volumes().list(wire::ListVolumesRequest::default()).await?.into_inner().volumes;
         view.volumes = volumes.into_iter().map(|v| (v.name.clone(), v)).collect();
         view.ask_cri(&api).await?;

@@ -14,30 +14,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Addresses of the host and of the client.
-pub(super) const HOST: &str = "192.0.2.1";
-pub(super) const LAN: &str = "192.0.2.9";
-pub(super) const HOST_6: &str = "2001:db8:77::1";
-pub(super) const LAN_6: &str = "2001:db8:77::9";
+pub(crate) const HOST: &str = "192.0.2.1";
+pub(crate) const LAN: &str = "192.0.2.9";
+pub(crate) const HOST_6: &str = "2001:db8:77::1";
+pub(crate) const LAN_6: &str = "2001:db8:77::9";
 
 /// Time for what must come at once.
-pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// An instance in a host of its own. Dropping it removes the namespaces.
-pub(super) struct Bed {
-    pub(super) env: TestEnv,
+pub(crate) struct Bed {
+    pub(crate) env: TestEnv,
     prefix: String,
 }
 
 impl Bed {
     /// With an ordinary user's daemon, and these arguments for it.
-    pub(super) fn rootless(args: &[&str]) -> Result<Self> {
+    pub(crate) fn rootless(args: &[&str]) -> Result<Self> {
         Self::start(TestEnv::new()?, args)
     }
 
     /// With root's daemon.
-    pub(super) fn root(args: &[&str]) -> Result<Self> {
+    pub(crate) fn root(args: &[&str]) -> Result<Self> {
         Self::start(TestEnv::of(User::root())?, args)
     }
 
@@ -66,22 +66,22 @@ impl Bed {
     }
 
     /// The name of a namespace.
-    pub(super) fn namespace(&self, name: &str) -> String {
+    pub(crate) fn namespace(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
     /// Runs something on the client.
-    pub(super) fn lan<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(crate) fn lan<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         inside(&format!("/run/netns/{}", self.namespace("lan")), what)
     }
 
     /// Runs something on the host.
-    pub(super) fn host<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(crate) fn host<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         inside(&format!("/run/netns/{}", self.namespace("host")), what)
     }
 
     /// Runs something in a container's network namespace.
-    pub(super) fn container<T: Send>(
+    pub(crate) fn container<T: Send>(
         &self,
         name: &str,
         what: impl FnOnce() -> Result<T> + Send,
@@ -91,7 +91,7 @@ impl Bed {
     }
 
     /// Runs something where the containers' bridge is.
-    pub(super) fn bridge<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(crate) fn bridge<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         if self.env.user.uid == 0 {
             return self.host(what);
         }
@@ -101,23 +101,23 @@ impl Bed {
     }
 
     /// The process whose command line has `part` in it.
-    pub(super) fn process(&self, part: &str) -> Result<i32> {
+    pub(crate) fn process(&self, part: &str) -> Result<i32> {
         self.env.process(part)
     }
 
     /// Starts a container that sleeps, with these flags.
-    pub(super) fn run(&self, name: &str, flags: &[&str]) -> Result<()> {
+    pub(crate) fn run(&self, name: &str, flags: &[&str]) -> Result<()> {
         let args = [&["run", "-d", "--name", name], flags, &[DEMO, "sleep", "100000"]].concat();
         self.env.ok(&args).map(drop)
     }
 
     /// The API's socket.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.env.run_dir().join("rootlesskit/api.sock")
     }
 
     /// Stops everything and checks that nothing is left.
-    pub(super) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         let ids = self.env.ok(&["ps", "-aq"])?;
         for id in ids.lines() {
             self.env.ok(&["rm", "-f", id])?;
@@ -139,7 +139,7 @@ impl Drop for Bed {
     }
 }
 
-pub(super) fn ip(args: &[&str]) -> Result<String> {
+pub(crate) fn ip(args: &[&str]) -> Result<String> {
     let output = Command::new("ip").args(args).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "ip {args:?}: {said}");
@@ -147,7 +147,7 @@ pub(super) fn ip(args: &[&str]) -> Result<String> {
 }
 
 /// Runs something in a thread in a network namespace. Sockets stay there.
-pub(super) fn inside<T: Send>(path: &str, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn inside<T: Send>(path: &str, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let file = File::open(path).with_context(|| path.to_owned())?;
     std::thread::scope(|scope| {
         scope
@@ -161,7 +161,7 @@ pub(super) fn inside<T: Send>(path: &str, what: impl FnOnce() -> Result<T> + Sen
 }
 
 /// A server in a container: answers each connection with its peer's address, then with what it says, to its end.
-pub(super) fn serve(bed: &Bed, container: &str, port: u16) -> Result<()> {
+pub(crate) fn serve(bed: &Bed, container: &str, port: u16) -> Result<()> {
     let listener = bed.container(container, || Ok(TcpListener::bind(("::", port))?))?;
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -181,7 +181,7 @@ fn answer(mut stream: TcpStream) -> Result<()> {
 }
 
 /// Connects; answers the connection, its own address, and the one that the server saw.
-pub(super) fn connect(to: &str, port: u16) -> Result<(TcpStream, SocketAddr, SocketAddr)> {
+pub(crate) fn connect(to: &str, port: u16) -> Result<(TcpStream, SocketAddr, SocketAddr)> {
     let to = SocketAddr::new(to.parse()?, port);
     let mut stream = TcpStream::connect_timeout(&to, SOON).with_context(|| to.to_string())?;
     stream.set_read_timeout(Some(SOON))?;
@@ -197,12 +197,12 @@ pub(super) fn connect(to: &str, port: u16) -> Result<(TcpStream, SocketAddr, Soc
 }
 
 /// Whether something is accepted and answered.
-pub(super) fn answers(to: &str, port: u16) -> bool {
+pub(crate) fn answers(to: &str, port: u16) -> bool {
     connect(to, port).is_ok()
 }
 
 /// A server of datagrams in a container: answers each with its sender's address, a space and what it said.
-pub(super) fn serve_datagrams(bed: &Bed, container: &str, port: u16) -> Result<()> {
+pub(crate) fn serve_datagrams(bed: &Bed, container: &str, port: u16) -> Result<()> {
     let socket = bed.container(container, || Ok(UdpSocket::bind(("::", port))?))?;
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65536];
@@ -216,7 +216,7 @@ pub(super) fn serve_datagrams(bed: &Bed, container: &str, port: u16) -> Result<(
 }
 
 /// Sends a datagram; answers our own address and what came back.
-pub(super) fn ask(socket: &UdpSocket, to: &str, port: u16, text: &str) -> Result<String> {
+pub(crate) fn ask(socket: &UdpSocket, to: &str, port: u16, text: &str) -> Result<String> {
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     let to = SocketAddr::new(to.parse()?, port);
     let mut buffer = vec![0; 65536];
@@ -233,6 +233,6 @@ pub(super) fn ask(socket: &UdpSocket, to: &str, port: u16, text: &str) -> Result
 }
 
 /// An IP address.
-pub(super) fn address(text: &str) -> IpAddr {
+pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))
 }

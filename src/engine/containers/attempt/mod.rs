@@ -11,14 +11,15 @@ mod users;
 
 pub(super) use container::{MASKED, READ_ONLY};
 
-use crate::engine::containerd::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME};
+use crate::engine::containerd::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME, words};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
 use crate::engine::{Inner, blocking};
 use crate::model::amendment::{ANNOTATION, Amendment};
 use crate::model::pod::folder;
+use crate::model::reason::Reason;
 use crate::model::signal;
-use crate::store::{Endpoint, Record};
+use crate::store::Record;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -54,8 +55,11 @@ impl Inner {
         // Refusals come before there is a pod.
         let runs_as = self.runs_as(record, image).await?;
         self.write_seccomp(record).await?;
-        let pod = self.pod_config(record);
-        record.attempt.pod = self.cri.run_pod(&pod, &self.config.runtime_handler).await?;
+        let stays = self.networks.read().await;
+        let pod = self.pod_config(record)?;
+        let made = self.cri.run_pod(&pod, &self.config.runtime_handler).await;
+        record.attempt.pod = made.map_err(in_dockers_words)?;
+        drop(stays);
         let config = self.container_config(record, runs_as)?;
         let id = record.attempt.pod.clone();
         // CRI looks for the hosts file only when the container is started.
@@ -93,13 +97,10 @@ impl Inner {
             true => self.cri.pod_addresses(&record.attempt.pod).await?,
             false => Vec::new(),
         };
-        let of = |version_6| all.iter().find(|address| address.contains(':') == version_6).cloned();
-        let endpoint = Endpoint {
-            network: record.spec.network.to_string(),
-            address: of(false).unwrap_or_default(),
-            address_6: of(true).unwrap_or_default(),
+        record.attempt.endpoints = match all.is_empty() {
+            true => Vec::new(),
+            false => self.places_of(record, &all).await?,
         };
-        record.attempt.endpoints = if all.is_empty() { Vec::new() } else { vec![endpoint] };
         self.write_hosts(record).await
     }
 
@@ -127,6 +128,20 @@ fn labels(record: &Record) -> HashMap<String, String> {
 
 fn annotation(amendment: &Amendment) -> HashMap<String, String> {
     amendment.value().into_iter().map(|value| (ANNOTATION.to_owned(), value)).collect()
+}
+
+/// The plugin's own words, out of containerd's.
+fn in_dockers_words(error: EngineError) -> EngineError {
+    let refused = match &error {
+        EngineError::Containerd { status, .. } => words::network_refusal(status),
+        _ => None,
+    };
+    match refused {
+        Some(why) => {
+            EngineError::refused(Reason::Conflict, format!("failed to set up container networking: {why}"))
+        }
+        None => error,
+    }
 }
 
 /// The number of a record's stop signal.

@@ -4,14 +4,16 @@ use super::container::seccomp;
 use super::{annotation, labels};
 use crate::engine::Inner;
 use crate::engine::containers::security::Seccomp;
+use crate::engine::error::EngineError;
 use crate::model::amendment::Amendment;
+use crate::model::attachment;
 use crate::model::container::{ContainerSpec, NetworkMode, Sharing};
 use crate::model::name;
 use crate::proto::cri;
 use crate::store::Record;
 
 impl Inner {
-    pub(super) fn pod_config(&self, record: &Record) -> cri::PodSandboxConfig {
+    pub(super) fn pod_config(&self, record: &Record) -> Result<cri::PodSandboxConfig, EngineError> {
         let spec = &record.spec;
         let amendment = Amendment {
             domainname: spec.domainname.clone(),
@@ -21,7 +23,11 @@ impl Inner {
             own_uts: !spec.network.has_address() && spec.uts != Sharing::Host,
             ..Amendment::default()
         };
-        cri::PodSandboxConfig {
+        let mut annotations = annotation(&amendment);
+        if let Some(places) = self.attachments(record)? {
+            annotations.insert(attachment::ANNOTATION.to_owned(), attachment::value(&places));
+        }
+        Ok(cri::PodSandboxConfig {
             metadata: Some(cri::PodSandboxMetadata {
                 name: name::pod(&record.name),
                 uid: record.id.to_string(),
@@ -31,7 +37,7 @@ impl Inner {
             hostname: record.resolved.hostname.clone(),
             log_directory: self.log_dir(record, record.attempt.number).to_string_lossy().into_owned(),
             dns_config: self.dns(&spec.dns),
-            annotations: annotation(&amendment),
+            annotations,
             labels: labels(record),
             linux: Some(cri::LinuxPodSandboxConfig {
                 cgroup_parent: cgroup_parent(&spec.cgroup_parent),
@@ -45,7 +51,7 @@ impl Inner {
                 ..Default::default()
             }),
             ..Default::default()
-        }
+        })
     }
 }
 
