@@ -10,6 +10,7 @@
 //!    │                   starts the engine again, is the parent of every long-lived child
 //!    ├─ slirp4netns      the containers' way out
 //!    ├─ ports            carries what comes to published ports into the containers
+//!    ├─ names            the containers' name server
 //!    ├─ engine           all the logic, serves the API, may be replaced at any moment
 //!    ├─ containerd       with CRI: pods, containers, images
 //!    ├─ differ           writes the layers of images into containerd's snapshots
@@ -46,6 +47,11 @@
 //! Ports of the host are published by one process for all of them (`network::ports`), which accepts in the host's network
 //! namespace and connects inside; a container sees its client's own address. What is published is in the records: killed,
 //! the process is told again, and an engine's death changes nothing.
+//!
+//! Containers are in networks (`engine::networks`), the default one or users': a bridge each, whose addresses the CNI plugin
+//! (`network::cni`) reads from the interfaces that are there, so that none is lost. Which networks a pod is in is an
+//! annotation of it (`model::attachment`). What containers are called says one process for all networks (`network::dns`),
+//! at each gateway; it reads what the engine writes down, and passes other questions on to the host's name servers.
 //!
 //! Holder, engine, containerd and buildkitd stay in the host's network namespace: pulls go at full speed and a
 //! registry on the host's loopback is reachable. Containers live in a namespace of their own, bound inside the
@@ -129,7 +135,7 @@
 //! | `network` | the containers' network: CNI, slirp4netns, names, RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `differ` | containerd's differ: writes layers into snapshots, in a process of its own | engine |
-//! | `engine` | containers, images, volumes, events; the reconciler | api, server, cli, rootless |
+//! | `engine` | containers, images, volumes, networks, events; the reconciler | api, server, cli, rootless |
 //! | [`api`] | messages to nouns and back, Docker's documents, stable reasons of errors | engine |
 //! | `server` | decodes, calls, encodes; the router of the one socket | rootless, children, holder, shim, client |
 //! | [`client`] | the API, used; starts a daemon when there is none | engine, server |

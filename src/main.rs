@@ -29,6 +29,7 @@ fn stage() -> Option<i32> {
         shim::oci::STAGE => Some(shim::oci::run(&args.collect::<Vec<_>>())),
         shim::pod::STAGE => Some(shim::pod::run(&args.collect::<Vec<_>>())),
         differ::STAGE => Some(differ::stage(&args.collect::<Vec<_>>())),
+        network::dns::STAGE => Some(network::dns::stage(&args.collect::<Vec<_>>())),
         network::ports::STAGE => Some(network::ports::stage(&args.collect::<Vec<_>>())),
         daemon::UNPACK_STAGE => Some(daemon::unpack_stage()),
         _ => None,

@@ -15,7 +15,7 @@ pub struct DaemonConfig {
     pub snapshotter: String,
     /// The containers' network, IPv4 in CIDR form.
     pub subnet: String,
-    /// Servers for the containers' resolv.conf; empty: the network driver's, else the host's.
+    /// Servers that are asked for names that no container has; empty: the host's, as they are at that moment.
     pub dns: Vec<String>,
     /// Seconds without a build after which buildkitd is stopped.
     pub buildkit_idle_seconds: u64,

@@ -176,6 +176,11 @@ impl Dirs {
         self.state.join("daemon.log")
     }
 
+    /// The names of containers, for the name server, and the socket at which it is told of news.
+    pub fn names(&self) -> (PathBuf, PathBuf) {
+        (self.runtime.join("names.json"), self.runtime.join("names.sock"))
+    }
+
     /// A child's log.
     pub fn child_log(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))

@@ -176,6 +176,7 @@ impl Engine {
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
         tokio::spawn(logs::rotate(Arc::downgrade(&inner)));
+        tokio::spawn(networks::follow_names(Arc::downgrade(&inner)));
         Ok(Self(inner))
     }
 

@@ -2,11 +2,12 @@
 
 use crate::model::attachment::Attachment;
 use crate::model::container::{Dns, Identity};
+use crate::model::directory::Directory;
 use crate::model::port::Published;
 use crate::model::subnet::Subnet;
 use futures::future::BoxFuture;
 use std::fmt::Debug;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,8 +27,12 @@ pub trait Names: Debug + Send + Sync {
     /// The text of a container's hosts(5).
     fn hosts(&self, of: &Identity<'_>) -> String;
 
-    /// Resolver settings of a container for which these were asked; `None`: all are the host's.
-    fn resolver(&self, asked: &Dns) -> Option<Dns>;
+    /// Resolver settings of a container for which these were asked, and that asks for names at `server`, ours; `None`: all
+    /// are the host's.
+    fn resolver(&self, asked: &Dns, server: Option<Ipv4Addr>) -> Option<Dns>;
+
+    /// Tells the name server of all containers that run. The error is in words.
+    fn tell<'a>(&'a self, directory: &'a Directory) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// A port of the host that leads to a container.

@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod capability;
 pub mod container;
 pub mod crilog;
+pub mod directory;
 pub mod event;
 pub mod exec;
 pub mod failure;

@@ -1,6 +1,7 @@
 //! Names that a container knows: its /etc/hosts and its resolver's settings.
 
 use crate::model::container::{Dns, Identity};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// The file that a host's resolver reads, resolv.conf(5).
@@ -24,9 +25,13 @@ impl Names {
         Self { servers, host: RESOLV_CONF.into() }
     }
 
-    /// Resolver settings that were asked for, completed by the host's; `None`: none were, so all are the host's.
-    pub fn resolver(&self, asked: &Dns) -> Option<Dns> {
-        let mut servers = asked.servers.clone();
+    /// Resolver settings that were asked for, completed by the host's; `None`: none were, so all are the host's. With
+    /// `server` names are asked for there, whatever servers were asked for.
+    pub fn resolver(&self, asked: &Dns, server: Option<Ipv4Addr>) -> Option<Dns> {
+        let mut servers = match server {
+            Some(server) => vec![server.to_string()],
+            None => asked.servers.clone(),
+        };
         if servers.is_empty() {
             servers.clone_from(&self.servers);
         }
@@ -46,7 +51,11 @@ impl Names {
         }
         let mut searches = if asked.searches.is_empty() { words("search") } else { asked.searches.clone() };
         searches.retain(|domain| domain != ".");
-        let options = if asked.options.is_empty() { words("options") } else { asked.options.clone() };
+        let mut options = if asked.options.is_empty() { words("options") } else { asked.options.clone() };
+        // A container's name has no dot: it is asked for as it is, and not first with each domain behind it.
+        if server.is_some() && !options.iter().any(|option| option.starts_with("ndots:")) {
+            options.push("ndots:0".to_owned());
+        }
         Some(Dns { servers, searches, options })
     }
 }
@@ -104,8 +113,13 @@ mod tests {
             (&[], dns(&[], &["x"], &[]), Some(dns(&["9.9.9.9"], &["x"], hosts.1))),
             (&[], dns(&[], &["."], &["rotate"]), Some(dns(&["9.9.9.9"], &[], &["rotate"]))),
         ] {
-            assert_eq!(with(servers).resolver(&asked), expected, "{servers:?} {asked:?}");
+            assert_eq!(with(servers).resolver(&asked, None), expected, "{servers:?} {asked:?}");
         }
+        let gateway = Some("10.88.0.1".parse().unwrap());
+        let ours = with(&["1.1.1.1"]).resolver(&dns(&["8.8.8.8"], &[], &["rotate"]), gateway);
+        assert_eq!(ours, Some(dns(&["10.88.0.1"], hosts.0, &["rotate", "ndots:0"])));
+        let ours = with(&[]).resolver(&dns(&[], &[], &[]), gateway);
+        assert_eq!(ours, Some(dns(&["10.88.0.1"], hosts.0, hosts.1)));
     }
 
     #[test]

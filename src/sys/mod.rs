@@ -8,6 +8,8 @@ pub mod terminal;
 pub mod user;
 
 #[cfg(target_os = "linux")]
+pub mod ahead;
+#[cfg(target_os = "linux")]
 pub mod behind;
 #[cfg(target_os = "linux")]
 pub mod bpf;

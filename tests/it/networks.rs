@@ -1,5 +1,6 @@
 //! Networks of containers: none, the host's, another container's.
 
+mod names;
 mod users;
 
 use crate::Case;
@@ -26,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
     .into_iter()
     .chain(users::cases())
+    .chain(names::cases())
     .collect()
 }
 

@@ -7,7 +7,7 @@ use crate::children::bundle::Bundle;
 use crate::children::containerd;
 use crate::config::{Instance, env as names};
 use crate::differ;
-use crate::network::{ports, slirp};
+use crate::network::{dns, ports, slirp};
 use crate::supervise::{Holder, Probe, Service, Spawner as _, Spec, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,7 @@ impl Children {
             holder.signal(containerd::NAME, libc::SIGTERM);
         }
         let carrier = Service::start(ports_spec(instance, bundle), Arc::new(holder.clone()));
+        let names = Service::start(names_spec(instance, bundle), Arc::new(holder.clone()));
         let differ = Service::start(differ_spec(instance, bundle), Arc::new(holder.clone()));
         let containerd =
             Service::start(containerd_spec(instance, bundle, rendered), Arc::new(holder.clone()));
@@ -59,7 +60,7 @@ impl Children {
             });
         }
         let ports = carrier.watch();
-        services.extend([carrier, differ, containerd]);
+        services.extend([carrier, names, differ, containerd]);
         Ok(Self { services, ports })
     }
 
@@ -97,10 +98,7 @@ fn differ_spec(instance: &Instance, bundle: &Bundle) -> Spec {
 /// The process that carries connections from the host's ports to containers.
 fn ports_spec(instance: &Instance, bundle: &Bundle) -> Spec {
     let state = instance.dirs.rootlesskit();
-    let netns = match instance.rootless {
-        true => instance.dirs.netns().display().to_string(),
-        false => "-".to_owned(),
-    };
+    let netns = netns(instance);
     let source = instance.config.publish_source.as_str();
     let program = bundle.bin("k3c");
     let command = [
@@ -112,6 +110,28 @@ fn ports_spec(instance: &Instance, bundle: &Bundle) -> Spec {
     ];
     let socket = state.join(ports::SOCKET);
     Spec { commands: vec![command.to_vec()], ..spec(instance, ports::NAME, &program, &state, socket) }
+}
+
+/// The name server of containers.
+fn names_spec(instance: &Instance, bundle: &Bundle) -> Spec {
+    let (file, socket) = instance.dirs.names();
+    let program = bundle.bin("k3c");
+    let command = vec![
+        program.display().to_string(),
+        dns::STAGE.into(),
+        file.display().to_string(),
+        socket.display().to_string(),
+        netns(instance),
+    ];
+    Spec { commands: vec![command], ..spec(instance, dns::NAME, &program, &file, socket) }
+}
+
+/// The containers' network namespace, as an argument; `-`: the caller's.
+fn netns(instance: &Instance) -> String {
+    match instance.rootless {
+        true => instance.dirs.netns().display().to_string(),
+        false => "-".to_owned(),
+    }
 }
 
 fn containerd_spec(instance: &Instance, bundle: &Bundle, rendered: &Rendered) -> Spec {

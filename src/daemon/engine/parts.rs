@@ -5,38 +5,51 @@ use crate::engine;
 use crate::engine::{Attached, Detach, Lead, NotPublished};
 use crate::model::attachment::Attachment;
 use crate::model::container::{Dns, Identity};
+use crate::model::directory::Directory;
 use crate::model::port::{Port, Published};
 use crate::model::subnet::Subnet;
-use crate::network::{cni, names, ports, slirp};
+use crate::network::{cni, dns, names, ports};
 use futures::future::BoxFuture;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn of(instance: &Instance) -> engine::Parts {
-    let servers = match (instance.config.dns.is_empty(), instance.rootless) {
-        (false, _) => instance.config.dns.clone(),
-        (true, true) => vec![slirp::DNS.to_owned()],
-        (true, false) => Vec::new(),
-    };
+    let servers = instance.config.dns.clone();
     let socket = instance.dirs.rootlesskit().join(ports::SOCKET);
+    let (file, door) = instance.dirs.names();
     engine::Parts {
-        names: Arc::new(Names(names::Names::new(servers))),
+        names: Arc::new(Names {
+            names: names::Names::new(servers),
+            server: dns::Client::new(file, door),
+            upstream: instance.config.dns.iter().filter_map(|server| server.parse().ok()).collect(),
+        }),
         ports: Arc::new(Ports(ports::Client::new(socket))),
         networks: Arc::new(Networks(cni::Live::of(instance))),
     }
 }
 
 #[derive(Debug)]
-struct Names(names::Names);
+struct Names {
+    names: names::Names,
+    server: dns::Client,
+    /// Name servers of the settings.
+    upstream: Vec<IpAddr>,
+}
 
 impl engine::Names for Names {
     fn hosts(&self, of: &Identity<'_>) -> String {
         names::hosts(of)
     }
 
-    fn resolver(&self, asked: &Dns) -> Option<Dns> {
-        self.0.resolver(asked)
+    fn resolver(&self, asked: &Dns, server: Option<Ipv4Addr>) -> Option<Dns> {
+        self.names.resolver(asked, server)
+    }
+
+    fn tell<'a>(&'a self, directory: &'a Directory) -> BoxFuture<'a, Result<(), String>> {
+        let directory = Directory { upstream: self.upstream.clone(), ..directory.clone() };
+        let server = self.server.clone();
+        Box::pin(blocking(move || server.tell(&directory).map_err(|error| error.to_string())))
     }
 }
 

@@ -9,8 +9,11 @@
 //! Which addresses are taken nobody writes down: the plugin reads it from the interfaces that are there.
 
 mod connect;
+mod directory;
 mod make;
 mod place;
+
+pub(super) use directory::follow as follow_names;
 
 use super::error::EngineError;
 use super::{Engine, Inner, events, lifecycle};

@@ -70,6 +70,8 @@ const OTHERS: &[&str] = &[
     "Containers/Stats",
     "Containers/Top",
     "Containers/Wait",
+    "Networks/Inspect",
+    "Networks/List",
     "Events/Subscribe",
     "Images/History",
     "Images/Inspect",

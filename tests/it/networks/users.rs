@@ -36,11 +36,11 @@ fn document(env: &TestEnv, args: &[&str]) -> Result<Value> {
     all.get(0).cloned().context("nothing is shown")
 }
 
-fn run(env: &TestEnv, name: &str, flags: &[&str]) -> Result<String> {
+pub(super) fn run(env: &TestEnv, name: &str, flags: &[&str]) -> Result<String> {
     env.ok(&[&["run", "-d", "--name", name], flags, &[DEMO, "sleep", "1000"]].concat())
 }
 
-fn address(env: &TestEnv, name: &str, network: &str) -> Result<String> {
+pub(super) fn address(env: &TestEnv, name: &str, network: &str) -> Result<String> {
     let document = document(env, &["inspect", name])?;
     let place = &document["NetworkSettings"]["Networks"][network];
     Ok(place["IPAddress"].as_str().context("no address")?.to_owned())

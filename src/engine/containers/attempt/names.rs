@@ -34,8 +34,9 @@ impl Inner {
     }
 
     /// Resolver settings for CRI; `None`: the host's.
-    pub(super) fn dns(&self, asked: &Dns) -> Option<cri::DnsConfig> {
-        let Dns { servers, searches, options } = self.parts.names.resolver(asked)?;
+    pub(super) fn dns(&self, record: &Record) -> Option<cri::DnsConfig> {
+        let server = self.name_server(record);
+        let Dns { servers, searches, options } = self.parts.names.resolver(&record.spec.dns, server)?;
         Some(cri::DnsConfig { servers, searches, options })
     }
 }

@@ -36,7 +36,7 @@ impl Inner {
             }),
             hostname: record.resolved.hostname.clone(),
             log_directory: self.log_dir(record, record.attempt.number).to_string_lossy().into_owned(),
-            dns_config: self.dns(&spec.dns),
+            dns_config: self.dns(record),
             annotations,
             labels: labels(record),
             linux: Some(cri::LinuxPodSandboxConfig {
