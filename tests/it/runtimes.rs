@@ -5,6 +5,7 @@ mod bed;
 mod command;
 mod killed;
 mod specs;
+mod tricks;
 mod validation;
 mod wishes;
 
@@ -28,6 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("runtimes::folders_of_the_host_cannot_be_entered", folders_of_the_host_cannot_be_entered),
         case("runtimes::our_program_cannot_be_written", our_program_cannot_be_written),
         case("runtimes::killed_at_each_point", killed::at_each_point),
+        case("runtimes::commands_killed_at_each_point", killed::commands_at_each_point),
+        case("runtimes::tricks", tricks::tricks),
         case("runtimes::the_command_line", command::the_command_line),
         Case::new(
             "runtimes::validation",

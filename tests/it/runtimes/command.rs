@@ -34,6 +34,8 @@ try $R delete a; try $R state a
 try $R create --bundle $B b; try $R delete b; try $R state b
 try $R run --detach --bundle $B c; is c running; try $R delete --force c; try $R state c
 try $R --log log-$NAME --log-format json start a; try $R --log log-$NAME --log-format json exec b true; sed 's/,"time".*//' log-$NAME
+mkdir state-$NAME/half; try $R state half; try $R list --quiet; try $R create --bundle $B half; try $R delete half; try $R delete half
+mkdir state-$NAME/half; try $R delete --force half; try $R state half
 try $R create --bundle $PWD/terminal d; try $R run --detach --bundle $PWD/terminal d
 try $R run --bundle $PWD/short e; try $R run --bundle $PWD/nope f; try $R state f
 (echo 'echo to a terminal; tty; exit 3'; sleep 1) | script -qec "$R run --bundle $PWD/terminal g" /dev/null | grep -E '^/dev/' | sort -u; try $R state g

@@ -52,8 +52,11 @@ pub(super) async fn delete(root: &Path, id: &str, force: bool, log: &Log) -> Res
         found => found?,
     };
     let record = match folder.record() {
-        // Whoever made it died before anything was kept.
-        Err(Refusal::Missing) if force => return folder.remove(),
+        // Whoever made it died before anything was kept: it goes, and without `force` it is said that it was none.
+        Err(Refusal::Missing) => {
+            folder.remove()?;
+            return if force { Ok(()) } else { Err(Refusal::Missing) };
+        }
         record => record?,
     };
     let status = folder.status(&record);

@@ -43,8 +43,12 @@ pub(super) fn list(root: &Path, format: Format, quiet: bool) -> Result<(), Refus
     for id in folder::all(root) {
         // One that goes meanwhile is not there.
         let Ok(folder) = Folder::look(root, &id) else { continue };
-        if let Ok(record) = folder.record() {
-            all.push((folder.status(&record), record));
+        match folder.record() {
+            Ok(record) => all.push((folder.status(&record), record)),
+            // Whoever made it is at it, or died before anything was kept; `delete` clears it.
+            Err(refusal) => {
+                let _ = writeln!(std::io::stderr(), "load container {id}: {refusal}");
+            }
         }
     }
     if quiet {
