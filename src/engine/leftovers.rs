@@ -10,8 +10,10 @@ use super::{Engine, EngineConfig, Inner, NAMESPACE};
 use crate::sys::mount;
 use containerd_client::services::v1 as api;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::HashSet;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Mark in a volume's folder: it is being made, or filled from an image.
 pub(super) const NEW: &str = "new";
@@ -19,6 +21,8 @@ pub(super) const NEW: &str = "new";
 pub(super) const GONE: &str = "gone";
 /// Prefix of the name of a folder that is no volume's yet, or no more.
 pub(super) const PASSING: &str = ".";
+/// CRI's folder of the pods' network namespaces, in the runtime directory (`netns_mounts_under_state_dir`).
+const NAMESPACES: &str = "containerd/io.containerd.grpc.v1.cri/netns";
 /// Label of a lease: the time when it ends by itself.
 const EXPIRES: &str = "containerd.io/gc.expire";
 /// Label of a lease: it is of one operation of BuildKit's, and ends with that process.
@@ -95,6 +99,7 @@ impl Inner {
         let Ok(born) = Timestamp::try_from(born) else { return };
         let mut leases = api::leases_client::LeasesClient::new(self.containerd.channel());
         let Ok(all) = leases.list(request(api::ListRequest::default())).await else { return };
+        self.drop_dead_namespaces(born).await;
         // Asked for after the leases: a pod's lease comes first.
         let Ok(pods) = self.cri.pods(None).await else { return };
         for lease in all.into_inner().leases {
@@ -111,6 +116,21 @@ impl Inner {
         }
     }
 
+    /// Takes network namespaces away that a containerd before this one (`born`) made for a pod and died before it had noted
+    /// that: nobody knows of them.
+    async fn drop_dead_namespaces(&self, born: Timestamp) {
+        // Looked at before the pods are asked for.
+        let all = older(&self.config.run.join(NAMESPACES), born);
+        if all.is_empty() {
+            return;
+        }
+        let Ok(pods) = self.containerd.pods_metadata().await else { return };
+        for path in without_pod(all, &pods) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            report(&name, mount::unmount(&path).and_then(|()| std::fs::remove_file(&path)));
+        }
+    }
+
     /// See [`Engine::drop_builders_leases`]. Each record of the cache has a lease, which stays when containerd or buildkitd
     /// dies between the lease and the record, on the way in or out.
     async fn drop_builders_leases(&self, records: Option<&HashSet<String>>) {
@@ -122,6 +142,25 @@ impl Inner {
             leases.delete(request(message)).await.ok();
         }
     }
+}
+
+/// Files in a folder that are older than that. A namespace is as old as its mount.
+fn older(folder: &Path, than: Timestamp) -> Vec<PathBuf> {
+    let before = |path: &PathBuf| {
+        let made = std::fs::metadata(path).map(|m| (m.ctime(), m.ctime_nsec()));
+        made.is_ok_and(|made| made < (than.as_second(), i64::from(than.subsec_nanosecond())))
+    };
+    entries(folder).map(|(_, path)| path).filter(before).collect()
+}
+
+/// Those of the namespaces that no pod has.
+fn without_pod(namespaces: Vec<PathBuf>, pods: &[Value]) -> Vec<PathBuf> {
+    let has = |pod: &Value, path: &Path| {
+        let known = Path::new(pod["NetNSPath"].as_str().unwrap_or_default());
+        // However containerd names the folder.
+        known.file_name() == path.file_name()
+    };
+    namespaces.into_iter().filter(|path| !pods.iter().any(|pod| has(pod, path))).collect()
 }
 
 /// True for a lease of one operation of BuildKit's, and for one of a record (`ID`, `ID-variants`; an ID is 25 letters
@@ -190,6 +229,26 @@ mod tests {
             assert!(mark.is_empty() || !volumes.join(name).join(mark).exists(), "{name}");
         }
         assert!(!dir.path().join("logs/x").exists());
+    }
+
+    #[test]
+    fn namespaces_without_a_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["cni-a", "cni-b"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(
+            older(dir.path(), Timestamp::now() - jiff::SignedDuration::from_secs(60)),
+            [] as [PathBuf; 0]
+        );
+        let all = older(dir.path(), Timestamp::now() + jiff::SignedDuration::from_secs(60));
+        assert_eq!(all.len(), 2);
+        let pods = [
+            serde_json::json!({ "NetNSPath": "/run/x/cni-a" }),
+            serde_json::json!({ "NetNSPath": "" }),
+            Value::Null,
+        ];
+        assert_eq!(without_pod(all, &pods), [dir.path().join("cni-b")]);
     }
 
     fn lease(id: &str, second: i64, labels: &[&str]) -> api::Lease {

@@ -13,6 +13,12 @@ use std::path::{Path, PathBuf};
 /// Bytes that must be free where the data is; below that, images could not be unpacked anyway.
 const NEEDED_SPACE: u64 = 200 << 20;
 
+/// The oldest kernel on which containers start: a stage marks all of its descriptors at once (close_range(2)), and users
+/// mount overlays.
+const OLDEST: (u32, u32) = (5, 11);
+/// The oldest kernel on which our own runtime makes them (mount_setattr(2)).
+const OWN_RUNTIME: (u32, u32) = (5, 12);
+
 /// Something that the host lacks, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -86,12 +92,15 @@ fn login_name(passwd: &str, uid: u32) -> Option<String> {
 /// Looks at everything that an ordinary user's daemon needs.
 pub fn rootless(caller: &Caller, dirs: &Dirs) -> Findings {
     let mut found = Findings::default();
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    kernel(&read(&caller.proc_sys.join("kernel/osrelease")), &mut found);
     kernel_allows_user_namespaces(caller, &mut found);
     id_maps(caller, &mut found);
     network(&mut found);
     packet_filter(Socket::open(Family::Netfilter).map(drop), &mut found);
     places(dirs, &mut found);
-    if cgroup::base(false).is_none() {
+    let unified = unified_cgroups(&read(Path::new("/proc/self/mountinfo")), &mut found);
+    if unified && cgroup::base(false).is_none() {
         found.warnings.push(
             "no cgroup is delegated to you: limits (--memory, --cpus, --pids-limit) cannot be applied; \
              start k3c as a systemd user service (`systemctl --user start k3c`) or with \
@@ -105,9 +114,46 @@ pub fn rootless(caller: &Caller, dirs: &Dirs) -> Findings {
 /// Looks at what root's daemon needs.
 pub fn root(dirs: &Dirs) -> Findings {
     let mut found = Findings::default();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    kernel(&read("/proc/sys/kernel/osrelease"), &mut found);
     packet_filter(Socket::open(Family::Netfilter).map(drop), &mut found);
     places(dirs, &mut found);
+    unified_cgroups(&read("/proc/self/mountinfo"), &mut found);
     found
+}
+
+/// What becomes of the kernel's release, such as `5.10.0-28-amd64`. One that cannot be read is tried.
+fn kernel(release: &str, found: &mut Findings) {
+    let release = release.trim();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return };
+    let version = (major, minor);
+    if version < OLDEST {
+        found.problem(
+            format!("the kernel, {release}, is older than {}.{}: containers cannot be started", OLDEST.0, OLDEST.1),
+            "install a newer kernel and restart: Debian, Ubuntu: sudo apt-get install linux-image-generic (or one of the \
+             backports); Fedora: sudo dnf upgrade kernel; Arch: sudo pacman -S linux",
+        );
+    } else if version < OWN_RUNTIME {
+        found.warnings.push(format!(
+            "the kernel, {release}, is older than {}.{}: all containers are made by runc, which takes longer, and mounts \
+             cannot be made read-only with all that is below them",
+            OWN_RUNTIME.0, OWN_RUNTIME.1
+        ));
+    }
+}
+
+/// Whether there is a cgroup tree of version 2, in the text of `/proc/self/mountinfo`.
+fn unified_cgroups(mountinfo: &str, found: &mut Findings) -> bool {
+    let unified = cgroup::mount_point(mountinfo).is_some();
+    if !unified {
+        found.warnings.push(
+            "this host has no cgroups of version 2: limits (--memory, --cpus, --pids-limit) cannot be applied and nothing \
+             can be paused; boot the kernel with `systemd.unified_cgroup_hierarchy=1`"
+                .into(),
+        );
+    }
+    unified
 }
 
 fn kernel_allows_user_namespaces(caller: &Caller, found: &mut Findings) {
@@ -270,6 +316,46 @@ mod tests {
         let mut found = Findings::default();
         kernel_allows_user_namespaces(&caller, &mut found);
         found
+    }
+
+    #[test]
+    fn old_kernels() {
+        for (release, refused, warned) in [
+            ("4.18.0-553.el8_10.x86_64\n", true, false),
+            ("5.10.0-28-amd64", true, false),
+            ("5.11.0-49-generic", false, true),
+            ("5.12.0", false, false),
+            ("5.15.167.4-microsoft-standard-WSL2", false, false),
+            ("6.1-rc3", false, false),
+            ("10.0.1", false, false),
+            ("", false, false),
+            ("unheard of", false, false),
+        ] {
+            let mut found = Findings::default();
+            kernel(release, &mut found);
+            assert_eq!(
+                (!found.problems.is_empty(), !found.warnings.is_empty()),
+                (refused, warned),
+                "{release}"
+            );
+            let words = found.problems.iter().map(|p| &p.what).chain(&found.warnings);
+            words.for_each(|words| {
+                assert!(words.contains(release.trim()) && words.contains("older than 5.1"), "{words}")
+            });
+        }
+    }
+
+    #[test]
+    fn cgroups_of_version_1_only() {
+        let first = "29 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                     30 29 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let mut found = Findings::default();
+        assert!(!unified_cgroups(first, &mut found));
+        assert!(found.warnings[0].contains("no cgroups of version 2"), "{found:?}");
+        let both = format!("{first}31 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+        let mut found = Findings::default();
+        assert!(unified_cgroups(&both, &mut found));
+        assert_eq!(found.warnings, [] as [String; 0]);
     }
 
     #[test]

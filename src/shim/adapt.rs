@@ -11,6 +11,8 @@ pub(super) struct Host {
     pub(super) controllers: Vec<String>,
     /// Whether the cgroup tree can be written.
     pub(super) cgroups: bool,
+    /// Whether there are only cgroups of version 1, or none.
+    pub(super) old_cgroups: bool,
     /// Whether we are in a user namespace.
     pub(super) rootless: bool,
     /// Our effective capabilities, a bit each.
@@ -30,6 +32,7 @@ pub(super) fn probe() -> Host {
             .map(str::to_owned)
             .collect(),
         cgroups,
+        old_cgroups: !read("/proc/self/mountinfo").contains(" - cgroup2 "),
         rootless: read("/proc/self/uid_map").split_whitespace().nth(2) != Some("4294967295"),
         capabilities: read("/proc/self/status")
             .lines()
@@ -71,6 +74,12 @@ pub(super) fn adapt(spec: &mut Value, host: &Host) {
     }
     if let Some(process) = spec.get_mut("process") {
         raise_oom_score(process, host);
+    }
+    if host.rootless && host.old_cgroups {
+        // The kernel mounts for a user only what is mounted already.
+        if let Some(mounts) = spec.get_mut("mounts").and_then(Value::as_array_mut) {
+            mounts.retain(|mount| mount["type"] != "cgroup");
+        }
     }
     if host.rootless {
         inherit_instead(spec);
@@ -175,6 +184,15 @@ mod tests {
         );
         adapt(&mut spec, &Host::default());
         assert_eq!(spec["linux"], json!({"resources": {"devices": [{"allow": false}]}}));
+    }
+
+    #[test]
+    fn users_see_no_cgroups_of_version_1() {
+        for old_cgroups in [true, false] {
+            let mut spec = json!({"mounts": [{"type": "cgroup"}, {"type": "tmpfs"}], "linux": {}});
+            adapt(&mut spec, &Host { rootless: true, old_cgroups, ..Host::default() });
+            assert_eq!(spec["mounts"][0]["type"] == "tmpfs", old_cgroups);
+        }
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(crate) fn cases() -> Vec<Case> {
                 "kernel.apparmor_restrict_unprivileged_userns",
             )
         }),
+        case("preflight::old_kernel", || {
+            kernel_says("kernel/osrelease", "5.10.0-28-amd64", "older than 5.11")
+        }),
+        case("preflight::cgroup_v1_only", cgroup_v1_only),
         case("preflight::no_tun", || broken("mount -t tmpfs -o mode=755 t /dev/net", "/dev/net/tun")),
         case("preflight::no_runtime_directory", no_runtime_directory),
         case("preflight::runtime_directory_not_writable", runtime_directory_not_writable),
@@ -140,6 +144,16 @@ fn no_delegation_is_a_warning() -> Result<()> {
     env.start()?;
     let said = env.daemon_output();
     ensure!(said.contains("cgroup"), "no warning: {said}");
+    ensure!(env.ok(&["run", "--rm", DEMO, "echo", "unlimited"])? == "unlimited");
+    env.stop()
+}
+
+fn cgroup_v1_only() -> Result<()> {
+    let mut env = TestEnv::new()?;
+    env.prelude = "umount -R -l /sys/fs/cgroup; mount -t tmpfs -o mode=755 t /sys/fs/cgroup".into();
+    env.start()?;
+    let said = env.daemon_output();
+    ensure!(said.contains("no cgroups of version 2"), "no warning: {said}");
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "unlimited"])? == "unlimited");
     env.stop()
 }

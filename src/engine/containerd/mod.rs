@@ -129,6 +129,20 @@ impl Containerd {
         Ok(document["Metadata"].take())
     }
 
+    /// CRI's own records of all pods, as containerd stores them.
+    pub(super) async fn pods_metadata(&self) -> Result<Vec<Value>, EngineError> {
+        let answer = call("cannot list pods", || {
+            let mut store = api::sandbox::store_client::StoreClient::new(self.channel());
+            async move { store.list(request(api::sandbox::StoreListRequest { filters: Vec::new() })).await }
+        })
+        .await?;
+        let metadata = |extension: &prost_types::Any| {
+            let mut document: Value = serde_json::from_slice(&extension.value).unwrap_or_default();
+            document["Metadata"].take()
+        };
+        Ok(answer.list.iter().filter_map(|stored| stored.extensions.get(METADATA)).map(metadata).collect())
+    }
+
     /// Sends a signal to the first process of a container's task.
     pub(super) async fn kill(&self, container: &str, signal: i32) -> Result<(), EngineError> {
         let signal = u32::try_from(signal).unwrap_or(9);
