@@ -27,6 +27,8 @@ pub struct DaemonConfig {
     pub group: Option<String>,
     /// Whose address containers see behind a published port.
     pub publish_source: PublishSource,
+    /// An ordinary user's containers may reach what listens on the host's loopback, as `host.docker.internal`.
+    pub host_loopback: bool,
 }
 
 /// Whose address a container sees when a client comes through a published port.
@@ -66,6 +68,7 @@ impl Default for DaemonConfig {
             stop_timeout_seconds: 30,
             group: None,
             publish_source: PublishSource::default(),
+            host_loopback: false,
         }
     }
 }

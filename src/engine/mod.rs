@@ -45,6 +45,7 @@ use images::Images;
 use jiff::Timestamp;
 use records::Records;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,6 +76,8 @@ pub struct EngineConfig {
     /// Addresses of the default network, of version 4 and 6.
     pub subnet: Option<Subnet>,
     pub subnet6: Option<Subnet6>,
+    /// The host's address for containers that ask for it (`host-gateway`); `None`: they may not.
+    pub host_gateway: Option<IpAddr>,
     /// Images that the binary brings.
     pub embedded_images: Vec<EmbeddedImage>,
     /// Versions, for `version`.

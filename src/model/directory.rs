@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Names of the host, for containers.
+pub const HOSTS_NAMES: [&str; 2] = ["host.docker.internal", "host.k3c.internal"];
+
 /// All that the name server knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,6 +15,8 @@ pub struct Directory {
     pub listen: Vec<IpAddr>,
     /// Servers that are asked for what nobody here is called; none: the host's, as they are at that moment.
     pub upstream: Vec<IpAddr>,
+    /// The host's address, for its own names; `None`: nobody may reach it.
+    pub host: Option<IpAddr>,
     /// Containers that run and are in a network.
     pub containers: Vec<Listed>,
 }

@@ -4,6 +4,7 @@ use crate::config::Instance;
 use crate::supervise::Spec;
 use crate::sys::netns;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub const NAME: &str = "slirp4netns";
 /// The address of slirp4netns' name server.
 pub const DNS: &str = "10.0.2.3";
+/// The address at which the host's loopback device is found, where that is allowed.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The address of the namespace's end.
 pub(super) const ADDRESS: &str = "10.0.2.100";
 const TAP: &str = "tap0";
@@ -19,9 +22,12 @@ const TAP: &str = "tap0";
 /// The child, with sandbox and seccomp where they work: what ends at once is tried with less.
 pub fn spec(instance: &Instance, program: &Path) -> Spec {
     let path = instance.dirs.netns();
+    let closed = !instance.config.host_loopback;
     let command = |more: &[&str]| {
         let mut argv = vec![program.display().to_string(), "--configure".into(), "--mtu=65520".into()];
-        argv.push("--disable-host-loopback".into());
+        if closed {
+            argv.push("--disable-host-loopback".into());
+        }
         argv.extend(more.iter().map(ToString::to_string));
         argv.extend(["--netns-type=path".into(), path.display().to_string(), TAP.into()]);
         argv

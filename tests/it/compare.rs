@@ -29,7 +29,7 @@ const DELIBERATE: &[(&str, &str)] = &[
     ("--ulimit nofile=1:999999999999", "k3c refuses before it creates"),
     ("--log-driver gelf", "k3c has two log drivers"),
     ("--log-opt max-size=x", "k3c refuses before it creates"),
-    ("host-gateway", "containers of k3c have no way to the host"),
+    ("host-gateway", "an ordinary user's containers reach the host only where that is allowed"),
     ("k3c cp new made:/new", "k3c says that a start after an exit is fresh"),
     ("k3c start -a made", "a start after an exit is fresh"),
     ("inspect --cri", "Docker has no CRI"),

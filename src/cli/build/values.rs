@@ -71,7 +71,7 @@ pub(super) fn host(text: &str) -> Result<(String, IpAddr), String> {
     let (name, address) =
         text.split_once('=').or_else(|| text.split_once(':')).ok_or(format!("invalid host {text}"))?;
     if address == "host-gateway" {
-        return Err("host-gateway is not supported: containers have no way to the host".to_owned());
+        return Err("host-gateway is not supported: steps of builds have no way to the host".to_owned());
     }
     let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     match address.parse() {

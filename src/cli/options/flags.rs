@@ -26,7 +26,11 @@ type Row = (&'static str, Option<char>, Fate);
 
 /// Flags of `run` and `create`.
 const FLAGS: &[Row] = &[
-    ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
+    (
+        "add-host",
+        None,
+        Warned("an ordinary user's `host-gateway` needs `host-loopback = true` in config.toml"),
+    ),
     ("annotation", None, Done),
     ("attach", Some('a'), Done),
     ("blkio-weight", None, Warned(CONTROLLER)),
@@ -158,7 +162,7 @@ const STEPS: &str = "the steps of a build have the limits of the daemon's own cg
 
 /// Flags of `build`.
 const BUILD: &[Row] = &[
-    ("add-host", None, Warned("`host-gateway` is refused: containers have no way to the host")),
+    ("add-host", None, Warned("`host-gateway` is refused: steps of builds have no way to the host")),
     (
         "allow",
         None,

@@ -12,6 +12,7 @@ Run k3c's service in the foreground, as an ordinary user or as root
 Options:
       --config FILE   Read the configuration from FILE instead of the default one
       --group GROUP   As root: let the members of GROUP connect (they are root by that)
+      --host-loopback Let containers reach what listens on the host's loopback, as host.docker.internal
       --publish-source SOURCE
                       Whose address containers see behind published ports: client (default), gateway
       --help          Print usage
@@ -24,6 +25,7 @@ Commands:
 pub(super) struct Flags {
     pub(super) config: Option<PathBuf>,
     pub(super) group: Option<String>,
+    pub(super) host_loopback: bool,
     pub(super) publish_source: Option<PublishSource>,
     pub(super) reload: bool,
     pub(super) help: bool,
@@ -58,6 +60,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Flags, FlagError> {
                 let word = value("--publish-source")?;
                 flags.publish_source = Some(PublishSource::parse(&word).ok_or(FlagError::Source(word))?);
             }
+            "--host-loopback" => flags.host_loopback = true,
             "--help" | "-h" => flags.help = true,
             "reload" => flags.reload = true,
             flag if flag.starts_with('-') => return Err(FlagError::Unknown(flag.to_owned())),
@@ -76,6 +79,7 @@ mod tests {
         let flags = |text: &str| parse(&text.split_whitespace().map(OsString::from).collect::<Vec<_>>());
         assert_eq!(flags("--config /a --group=b").unwrap().group.as_deref(), Some("b"));
         assert_eq!(flags("--publish-source=gateway").unwrap().publish_source, Some(PublishSource::Gateway));
+        assert!(flags("--host-loopback").unwrap().host_loopback && !flags("").unwrap().host_loopback);
         assert!(flags("reload").unwrap().reload);
         for (text, words) in [
             ("--colour", "unknown flag: --colour"),

@@ -85,6 +85,7 @@ impl Host {
         let explicit = flags.config.or_else(|| std::env::var_os(names::CONFIG).map(PathBuf::from));
         let mut config = DaemonConfig::load(explicit.as_deref(), &dirs.config_file())?;
         config.group = flags.group.or(config.group);
+        config.host_loopback |= flags.host_loopback;
         config.publish_source = flags.publish_source.unwrap_or(config.publish_source);
         // The shims read it; a word that they would not know is told of here.
         OciRuntime::of_environment()?;

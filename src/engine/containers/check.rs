@@ -1,5 +1,6 @@
 //! Checks of a container's specification, before anything of the container is made.
 
+use super::HOST_GATEWAY;
 use super::{binfmt, security};
 use crate::engine::Inner;
 use crate::engine::error::EngineError;
@@ -63,11 +64,13 @@ impl Inner {
         for rate in &spec.resources.blkio_rates {
             self.check_device(&rate.path)?;
         }
-        if let Some(host) = spec.extra_hosts.iter().find(|h| h.ends_with(":host-gateway")) {
+        let of_host = spec.extra_hosts.iter().find(|host| host.ends_with(HOST_GATEWAY));
+        if let (Some(host), None) = (of_host, self.config.host_gateway) {
             return Err(EngineError::refused(
                 Reason::Unsupported,
                 format!(
-                    "--add-host {host}: containers have no way to the host, so there is no gateway to name"
+                    "--add-host {host}: containers may not reach the host's loopback: start the daemon with \
+                     --host-loopback, or with host-loopback = true in its config.toml"
                 ),
             ));
         }

@@ -38,3 +38,6 @@ pub(super) use foreign::nanoseconds;
 pub(super) use health::fresh as fresh_health;
 pub use run::Run;
 pub(super) use start::Starter;
+
+/// How a wish for the host's own address ends.
+const HOST_GATEWAY: &str = ":host-gateway";

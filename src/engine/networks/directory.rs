@@ -41,6 +41,7 @@ impl Inner {
         Directory {
             listen: default.into_iter().chain(users).map(IpAddr::V4).collect(),
             upstream: Vec::new(),
+            host: self.config.host_gateway,
             containers: running
                 .filter(|record| !record.attempt.endpoints.is_empty())
                 .map(|record| self.listed(record))

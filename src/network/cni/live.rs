@@ -49,13 +49,15 @@ impl Live {
     /// What the plugin refuses, in words.
     pub fn connect(&self, pod: &str, netns: &Path, place: &Attachment) -> Result<Got, String> {
         let (config, pod, interface) = self.command(pod, netns, place)?;
-        let outcome = apart(move || {
-            // An engine that died between this and its record left the interface.
-            if let Some(afterwards) = detach::del(&config, &pod)?.afterwards {
+        let (left, of) = (config.clone(), pod.clone());
+        // An engine that died between this and its record left the interface. Each thread begins in our own namespace.
+        apart(move || {
+            if let Some(afterwards) = detach::del(&left, &of)?.afterwards {
                 afterwards();
             }
-            attach::add(&config, &pod)
+            Ok(())
         })?;
+        let outcome = apart(move || attach::add(&config, &pod))?;
         let Outcome { answer, afterwards } = outcome;
         if let Some(afterwards) = afterwards {
             let _ = apart(move || {

@@ -1,6 +1,6 @@
 //! Who is called what, for whom: a container knows the names of those that are in a network with it.
 
-use crate::model::directory::{Directory, Listed, Place};
+use crate::model::directory::{Directory, HOSTS_NAMES, Listed, Place};
 use std::net::IpAddr;
 
 /// The container that has an address.
@@ -12,6 +12,9 @@ pub(super) fn asker(directory: &Directory, address: IpAddr) -> Option<&Listed> {
 pub(super) fn addresses(directory: &Directory, asker: &Listed, name: &str) -> Option<Vec<IpAddr>> {
     let linked = asker.links.get(name);
     let mut found = Vec::new();
+    if HOSTS_NAMES.contains(&name) && !asker.secluded {
+        found.extend(directory.host);
+    }
     for of in &directory.containers {
         for place in known(asker, of) {
             let called = match linked {
@@ -87,6 +90,12 @@ mod tests {
         assert_eq!(of("10.2.0.3", "web"), ["10.1.0.2", "10.1.0.3"]);
         assert_eq!(of("10.2.0.2", "api"), ["10.2.0.3"]);
         assert_eq!(of("10.2.0.2", "web"), [""; 0]);
+        let open = Directory { host: Some("10.0.2.2".parse().unwrap()), ..directory.clone() };
+        let front = asker(&open, "10.1.0.2".parse().unwrap()).unwrap();
+        assert_eq!(addresses(&open, front, "host.docker.internal"), Some(vec!["10.0.2.2".parse().unwrap()]));
+        assert_eq!(addresses(&directory, front, "host.docker.internal"), None);
+        let secluded = Listed { secluded: true, ..front.clone() };
+        assert_eq!(addresses(&open, &secluded, "host.k3c.internal"), None);
         assert!(asker(&directory, "10.9.9.9".parse().unwrap()).is_none());
         let named = |from: &str, address: &str| {
             name(&directory, asker(&directory, from.parse().unwrap()).unwrap(), address.parse().unwrap())

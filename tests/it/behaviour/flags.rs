@@ -158,7 +158,11 @@ pub(super) const REFUSED_FLAGS: &[Line] = &[
     ("k3c run --log-opt max-size=x $DEMO", 125, &["invalid value for log opt max-size"]),
     ("k3c run --runtime crun $DEMO", 125, &["unknown or invalid runtime name: crun"]),
     ("k3c run --sysctl vm.swappiness=1 $DEMO", 125, &["sysctl 'vm.swappiness=1' is not allowed"]),
-    ("k3c run --add-host up:host-gateway $DEMO", 125, &["no way to the host"]),
+    (
+        "k3c run --add-host up:host-gateway $DEMO",
+        125,
+        &["may not reach the host's loopback", "host-loopback = true"],
+    ),
     ("k3c run --add-host x:y $DEMO", 125, &["invalid IP address in add-host"]),
     ("k3c run --uts host -h x $DEMO", 125, &["conflicting options: hostname and the UTS mode"]),
     ("k3c run --uts host --domainname x $DEMO", 125, &["conflicting options: domainname and the UTS mode"]),

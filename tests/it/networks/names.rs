@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
             names(&bed.env)?;
             bed.end()
         }),
+        Case::new("networks::hosts_loopback", NEEDS, hosts_loopback),
         Case::new("networks::names_outlive", &[Need::Daemon], names_outlive),
     ]
 }
@@ -224,6 +225,50 @@ fn other_names() -> Result<()> {
     bed.host(|| Ok(std::net::TcpStream::connect("127.0.0.1:53")?)).map(drop)?;
     listener.join().expect("the listener");
     bed.end()
+}
+
+/// What listens on the host's loopback is reached only where that is allowed.
+fn hosts_loopback() -> Result<()> {
+    for allowed in [false, true] {
+        let bed = Bed::rootless(if allowed { &["--host-loopback"] } else { &[] })?;
+        let env = &bed.env;
+        let here = bed.host(|| Ok(TcpListener::bind("127.0.0.1:7000")?))?;
+        here.set_nonblocking(true)?;
+        run(env, "asks", &[])?;
+        let ask = |who: &str| env.k3c(&["exec", "asks", "nc", "-w", "2", who, "7000"]);
+        if !allowed {
+            ensure!(ask("10.0.2.2")?.code != 0 && ask("host.docker.internal")?.code != 0);
+            ensure!(here.accept().is_err(), "somebody came");
+            env.k3c(&["run", "--rm", "--add-host", "up:host-gateway", crate::containers::DEMO, "true"])?.fails(
+                125,
+                "--add-host up:host-gateway: containers may not reach the host's loopback: start the daemon with \
+                 --host-loopback",
+            )?;
+            drop(here);
+            bed.end()?;
+            continue;
+        }
+        here.set_nonblocking(false)?;
+        let answers = std::thread::spawn(move || -> Result<()> {
+            for _ in 0..3 {
+                writeln!(here.accept()?.0, "from the host")?;
+            }
+            Ok(())
+        });
+        run(env, "named", &["--add-host", "up:host-gateway"])?;
+        within(SOON, "the name server knows it", || Ok(!asked(env, "named", "named")?.is_empty()))?;
+        for (from, name) in [("asks", "host.docker.internal"), ("asks", "host.k3c.internal"), ("named", "up")]
+        {
+            let heard = env.ok(&["exec", from, "nc", "-w", "2", name, "7000"])?;
+            ensure!(heard == "from the host", "{name}: {heard}");
+        }
+        answers.join().expect("the listener")?;
+        env.ok(&["network", "create", "--internal", "inner"])?;
+        run(env, "inner", &["--network", "inner"])?;
+        ensure!(env.k3c(&["exec", "inner", "nc", "-w", "2", "10.0.2.2", "7000"])?.code != 0);
+        bed.end()?;
+    }
+    Ok(())
 }
 
 /// Engine and name server killed: the names stay.

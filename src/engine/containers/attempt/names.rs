@@ -2,6 +2,7 @@
 
 use super::HOSTS;
 use crate::engine::Inner;
+use crate::engine::containers::HOST_GATEWAY;
 use crate::engine::error::EngineError;
 use crate::model::container::{Dns, Identity, NetworkMode};
 use crate::proto::cri;
@@ -15,11 +16,21 @@ impl Inner {
             // It gets the other one's when it starts.
             return Ok(());
         }
+        let gateway = self.config.host_gateway.map(|address| format!(":{address}")).unwrap_or_default();
+        let extra_hosts: Vec<String> = record
+            .spec
+            .extra_hosts
+            .iter()
+            .map(|host| match host.strip_suffix(HOST_GATEWAY) {
+                Some(name) => format!("{name}{gateway}"),
+                None => host.clone(),
+            })
+            .collect();
         let text = self.parts.names.hosts(&Identity {
             hostname: &record.resolved.hostname,
             domainname: &record.spec.domainname,
             address: record.attempt.address(),
-            extra_hosts: &record.spec.extra_hosts,
+            extra_hosts: &extra_hosts,
             of_host: record.spec.network == NetworkMode::Host,
         });
         tokio::fs::write(&path, text).await.map_err(EngineError::file("cannot write", &path))
