@@ -20,6 +20,9 @@ pub const TEST_CNI_DIES: &str = "K3C_TEST_CNI_DIES";
 /// A file with the name of a point of the OCI stage's work, at which it stays to be killed (tests of what it leaves).
 pub const TEST_OCI_STAYS: &str = "K3C_TEST_OCI_STAYS";
 
+/// A file with the name of a point of the engine's work, at which it dies once (tests of what it leaves).
+pub const TEST_ENGINE_DIES: &str = "K3C_TEST_ENGINE_DIES";
+
 /// The user's folder for what does not outlive a session (XDG's).
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 

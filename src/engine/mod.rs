@@ -27,6 +27,7 @@ mod locks;
 mod logs;
 mod networks;
 mod parts;
+mod point;
 mod ports;
 mod prune;
 mod reconcile;

@@ -1,5 +1,7 @@
 //! Crashes in the middle of something: it is finished or undone, what happened meanwhile is told once, nothing is left.
 
+mod points;
+
 use crate::containers::{DEMO, within};
 use crate::env::{TestEnv, installed};
 use crate::proxy::{WITH_TOOLS, client, cri_containers, cri_pods, with_channel};
@@ -28,6 +30,9 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("crashes::containerd_again_and_again", WITH_TOOLS, || again_and_again(CONTAINERD, 8, 1200)),
         Case::new("crashes::told_once_by_the_next_engine", DAEMON, || told_once(false)),
         Case::new("crashes::told_once_after_containerd_too", DAEMON, || told_once(true)),
+        Case::new("crashes::engine_at_each_point", WITH_TOOLS, points::engine_at_each_point),
+        Case::new("crashes::plugin_at_each_point", WITH_TOOLS, points::plugin_at_each_point),
+        Case::new("crashes::namespace_without_pod", WITH_TOOLS, points::namespace_without_pod),
         Case::new("crashes::execs_outlive_the_engine", DAEMON, execs_outlive_the_engine),
         Case::new("crashes::shim_killed", DAEMON, shim_killed),
         Case::new("crashes::dead_before_its_start", WITH_TOOLS, dead_before_its_start),

@@ -8,6 +8,7 @@ use super::remove::pause;
 use crate::engine::error::EngineError;
 use crate::engine::leftovers::GONE;
 use crate::engine::locks::held;
+use crate::engine::point::point;
 use crate::engine::{Inner, events};
 use crate::model::container::Mount;
 use crate::model::id::ContainerId;
@@ -120,6 +121,7 @@ impl Inner {
             self.burials.end(&record.id);
             return Err(error);
         }
+        point("remove.buried");
         let inner = self.clone();
         tokio::spawn(async move {
             let id = record.id.clone();
@@ -162,9 +164,11 @@ impl Inner {
             }
             return;
         }
+        point("remove.without-pod");
         for dir in [self.config.data.join("logs").join(record.id.as_str()), self.own_dir(&record)] {
             tokio::fs::remove_dir_all(dir).await.ok();
         }
+        point("remove.without-files");
         for (name, _lock) in volumes {
             self.delete_volume_dir(&name).await;
         }

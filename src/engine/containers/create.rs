@@ -7,6 +7,7 @@ use super::check::check_platform;
 use super::limits::{complete, in_range, limits};
 use super::spec::resolve;
 use crate::engine::error::EngineError;
+use crate::engine::point::point;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{ContainerSpec, RestartPolicy, Status};
 use crate::model::id::ContainerId;
@@ -68,6 +69,7 @@ impl Inner {
         resolved.dropped_limits = limits.dropped;
         self.prepare_binds(&resolved.mounts).await?;
         let claim = self.claim_volumes(&id, &mut resolved.mounts, &image).await?;
+        point("create.volumes");
         let mut record = Record {
             id: id.clone(),
             name: reservation.name().to_owned(),
@@ -92,6 +94,7 @@ impl Inner {
             }
             Err(error) => Err(error),
         };
+        point("create.recorded");
         if let Err(error) = made {
             self.discard(&record).await;
             self.undo_claim(claim).await;

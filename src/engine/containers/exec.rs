@@ -5,6 +5,7 @@ use super::target::Target;
 use crate::engine::containerd::{ended, patiently, request};
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
+use crate::engine::point::point;
 use crate::engine::{Engine, Inner, blocking};
 use crate::model::attach::CLIENTS_ONLY;
 use crate::model::container::ExecSpec;
@@ -58,6 +59,7 @@ impl Engine {
         };
         let mut tasks = inner.containerd.tasks();
         tasks.exec(request(message)).await.map_err(EngineError::call("cannot make an exec"))?;
+        point("exec.made");
         let exec = Exec {
             id: id.clone(),
             container: target.id.clone(),
@@ -69,6 +71,7 @@ impl Engine {
         };
         let event = inner.exec_event(&exec, "exec_create", None);
         inner.records.commit(Change::new().put_exec(&exec).event(event)).await?;
+        point("exec.recorded");
         Ok(id.to_string())
     }
 
@@ -97,6 +100,7 @@ impl Engine {
         let mut tasks = inner.containerd.tasks();
         match tasks.start(request(message)).await {
             Ok(started) => {
+                point("exec.started");
                 exec.state = ExecState::Running { pid: started.into_inner().pid };
                 let event = inner.exec_event(&exec, "exec_start", None);
                 inner.records.commit(Change::new().put_exec(&exec).event(event)).await

@@ -4,6 +4,7 @@
 use super::stop::SIGKILL;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb};
+use crate::engine::point::point;
 use crate::engine::{Engine, Inner};
 use crate::model::container::Status;
 use crate::model::id::ContainerId;
@@ -52,6 +53,7 @@ impl Inner {
             lifecycle::removal_wanted(&mut record, Removal { volumes, failed: 0 });
             self.records.commit(Change::new().put(&record)).await?;
             drop(one);
+            point("remove.recorded");
             let hurry = CancellationToken::new();
             if let Err(error) = self.end(&record, SIGKILL, Some(Duration::ZERO), &hurry).await {
                 self.keep(id).await;
@@ -84,6 +86,7 @@ impl Inner {
             self.keep_dead(record, removal, &error).await?;
             return Err(error);
         }
+        point("remove.ended");
         self.bury(record, Change::new(), volumes).await?;
         drop(one);
         Ok(())

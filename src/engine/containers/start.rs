@@ -3,6 +3,7 @@
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb, Verdict};
+use crate::engine::point::point;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::Status;
 use crate::model::failure::start_code;
@@ -66,12 +67,14 @@ impl Inner {
         if let Err(error) = answer {
             return Err(self.record_failed_start(record, starter, error).await);
         }
+        point("start.started");
         let now = Timestamp::now();
         let pid = self.containerd.pid(&record.attempt.container).await.unwrap_or(0);
         lifecycle::started(&mut record, starter, pid, now);
         self.records
             .commit(Change::new().put(&record).event(events::container(&record, "start", now, &[])))
             .await?;
+        point("start.recorded");
         self.watch_health(&record);
         Ok(record.resolved.warnings)
     }
@@ -83,6 +86,7 @@ impl Inner {
         self.prepare_binds(&record.resolved.mounts).await?;
         self.join_others(record).await?;
         self.publish(record).await?;
+        point("start.published");
         match self.start_made(record).await {
             // Attempt 0 went away with its pod (a restart of the host), or an engine that is no more has started it: a
             // fresh one is as good.

@@ -4,6 +4,7 @@ use super::attempt::stop_signal;
 use crate::engine::containerd::words;
 use crate::engine::error::EngineError;
 use crate::engine::lifecycle::{self, Verb, Verdict};
+use crate::engine::point::point;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{DEFAULT_STOP_TIMEOUT, Status};
 use crate::model::id::ContainerId;
@@ -162,6 +163,7 @@ impl Inner {
                 false => return Ok(()),
             }
         };
+        point("stop.recorded");
         self.finish_stop(id, stopping).await
     }
 
@@ -176,6 +178,7 @@ impl Inner {
             |until: Timestamp| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
         let grace = stopping.until.map(left);
         self.end(&record, stopping.signal, grace, &CancellationToken::new()).await?;
+        point("stop.ended");
         let event = events::container(&record, "stop", Timestamp::now(), &[]);
         self.records.commit(Change::new().event(event)).await
     }
@@ -186,6 +189,7 @@ impl Inner {
     async fn send_signal(&self, record: &Record, signal: i32, thaw: bool) -> Result<(), EngineError> {
         let _one = self.records.lock(&record.id).await;
         self.containerd.kill(&record.attempt.container, signal).await?;
+        point("stop.signalled");
         if thaw {
             self.thaw_if_paused(&record.id).await?;
         }

@@ -83,7 +83,7 @@ fn bundles(bed: &Bed) -> Result<()> {
         "/mounts",
         json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" }),
     );
-    bundle(bed, "cgroup", &spec)?;
+    bundle(bed, "group", &spec)?;
     spec["linux"]["cgroupsPath"] = json!("/../outside");
     bundle(bed, "above", &spec)?;
     // Places that are exchanged meanwhile (CVE-2021-30465).
@@ -104,7 +104,7 @@ fn bundles(bed: &Bed) -> Result<()> {
 const TRICKS: &str = r#"
 try() { echo "-- $1"; timeout -k 5 20 $R run --bundle $PWD/$1 t 2>&1 < /dev/null; echo "= $?"; }
 terminal() { echo "-- $1"; script -qec "timeout --foreground -k 5 20 $R run --bundle $PWD/$1 t" /dev/null 2>&1 < /dev/null; echo "= $?"; }
-try null; terminal console; terminal pts; try proc; try cover; try cgroup; try above
+try null; terminal console; terminal pts; try proc; try cover; try group; try above
 echo "-- exec"; $R run --detach --bundle $PWD/exec t > ready 2>&1 < /dev/null
 for n in $(seq 100); do grep -q ready ready && break; sleep 0.05; done; cat ready
 script -qec "$R exec --tty t echo with a terminal" /dev/null 2>&1 < /dev/null; echo "= $?"; $R delete --force t
@@ -158,7 +158,7 @@ pub(super) fn tricks() -> Result<()> {
             "/proc is covered",
             !of("cover").contains("covered\n") && of("cover").contains("is inside of /proc"),
         );
-        let cgroup = of("cgroup");
+        let cgroup = of("group");
         must("it sees cgroups above", cgroup.contains("0::/\n") && cgroup.contains(" / /sys/fs/cgroup "));
         must("there is an agent", cgroup.contains("\n0\n"));
         must("a cgroup is outside", of("above").contains("outside") && !of("above").contains("= 0"));

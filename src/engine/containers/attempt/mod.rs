@@ -14,6 +14,7 @@ pub(super) use container::{MASKED, READ_ONLY};
 use crate::engine::containerd::{LABEL_ATTEMPT, LABEL_ID, LABEL_NAME, words};
 use crate::engine::error::EngineError;
 use crate::engine::images::Facts;
+use crate::engine::point::point;
 use crate::engine::{Inner, blocking};
 use crate::model::amendment::{ANNOTATION, Amendment};
 use crate::model::pod::folder;
@@ -60,6 +61,7 @@ impl Inner {
         let made = self.cri.run_pod(&pod, &self.config.runtime_handler).await;
         record.attempt.pod = made.map_err(in_dockers_words)?;
         drop(stays);
+        point("create.pod");
         let config = self.container_config(record, runs_as)?;
         let id = record.attempt.pod.clone();
         // CRI looks for the hosts file only when the container is started.
@@ -67,6 +69,7 @@ impl Inner {
         let (container, named) = tokio::join!(container, self.name_pod(record));
         named?;
         record.attempt.container = container?;
+        point("create.container");
         record.attempt.used = false;
         record.attempt.pid = 0;
         Ok(())
