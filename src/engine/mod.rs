@@ -28,6 +28,7 @@ mod logs;
 mod networks;
 mod parts;
 mod point;
+mod pod_ports;
 mod ports;
 mod prune;
 mod reconcile;
@@ -188,6 +189,19 @@ impl Engine {
     pub async fn follow_ports(&self) {
         self.0.ready().await;
         self.0.follow_ports().await;
+    }
+
+    /// Publishes the ports of the host that the configuration of another client's pod names.
+    ///
+    /// # Errors
+    /// One cannot be had; then none is published.
+    pub async fn publish_pod(&self, pod: &str) -> Result<(), EngineError> {
+        self.0.publish_pod(pod).await
+    }
+
+    /// Withdraws what is published for another client's pod, named by its ID or the beginning of it.
+    pub async fn withdraw_pod(&self, pod: &str) {
+        self.0.withdraw_pod(pod).await;
     }
 
     /// containerd's services, for those who need more than the engine does.

@@ -116,6 +116,7 @@ impl Inner {
 
     /// Makes what is published what the records say.
     pub(in crate::engine) async fn follow_ports(self: &Arc<Self>) {
+        self.follow_pod_ports().await;
         let all = match self.parts.ports.all().await {
             Ok(all) => all,
             Err(error) => return tracing::warn!(?error, "cannot ask what is published"),
@@ -201,14 +202,7 @@ fn lead(record: &Record, published: Published) -> Option<Lead> {
 }
 
 fn in_dockers_words(record: &Record, error: NotPublished) -> EngineError {
-    let (reason, why) = match error {
-        NotPublished::Taken(why) => (Reason::Conflict, why),
-        NotPublished::NoVersion => {
-            (Reason::InvalidArgument, "the host does not have this version of IP".to_owned())
-        }
-        NotPublished::Refused(why) => (Reason::InvalidArgument, why),
-        NotPublished::Away(why) => (Reason::Unavailable, why),
-    };
+    let (reason, why) = in_words(error);
     EngineError::refused(
         reason,
         format!(
@@ -216,6 +210,18 @@ fn in_dockers_words(record: &Record, error: NotPublished) -> EngineError {
             record.name, record.id
         ),
     )
+}
+
+/// The reason and the words of a refusal.
+pub(super) fn in_words(error: NotPublished) -> (Reason, String) {
+    match error {
+        NotPublished::Taken(why) => (Reason::Conflict, why),
+        NotPublished::NoVersion => {
+            (Reason::InvalidArgument, "the host does not have this version of IP".to_owned())
+        }
+        NotPublished::Refused(why) => (Reason::InvalidArgument, why),
+        NotPublished::Away(why) => (Reason::Unavailable, why),
+    }
 }
 
 #[cfg(test)]

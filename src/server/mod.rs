@@ -20,7 +20,7 @@ mod route;
 mod services;
 mod upstream;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::supervise::NotReady;
 use door::Door;
 use futures::future::BoxFuture;
@@ -63,8 +63,19 @@ pub struct Backends {
     pub buildkit: Arc<dyn Buildkit>,
     /// Waits until pods can be made: the engine knows all that are there.
     pub pods: Wait,
+    /// Ports of the host that lead to pods.
+    pub host_ports: Arc<dyn HostPorts>,
     /// Waits until the images of the binary are there, but not for ever.
     pub images: Wait,
+}
+
+/// The part of the daemon that publishes the ports of the host which CRI's clients want for their pods.
+pub trait HostPorts: Send + Sync {
+    /// Publishes what the configuration of a pod says, all of it or nothing. Doing it again is no error.
+    fn publish(&self, pod: String) -> BoxFuture<'_, Result<(), EngineError>>;
+
+    /// Withdraws what is published for a pod, which may be named by the beginning of its ID.
+    fn withdraw(&self, pod: String) -> BoxFuture<'_, ()>;
 }
 
 /// The part of the daemon that runs buildkitd.

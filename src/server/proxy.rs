@@ -8,7 +8,7 @@ use super::guarded::Guarded;
 use super::outgoing::Outgoing;
 use super::route::{Backend, Needs};
 use super::upstream::{PATIENCE, Sender, Upstream, UpstreamError};
-use super::{Backends, BuildkitError, refusal};
+use super::{Backends, BuildkitError, HostPorts, refusal};
 use crate::api::reason;
 use crate::model::reason::{Reason, chain};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -57,6 +57,11 @@ impl Proxy {
             Needs::Pods => (self.backends.pods)().await,
             Needs::Images => (self.backends.images)().await,
         }
+    }
+
+    /// Ports of the host that lead to pods.
+    pub(super) fn host_ports(&self) -> &dyn HostPorts {
+        &*self.backends.host_ports
     }
 
     /// Sends a call on. Answers with the backend's answer, or with `Unavailable`.

@@ -142,6 +142,19 @@ impl Drop for Backend {
     }
 }
 
+/// No pod of these tests wants ports.
+struct NoPorts;
+
+impl HostPorts for NoPorts {
+    fn publish(&self, _: String) -> BoxFuture<'_, Result<(), EngineError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn withdraw(&self, _: String) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
 /// Counts its leases.
 struct FakeBuildkit {
     socket: PathBuf,
@@ -193,6 +206,7 @@ impl Bench {
             containerd: folder.path().join("containerd.sock"),
             buildkit: Arc::new(buildkit),
             pods: Arc::new(|| Box::pin(async {})),
+            host_ports: Arc::new(NoPorts),
             images: Arc::new(|| Box::pin(async {})),
         };
         let mut ours = tonic::service::RoutesBuilder::default();

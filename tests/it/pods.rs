@@ -66,7 +66,7 @@ fn status(env: &TestEnv, pod: &str) -> Result<cri::PodSandboxStatusResponse> {
 }
 
 /// The process in whose namespaces a pod's containers are, as `crictl inspectp` says.
-fn keeper(env: &TestEnv, pod: &str) -> Result<i32> {
+pub(crate) fn keeper(env: &TestEnv, pod: &str) -> Result<i32> {
     let seen = status(env, pod)?;
     let info: serde_json::Value = serde_json::from_str(seen.info.get("info").context("no info")?)?;
     i32::try_from(info["pid"].as_i64().context("no pid")?).map_err(Into::into)

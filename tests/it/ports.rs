@@ -1,12 +1,16 @@
 //! Published ports: from a client on a LAN, from the host and from containers, as an ordinary user and as root.
 
 pub(crate) mod bed;
+mod load;
 
 use crate::Case;
 use crate::containers::{DEMO, within};
 use crate::host::Need;
+use crate::pods::keeper;
+use crate::proxy::Pod;
 use anyhow::{Context, Result, ensure};
 use bed::{Bed, HOST, HOST_6, LAN, LAN_6, SOON, address, answers, ask, connect, serve, serve_datagrams};
+use k3c::proto::cri::{NamespaceOption, PortMapping};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
@@ -14,9 +18,12 @@ use std::time::{Duration, Instant};
 
 const NEEDS: &[Need] = &[Need::Daemon, Need::Program("ip"), Need::Program("nsenter")];
 
+fn case(name: &'static str, run: fn() -> Result<()>) -> Case {
+    Case::new(name, NEEDS, run)
+}
+
 pub(crate) fn cases() -> Vec<Case> {
-    let case = |name, run| Case::new(name, NEEDS, run);
-    vec![
+    let mut cases = vec![
         case("ports::published_and_shown", published_and_shown),
         case("ports::containers_see_their_clients", containers_see_their_clients),
         case("ports::refusals", refusals),
@@ -28,7 +35,10 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case("ports::rootlesskits_api", rootlesskits_api),
         case("ports::roots_ports", roots_ports),
-    ]
+        case("ports::pods_have_host_ports", pods_have_host_ports),
+    ];
+    cases.extend(load::cases());
+    cases
 }
 
 fn published_and_shown() -> Result<()> {
@@ -282,5 +292,37 @@ fn roots_ports() -> Result<()> {
     ensure!(bed.lan(|| Ok(answers(HOST, 80)))?);
     let rules = bed::ip(&["-n", &bed.namespace("host"), "rule", "list"])?;
     ensure!(rules.contains("fwmark 0x6b3c"), "{rules}");
+    bed.end()
+}
+
+/// CRI's clients name ports of the host for their pods.
+fn pods_have_host_ports() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    let wanting = |name: &str, host_port: i32| {
+        Pod::run_with(&bed.env, name, NamespaceOption::default(), &|config| {
+            let mapping = PortMapping { container_port: 80, host_port, ..Default::default() };
+            config.port_mappings = vec![mapping];
+        })
+    };
+    let pod = wanting("web", 8080)?;
+    let pid = keeper(&bed.env, &pod.id)?;
+    bed::serve_in(&format!("/proc/{pid}/ns/net"), 80)?;
+    for to in [HOST, HOST_6] {
+        let (_, own, seen) = bed.lan(|| connect(to, 8080))?;
+        ensure!(seen == own, "{seen}, not {own}");
+    }
+    let Err(error) = wanting("other", 8080) else { anyhow::bail!("two pods have one port") };
+    ensure!(format!("{error:#}").contains("port is already allocated"), "{error:#}");
+    bed.env
+        .k3c(&["run", "-d", "-p", "8080:80", DEMO, "sleep", "9"])?
+        .fails(125, "port is already allocated")?;
+    // Both may be killed.
+    bed.env.kill_process("__engine")?;
+    within(SOON, "the next engine answers", || Ok(bed.env.k3c(&["ps"])?.code == 0))?;
+    bed.env.kill_process("__ports")?;
+    within(SOON, "the pod's port is back", || bed.lan(|| Ok(answers(HOST, 8080))))?;
+    pod.remove()?;
+    ensure!(!bed.lan(|| Ok(answers(HOST, 8080)))?);
+    bed.run("now", &["-p", "8080:80"])?;
     bed.end()
 }

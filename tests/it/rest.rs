@@ -27,7 +27,9 @@ fn memory_is_given_back() -> Result<()> {
     let mut env = TestEnv::started()?;
     ensure!(env.ok(&["run", "--rm", DEMO, "echo", "worked"])? == "worked");
     let kept = KEPT[usize::from(binary().components().any(|part| part.as_os_str() == "debug"))];
-    for (part, more) in [("k3c daemon", 0), ("__holder", 0), ("__engine", MORE), ("__differ", 0)] {
+    for (part, more) in
+        [("k3c daemon", 0), ("__holder", 0), ("__engine", MORE), ("__differ", 0), ("__ports", 0)]
+    {
         let pid = env.process(part)?;
         let of_file = || -> Result<u64> {
             let text = fs::read_to_string(format!("/proc/{pid}/status"))?;

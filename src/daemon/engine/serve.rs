@@ -7,12 +7,13 @@ use super::{config, files, parts, snapshotter};
 use crate::children::bundle::Bundle;
 use crate::children::containerd;
 use crate::config::Instance;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::model::holder::EngineToHolder;
 use crate::network::{cni, ports};
 use crate::server::{self, Backends};
 use crate::supervise::{Holder, Order, Spawner, State};
 use crate::sys::memory;
+use futures::future::BoxFuture;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +85,19 @@ async fn follow_ports(engine: Engine, mut state: watch::Receiver<State>) {
     }
 }
 
+/// Ports of the host for CRI's pods.
+struct HostPorts(Engine);
+
+impl server::HostPorts for HostPorts {
+    fn publish(&self, pod: String) -> BoxFuture<'_, Result<(), EngineError>> {
+        Box::pin(async move { self.0.publish_pod(&pod).await })
+    }
+
+    fn withdraw(&self, pod: String) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.0.withdraw_pod(&pod).await })
+    }
+}
+
 /// The API, served in a task.
 struct Api {
     task: JoinHandle<()>,
@@ -100,6 +114,7 @@ impl Api {
                 let engine = all.clone();
                 Box::pin(async move { engine.ready().await })
             }),
+            host_ports: Arc::new(HostPorts(engine.clone())),
             images: Arc::new(move || {
                 let engine = listed.clone();
                 Box::pin(async move { drop(engine.embedded_images().await) })

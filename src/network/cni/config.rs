@@ -1,7 +1,7 @@
 //! The configuration's text.
 
 use super::address::private_network;
-use super::request::{ANNOTATIONS, WISHES};
+use super::request::{ANNOTATIONS, PORTS, WISHES};
 use super::{BRIDGE, NAME};
 use crate::config::Instance;
 use crate::model::subnet::Subnet6;
@@ -19,6 +19,8 @@ pub fn render(instance: &Instance) -> String {
     let wishes: Map<String, Value> = WISHES
         .iter()
         .map(|(name, _)| *name)
+        // Ports of the host are published by the engine, not with the network.
+        .filter(|name| *name != PORTS)
         .chain([ANNOTATIONS])
         .map(|name| (name.to_owned(), true.into()))
         .collect();

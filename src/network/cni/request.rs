@@ -182,10 +182,13 @@ impl Config {
     }
 }
 
+/// The wish for ports of the host.
+pub(super) const PORTS: &str = "portMappings";
+
 /// A runtime's wishes that are refused; the configuration asks for them all, because a runtime keeps to itself what is not
 /// asked for.
 pub(super) const WISHES: [(&str, &str); 6] = [
-    ("portMappings", "ports of the host"),
+    (PORTS, "ports of the host"),
     ("bandwidth", "limits of bandwidth"),
     ("ips", "addresses of one's choice"),
     ("mac", "a MAC address of one's choice"),

@@ -1,4 +1,4 @@
-//! Calls of CRI about pods that are looked into on their way: what containerd would accept and drop (`ports`), and what it
+//! Calls of CRI about pods that are looked into on their way: the ports of the host that a pod wants (`ports`), and what it
 //! does not know of pods whose sandbox is a shim.
 //!
 //! * After its start it has forgotten when they were made, and that their names are taken: both is said here.
@@ -15,6 +15,7 @@ use super::refusal;
 use crate::api::reason;
 use crate::model::reason::Reason;
 use crate::proto::cri;
+use bytes::Bytes;
 use call::Asked;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -26,6 +27,8 @@ use tonic::body::Body;
 pub(super) use call::framed;
 
 pub(super) const RUN: &str = "/runtime.v1.RuntimeService/RunPodSandbox";
+const STOP: &str = "/runtime.v1.RuntimeService/StopPodSandbox";
+const REMOVE: &str = "/runtime.v1.RuntimeService/RemovePodSandbox";
 const LIST: &str = "/runtime.v1.RuntimeService/ListPodSandbox";
 const STREAM: &str = "/runtime.v1.RuntimeService/StreamPodSandboxes";
 const STATUS: &str = "/runtime.v1.RuntimeService/PodSandboxStatus";
@@ -38,7 +41,7 @@ pub(super) enum Answer {
 
 /// Whether a call is looked into.
 pub(super) fn concerns(path: &str) -> bool {
-    [RUN, LIST, STREAM, STATUS].contains(&path)
+    [RUN, STOP, REMOVE, LIST, STREAM, STATUS].contains(&path)
 }
 
 /// Looks into a call.
@@ -49,7 +52,11 @@ pub(super) async fn look(request: Request<Incoming>, proxy: &Proxy) -> Answer {
     };
     let outcome =
         match asked.parts.uri.path() {
-            RUN => refused(&asked, proxy).await.map(Err),
+            RUN => run(&asked, proxy).await,
+            STOP | REMOVE => {
+                withdraw(&asked, proxy).await;
+                None
+            }
             LIST => match asked.message() {
                 Some(message) => Some(list(&asked, proxy, message).await.map(|all| call::encoded(&all))),
                 None => None,
@@ -76,13 +83,32 @@ pub(super) async fn look(request: Request<Incoming>, proxy: &Proxy) -> Answer {
     }
 }
 
-/// Why a pod is not made.
-async fn refused(asked: &Asked, proxy: &Proxy) -> Option<Status> {
-    let config = asked.message::<cri::RunPodSandboxRequest>()?.config?;
-    if let Some(text) = ports::refused(&config) {
-        return Some(reason::status(Reason::Unsupported, text));
+/// Runs a pod, if it is one that we have to do with.
+async fn run(asked: &Asked, proxy: &Proxy) -> Option<Result<Bytes, Status>> {
+    let message = asked.message::<cri::RunPodSandboxRequest>()?;
+    let config = message.config.as_ref()?;
+    if let Some(refused) = refused(asked, proxy, config).await {
+        return Some(Err(refused));
     }
-    let metadata = config.metadata?;
+    match ports::wanted(config) {
+        true => Some(ports::run(asked, proxy, &message).await),
+        false => None,
+    }
+}
+
+/// Withdraws the ports of a pod that is about to go: its address may soon be another's.
+async fn withdraw(asked: &Asked, proxy: &Proxy) {
+    // Both messages have the same form.
+    if let Some(message) = asked.message::<cri::StopPodSandboxRequest>()
+        && !message.pod_sandbox_id.is_empty()
+    {
+        proxy.host_ports().withdraw(message.pod_sandbox_id).await;
+    }
+}
+
+/// Why a pod is not made.
+async fn refused(asked: &Asked, proxy: &Proxy, config: &cri::PodSandboxConfig) -> Option<Status> {
+    let metadata = config.metadata.clone()?;
     let request = cri::ListPodSandboxRequest::default();
     let all: cri::ListPodSandboxResponse = match call::ask(proxy, asked, LIST, &request).await {
         Ok(all) => all,

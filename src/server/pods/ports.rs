@@ -1,22 +1,41 @@
-//! Ports of the host that a pod wants: they would be accepted and dropped.
+//! Ports of the host that a pod wants: they are published when it is there, and withdrawn before it goes.
 
-use crate::proto::cri::{NamespaceMode, PodSandboxConfig};
+use super::call::{self, Asked};
+use super::{REMOVE, RUN, STOP};
+use crate::proto::cri::{self, NamespaceMode, PodSandboxConfig};
+use crate::server::proxy::Proxy;
+use crate::server::services;
+use bytes::Bytes;
+use tonic::Status;
 
-/// Refusal of a pod that has a port to publish.
-pub(super) fn refused(config: &PodSandboxConfig) -> Option<String> {
+/// Whether ports are to be published for a pod.
+pub(super) fn wanted(config: &PodSandboxConfig) -> bool {
     let context = config.linux.as_ref().and_then(|l| l.security_context.as_ref());
+    let options = context.and_then(|context| context.namespace_options.as_ref());
     // In the host's network the container's port is the host's.
-    if context.and_then(|c| c.namespace_options.as_ref()).is_some_and(|o| o.network() == NamespaceMode::Node)
-    {
-        return None;
+    config.port_mappings.iter().any(|port| port.host_port > 0)
+        && options.is_none_or(|options| options.network() != NamespaceMode::Node)
+}
+
+/// Runs a pod and publishes its ports; one whose ports cannot be had is no pod.
+pub(super) async fn run(
+    asked: &Asked,
+    proxy: &Proxy,
+    request: &cri::RunPodSandboxRequest,
+) -> Result<Bytes, Status> {
+    let made: cri::RunPodSandboxResponse = call::ask(proxy, asked, RUN, request).await?;
+    if let Err(refused) = proxy.host_ports().publish(made.pod_sandbox_id.clone()).await {
+        let id = made.pod_sandbox_id;
+        let stop = cri::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+        let stopped = call::ask::<_, cri::StopPodSandboxResponse>(proxy, asked, STOP, &stop).await;
+        let remove = cri::RemovePodSandboxRequest { pod_sandbox_id: id.clone() };
+        let removed = call::ask::<_, cri::RemovePodSandboxResponse>(proxy, asked, REMOVE, &remove).await;
+        if let Some(error) = stopped.err().or(removed.err()) {
+            tracing::warn!(%error, pod = id, "cannot remove a pod whose ports cannot be published");
+        }
+        return Err(services::refused(refused));
     }
-    let port = config.port_mappings.iter().find(|p| p.host_port > 0)?;
-    let name = config.metadata.as_ref().map(|m| m.name.as_str()).unwrap_or_default();
-    Some(format!(
-        "pod {name:?}: hostPort {} (of containerPort {}) cannot be published, because ports of the host do not lead to pods \
-         yet: leave hostPort out",
-        port.host_port, port.container_port
-    ))
+    Ok(call::encoded(&made))
 }
 
 #[cfg(test)]
@@ -38,9 +57,9 @@ mod tests {
 
     #[test]
     fn ports_of_the_host() {
-        let said = refused(&config(8080, NamespaceMode::Pod)).unwrap();
-        assert!(said.contains("hostPort 8080 (of containerPort 80)"), "{said}");
-        assert_eq!(refused(&config(0, NamespaceMode::Pod)), None);
-        assert_eq!(refused(&config(8080, NamespaceMode::Node)), None);
+        assert!(wanted(&config(8080, NamespaceMode::Pod)));
+        assert!(wanted(&PodSandboxConfig { linux: None, ..config(8080, NamespaceMode::Pod) }));
+        assert!(!wanted(&config(0, NamespaceMode::Pod)));
+        assert!(!wanted(&config(8080, NamespaceMode::Node)));
     }
 }

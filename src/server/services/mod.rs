@@ -48,7 +48,7 @@ pub(super) fn routes(engine: &Engine) -> Routes {
 }
 
 /// The status of an engine's error, made in this one place. Its text is whole; causes are for our log.
-fn refused(error: EngineError) -> Status {
+pub(super) fn refused(error: EngineError) -> Status {
     tracing::debug!(?error, "refused");
     reason::status(error.reason(), error.to_string())
 }

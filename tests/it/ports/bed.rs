@@ -162,7 +162,13 @@ pub(crate) fn inside<T: Send>(path: &str, what: impl FnOnce() -> Result<T> + Sen
 
 /// A server in a container: answers each connection with its peer's address, then with what it says, to its end.
 pub(crate) fn serve(bed: &Bed, container: &str, port: u16) -> Result<()> {
-    let listener = bed.container(container, || Ok(TcpListener::bind(("::", port))?))?;
+    let pid = bed.env.ok(&["inspect", "-f", "{{.State.Pid}}", container])?;
+    serve_in(&format!("/proc/{pid}/ns/net"), port)
+}
+
+/// The same server in a network namespace.
+pub(crate) fn serve_in(netns: &str, port: u16) -> Result<()> {
+    let listener = inside(netns, || Ok(TcpListener::bind(("::", port))?))?;
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || answer(stream));
