@@ -185,7 +185,7 @@ fn a_container_that_does_not_accept() -> Result<()> {
     ensure!(spent < 60, "it spins: {spent} hundredths of a second in two seconds");
     drop(flood);
     // What waits for the container is bounded, and so is its time.
-    ensure!(descriptors(&bed)? < 2 * 512 + 200);
+    ensure!(descriptors(&bed)? < 2 * (512 + 256) + 200);
     bed.end()
 }
 
