@@ -45,11 +45,13 @@ impl Flows {
         self.flows.is_empty()
     }
 
-    /// Takes a port's datagrams to the container. `register`: has the event loop wait for a new flow's answers.
+    /// Takes a port's datagrams to the container. `most`: descriptors up to which there are new flows; `register`: has the
+    /// event loop wait for a new one's answers.
     pub(super) fn take(
         &mut self,
         listening: &Arc<Listening>,
         shared: &Shared,
+        most: usize,
         buffer: &mut [u8],
         register: impl Fn(&OwnedFd, u64) -> io::Result<()>,
     ) {
@@ -69,6 +71,8 @@ impl Flows {
             let key = (listening.id, datagram.from, datagram.to);
             let number = match self.numbers.get(&key) {
                 Some(number) => *number,
+                // A flood leaves something for connections.
+                None if shared.descriptors.load(Ordering::Relaxed) >= most => continue,
                 None => match self.begin(listening, shared, key, &register) {
                     Ok(number) => number,
                     Err(error) => {
@@ -102,6 +106,7 @@ impl Flows {
         let flow = Flow { listening: listening.clone(), key, socket, heard: Instant::now(), answered: false };
         self.numbers.insert(key, self.last);
         self.flows.insert(self.last, flow);
+        shared.descriptors.fetch_add(1, Ordering::Relaxed);
         Ok(self.last)
     }
 
@@ -123,24 +128,25 @@ impl Flows {
     }
 
     /// Forgets clients that were silent for long.
-    pub(super) fn drop_old(&mut self, now: Instant) {
-        self.keep(|flow| {
+    pub(super) fn drop_old(&mut self, shared: &Shared, now: Instant) {
+        self.keep(shared, |flow| {
             let patience = if flow.answered { ANSWERED } else { UNANSWERED };
             now.saturating_duration_since(flow.heard) < patience
         });
     }
 
     /// Forgets clients of withdrawn ports.
-    pub(super) fn drop_withdrawn(&mut self) {
-        self.keep(|flow| !flow.listening.gone.load(Ordering::Acquire));
+    pub(super) fn drop_withdrawn(&mut self, shared: &Shared) {
+        self.keep(shared, |flow| !flow.listening.gone.load(Ordering::Acquire));
     }
 
-    fn keep(&mut self, wanted: impl Fn(&Flow) -> bool) {
+    fn keep(&mut self, shared: &Shared, wanted: impl Fn(&Flow) -> bool) {
         let numbers = &mut self.numbers;
         self.flows.retain(|_, flow| {
             let kept = wanted(flow);
             if !kept {
                 numbers.remove(&flow.key);
+                shared.descriptors.fetch_sub(1, Ordering::Relaxed);
             }
             kept
         });

@@ -12,6 +12,7 @@
 
 use super::pipes::{Pipe, Pipes, ROOM};
 use super::table::Listening;
+use super::waiting::Turn;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{Shutdown, shutdown, sockopt};
@@ -38,8 +39,8 @@ pub(super) struct Link {
     pub(super) ends: [OwnedFd; 2],
     /// From the client, and from the container.
     ways: [Way; 2],
-    /// The container has not answered yet.
-    pub(super) connecting: bool,
+    /// The container has not answered yet: when it is asked again.
+    pub(super) connecting: Option<Turn>,
     /// The container's other address was tried.
     pub(super) retried: bool,
     /// Time at which it is cut.
@@ -84,8 +85,15 @@ impl Link {
         patience: Duration,
     ) -> Self {
         let ready = || Way { readable: true, writable: true, ..Way::default() };
-        let until = Some(Instant::now() + patience);
-        Self { listening, client, ends, ways: [ready(), ready()], connecting: true, retried: false, until }
+        let now = Instant::now();
+        let (connecting, until) = (Some(Turn::first(now)), Some(now + patience));
+        Self { listening, client, ends, ways: [ready(), ready()], connecting, retried: false, until }
+    }
+
+    /// The container's address that is tried.
+    pub(super) fn to(&self) -> SocketAddr {
+        let lead = &self.listening.lead;
+        lead.other.filter(|_| self.retried).unwrap_or(lead.to)
     }
 
     /// Notes what an end is ready for.

@@ -29,6 +29,7 @@ mod rules;
 mod source;
 mod spec;
 mod table;
+mod waiting;
 mod worker;
 
 pub use client::{Client, Refusal};

@@ -3,7 +3,9 @@
 use crate::sys::transparent;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, connect_unspec, socket_with, sockopt,
+};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::RwLock;
@@ -64,6 +66,20 @@ impl Sources {
             }
         }
         attempt(kind, None, to)
+    }
+}
+
+/// Connects a socket once more whose peer did not answer.
+///
+/// # Errors
+/// connect(2).
+pub(super) fn connect_again(socket: &OwnedFd, to: &SocketAddr) -> io::Result<()> {
+    // It keeps its own address, and has the error that the attempt was given up.
+    connect_unspec(socket)?;
+    let _ = sockopt::socket_error(socket);
+    match connect(socket, to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -22,6 +22,17 @@ pub(super) struct Listening {
     pub(super) gone: AtomicBool,
     /// Connections for which the container has not answered yet.
     pub(super) connecting: AtomicUsize,
+    /// One worker at a time asks the container for a connection.
+    asking: Mutex<()>,
+}
+
+impl Listening {
+    /// Runs what asks the container for a connection: while no other one is asked for. Between two processes of the same
+    /// host an answer comes within the call, so two cannot believe that they have the last place in the container's queue.
+    pub(super) fn ask<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        what()
+    }
 }
 
 /// All that the workers share.
@@ -29,8 +40,10 @@ pub(super) struct Listening {
 pub(super) struct Shared {
     pub(super) listening: RwLock<BTreeMap<u32, Arc<Listening>>>,
     pub(super) sources: Sources,
-    /// Connections, of all workers.
-    pub(super) links: AtomicUsize,
+    /// Descriptors of connections, of all workers.
+    pub(super) descriptors: AtomicUsize,
+    /// It was said that there are no more.
+    pub(super) told: AtomicBool,
 }
 
 impl Shared {
@@ -110,6 +123,7 @@ impl Table {
             socket: RwLock::new(Some(socket)),
             gone: AtomicBool::new(false),
             connecting: AtomicUsize::new(0),
+            asking: Mutex::new(()),
         });
         self.shared.listening.write().unwrap_or_else(PoisonError::into_inner).insert(id, listening.clone());
         if let Some(workers) = &inner.workers

@@ -5,13 +5,15 @@ use super::flows::Flows;
 use super::go;
 use super::link::{BUFFER, CLIENT, CONTAINER, Link, State, reset};
 use super::pipes::Pipes;
+use super::source::connect_again;
 use super::table::{Listening, Shared};
+use super::waiting::Waiting;
 use crate::model::port::Protocol;
 use crate::sys::patience;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, SocketType, acceptfrom_with, sockopt};
+use rustix::net::{SocketFlags, SocketType, acceptfrom_with, getpeername, sockopt};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::Timespec;
 use std::io;
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 /// Connections that are accepted at once before others have their turn; so several workers share a storm.
 const BATCH: usize = 16;
 /// Connections of one port for which the container has not answered; from then on others wait in the kernel's queue.
-const MOST_CONNECTING: usize = 512;
+const MOST_CONNECTING: usize = 128;
 /// Time that a container has to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// Time that connections through a withdrawn port have to come to their end.
@@ -113,10 +115,12 @@ pub(super) struct Worker {
     /// Ports that do not accept for a moment.
     paused: Vec<u32>,
     resume: Instant,
+    /// Connections whose container has not answered.
+    waiting: Waiting,
     /// Connections that have a time limit.
     limited: usize,
     ticked: Instant,
-    /// Connections that all workers may have.
+    /// Descriptors that all workers may have.
     most: usize,
 }
 
@@ -124,7 +128,7 @@ impl Worker {
     /// Starts threads in a network namespace.
     pub(super) fn start(count: usize, netns: Option<&Path>, shared: &Arc<Shared>) -> io::Result<Workers> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-        let most = usize::try_from(limit.saturating_sub(KEPT) / 2).unwrap_or(usize::MAX).max(1);
+        let most = usize::try_from(limit.saturating_sub(KEPT)).unwrap_or(usize::MAX).max(2);
         let mut posts = Vec::new();
         for _ in 0..count {
             let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
@@ -143,6 +147,7 @@ impl Worker {
                 pipes: Pipes::default(),
                 paused: Vec::new(),
                 resume: now,
+                waiting: Waiting::default(),
                 limited: 0,
                 ticked: now,
                 most,
@@ -181,6 +186,7 @@ impl Worker {
             for place in std::mem::take(&mut self.more) {
                 self.carry(place);
             }
+            self.ask_again();
             self.look_at_the_clock();
         }
     }
@@ -191,8 +197,9 @@ impl Worker {
         let limited = self.limited > 0 || !self.flows.is_empty();
         let tick = limited.then(|| (self.ticked + TICK).saturating_duration_since(now));
         let resume = (!self.paused.is_empty()).then(|| self.resume.saturating_duration_since(now));
+        let again = self.waiting.next().map(|at| at.saturating_duration_since(now));
         let pause = match self.more.is_empty() {
-            true => tick.into_iter().chain(resume).min()?,
+            true => tick.into_iter().chain(resume).chain(again).min()?,
             false => Duration::ZERO,
         };
         // A millisecond more, so that the time has come when it wakes.
@@ -224,14 +231,17 @@ impl Worker {
     fn listened(&mut self, id: u32) {
         let Some(listening) = self.shared.find(id) else { return };
         if listening.lead.protocol == Protocol::Udp {
-            let Self { flows, shared, buffer, epoll, .. } = self;
-            flows.take(&listening, shared, buffer, |socket, flow| {
+            let Self { flows, shared, buffer, epoll, most, .. } = self;
+            flows.take(&listening, shared, *most / 2, buffer, |socket, flow| {
                 Ok(epoll::add(&**epoll, socket, data(FLOW, flow), epoll::EventFlags::IN)?)
             });
             return;
         }
         for _ in 0..BATCH {
-            let full = self.shared.links.load(Ordering::Relaxed) >= self.most;
+            let full = self.shared.descriptors.load(Ordering::Relaxed) + 2 > self.most;
+            if full {
+                self.say_that_it_is_full();
+            }
             if full || listening.connecting.load(Ordering::Relaxed) >= MOST_CONNECTING {
                 return self.pause(&listening);
             }
@@ -252,6 +262,16 @@ impl Worker {
                     return self.pause(&listening);
                 }
             }
+        }
+    }
+
+    fn say_that_it_is_full(&self) {
+        if !self.shared.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "published ports have {} connections, as many as the limit of open files allows; others wait: raise it \
+                 (LimitNOFILE= of the service, ulimit -Hn)",
+                self.most / 2
+            );
         }
     }
 
@@ -280,7 +300,8 @@ impl Worker {
 
     /// Connects a client to its container.
     fn open(&mut self, listening: &Arc<Listening>, client: OwnedFd, address: SocketAddr) {
-        let connected = self.shared.sources.connect(SocketType::STREAM, address, listening.lead.to);
+        let sources = &self.shared.sources;
+        let connected = listening.ask(|| sources.connect(SocketType::STREAM, address, listening.lead.to));
         let container = match connected {
             Ok(socket) => socket,
             Err(error) => {
@@ -300,8 +321,11 @@ impl Worker {
             return reset(&client);
         }
         let link = Link::new(listening.clone(), address, [client, container], CONNECT_WITHIN);
+        if let Some(turn) = link.connecting {
+            self.waiting.add(turn, place);
+        }
         listening.connecting.fetch_add(1, Ordering::Relaxed);
-        self.shared.links.fetch_add(1, Ordering::Relaxed);
+        self.shared.descriptors.fetch_add(2, Ordering::Relaxed);
         self.limited += 1;
         self.places[index(place)].link = Some(link);
     }
@@ -322,7 +346,7 @@ impl Worker {
             return;
         }
         link.ready(end, to_read, to_write);
-        if link.connecting {
+        if link.connecting.is_some() {
             // The client's end is looked at when there is a container.
             if end == CLIENT {
                 return if broken {
@@ -340,7 +364,9 @@ impl Worker {
 
     fn connected(&mut self, place: u32) {
         let Some(link) = &mut self.places[index(place)].link else { return };
-        link.connecting = false;
+        if let Some(turn) = link.connecting.take() {
+            self.waiting.remove(turn, place);
+        }
         link.listening.connecting.fetch_sub(1, Ordering::Relaxed);
         if !link.listening.gone.load(Ordering::Acquire) {
             link.until = None;
@@ -365,6 +391,30 @@ impl Worker {
         }
     }
 
+    /// Asks containers again that did not answer.
+    fn ask_again(&mut self) {
+        if self.waiting.next().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        for place in self.waiting.take(now) {
+            let Some(link) = &mut self.places[index(place)].link else { continue };
+            let Some(turn) = link.connecting else { continue };
+            let turn = turn.next(now);
+            link.connecting = Some(turn);
+            let to = link.to();
+            self.waiting.add(turn, place);
+            // It may have answered by now; then there is an event.
+            let socket = &link.ends[CONTAINER];
+            if getpeername(socket).is_err()
+                && let Err(error) = link.listening.ask(|| connect_again(socket, &to))
+            {
+                tracing::debug!(%error, %to, "cannot connect to a container");
+                self.refused(place);
+            }
+        }
+    }
+
     fn carry(&mut self, place: u32) {
         let Self { places, buffer, pipes, .. } = self;
         let Some(Place { link: Some(link), .. }) = places.get_mut(index(place)) else { return };
@@ -384,13 +434,14 @@ impl Worker {
         if broken {
             link.reset();
         }
-        if link.connecting {
+        if let Some(turn) = link.connecting {
+            self.waiting.remove(turn, place);
             link.listening.connecting.fetch_sub(1, Ordering::Relaxed);
         }
         if link.until.is_some() {
             self.limited -= 1;
         }
-        self.shared.links.fetch_sub(1, Ordering::Relaxed);
+        self.shared.descriptors.fetch_sub(2, Ordering::Relaxed);
         link.release(&mut self.pipes);
     }
 
@@ -406,7 +457,7 @@ impl Worker {
                 self.limited += 1;
             }
         }
-        self.flows.drop_withdrawn();
+        self.flows.drop_withdrawn(&self.shared);
     }
 
     fn look_at_the_clock(&mut self) {
@@ -422,7 +473,7 @@ impl Worker {
             return;
         }
         self.ticked = now;
-        self.flows.drop_old(now);
+        self.flows.drop_old(&self.shared, now);
         if self.limited == 0 {
             return;
         }

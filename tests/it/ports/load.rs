@@ -1,6 +1,6 @@
 //! Ports under load: many connections, ends of each kind, floods, kills.
 
-use super::bed::{Bed, HOST, HOST_6, SOON, answers, connect, serve};
+use super::bed::{Bed, HOST, HOST_6, LAN, SOON, answers, ask, connect, serve, serve_datagrams};
 use super::case;
 use crate::Case;
 use crate::containers::within;
@@ -8,16 +8,19 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Connections that are open at once, where the limit of descriptors allows it.
-const MANY: usize = 3_000;
+const MANY: usize = 10_000;
 /// Short connections, of each of some clients.
-const SHORT: usize = 2_000;
+const SHORT: usize = 5_000;
 const CLIENTS: usize = 4;
+/// Connections to a server that is slow.
+const SLOW: usize = 1_000;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Descriptors that a process keeps after work: pipes for the next connections.
 const SPARE: usize = 80;
 
@@ -25,6 +28,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("ports::ends_are_passed_on", ends_are_passed_on),
         case("ports::thousands_of_connections", thousands_of_connections),
+        case("ports::a_queue_that_overflows", a_queue_that_overflows),
+        case("ports::silent_clients_are_forgotten", silent_clients_are_forgotten),
         case("ports::a_container_that_does_not_accept", a_container_that_does_not_accept),
         case("ports::two_hundred_ports", two_hundred_ports),
         case("ports::killed_under_load", killed_under_load),
@@ -57,6 +62,12 @@ fn ends_are_passed_on() -> Result<()> {
         writing.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         ensure!(came == sent, "{} bytes came of {}", came.len(), sent.len());
     }
+    // The kernel asks silent peers whether they are there: the client's and the container's.
+    let idle = bed.lan(|| connect(HOST, 8080))?;
+    let here = bed.host(|| asked_when_silent(8080))?;
+    let inside = bed.bridge(|| asked_when_silent(80))?;
+    ensure!(here && inside, "keep-alive: {here}, {inside}");
+    drop(idle);
     // A server that cuts.
     let listener = bed.container("web", || Ok(TcpListener::bind(("::", 81))?))?;
     let mut client = bed.lan(|| Ok(TcpStream::connect((HOST, 8081))?))?;
@@ -89,18 +100,29 @@ fn ends_are_passed_on() -> Result<()> {
     bed.end()
 }
 
+/// Whether connections of this port, of either end, are watched by the kernel's timer for keep-alive.
+fn asked_when_silent(port: u16) -> Result<bool> {
+    let text = fs::read_to_string("/proc/thread-self/net/tcp")?;
+    let ours = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[3] == "01" && fields[1..3].iter().any(|end| end.ends_with(&format!(":{port:04X}")))
+    };
+    let mut lines = text.lines().skip(1).filter(ours).peekable();
+    Ok(lines.peek().is_some()
+        && lines.all(|line| line.split_whitespace().nth(5).is_some_and(|t| t.starts_with("02:"))))
+}
+
 fn thousands_of_connections() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     // As many as the host lets one process have: each is two descriptors there, and here.
     let many = MANY.min(usize::try_from(hard)?.saturating_sub(1000) / 2);
     let bed = Bed::rootless(&[])?;
+    // The client's ports rest for a minute after use.
+    bed.lan(|| Ok(fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535")?))?;
     bed.run("web", &["-p", "8080:80", "-p", "8081:81"])?;
     let listener = bed.container("web", || Ok(TcpListener::bind(("::", 80))?))?;
-    let accepted = std::thread::spawn(move || {
-        let all: Vec<TcpStream> = listener.incoming().take(many).map_while(Result::ok).collect();
-        all
-    });
+    let accepting = std::thread::spawn(move || accept(&listener, many));
     // The first connection makes what is made once.
     serve(&bed, "web", 81)?;
     ensure!(bed.lan(|| Ok(answers(HOST, 8081)))?);
@@ -112,16 +134,14 @@ fn thousands_of_connections() -> Result<()> {
         }
         Ok(())
     })?;
-    let mut servers = accepted.join().map_err(|_| anyhow::anyhow!("panicked"))?;
-    ensure!(servers.len() == many && descriptors(&bed)? >= before + 2 * many);
+    let mut servers = accepting.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    let open = descriptors(&bed)?;
+    ensure!(open >= before + 2 * many, "{open} descriptors for {many} connections");
     ensure!(bed.lan(|| Ok(answers(HOST, 8081)))?);
-    for (number, client) in clients.iter_mut().enumerate().step_by(997) {
-        client.write_all(&[u8::try_from(number % 256)?])?;
+    for client in clients.iter_mut().step_by(997) {
+        client.write_all(b"x")?;
     }
     let mut seen = 0;
-    for server in &mut servers {
-        server.set_nonblocking(true)?;
-    }
     within(SOON, "all have arrived", || {
         for server in &mut servers {
             seen += usize::from(server.read(&mut [0]).is_ok());
@@ -141,6 +161,69 @@ fn thousands_of_connections() -> Result<()> {
         })
     })?;
     within(SOON, "all descriptors are free", || Ok(descriptors(&bed)? <= before + SPARE))?;
+    bed.end()
+}
+
+/// Accepts so many connections; fewer in a minute are an error.
+fn accept(listener: &TcpListener, many: usize) -> Result<Vec<TcpStream>> {
+    listener.set_nonblocking(true)?;
+    let mut all = Vec::new();
+    within(MINUTE, &format!("{many} connections"), || {
+        while let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(true)?;
+            all.push(stream);
+        }
+        Ok(all.len() == many)
+    })
+    .with_context(|| format!("{} of {many} have arrived", all.len()))?;
+    Ok(all)
+}
+
+/// A server whose queue is short, and who takes from it slowly, serves everybody all the same: a kernel whose queue
+/// overflows forgets connections, and here nobody but the server would ever say something.
+fn a_queue_that_overflows() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    bed.run("web", &["-p", "8080:80"])?;
+    let listener = bed.container("web", || Ok(TcpListener::bind(("::", 80))?))?;
+    rustix::net::listen(&listener, 4)?;
+    let serving = std::thread::spawn(move || -> Result<()> {
+        for stream in listener.incoming().take(SLOW) {
+            stream?.write_all(b"x")?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    });
+    let clients = bed.lan(|| {
+        (0..SLOW).map(|_| Ok(TcpStream::connect((HOST, 8080))?)).collect::<Result<Vec<TcpStream>>>()
+    })?;
+    for (number, mut client) in clients.into_iter().enumerate() {
+        client.set_read_timeout(Some(MINUTE))?;
+        client.read_exact(&mut [0]).with_context(|| format!("client {number} of {SLOW}"))?;
+    }
+    serving.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    bed.end()
+}
+
+/// Clients of UDP are forgotten after a silence, sooner those that were never answered.
+fn silent_clients_are_forgotten() -> Result<()> {
+    let bed = Bed::rootless(&[])?;
+    bed.run("web", &["-p", "5353:53/udp", "-p", "5354:54/udp"])?;
+    serve_datagrams(&bed, "web", 53)?;
+    let _deaf = bed.container("web", || Ok(UdpSocket::bind(("::", 54))?))?;
+    let answered = bed.lan(|| Ok(UdpSocket::bind((LAN, 0))?))?;
+    ask(&answered, HOST, 5353, "hello")?;
+    let before = descriptors(&bed)?;
+    let silent: Vec<UdpSocket> =
+        bed.lan(|| (0..300).map(|_| Ok(UdpSocket::bind((LAN, 0))?)).collect::<Result<_>>())?;
+    for socket in &silent {
+        socket.send_to(b"x", (HOST, 5354))?;
+    }
+    within(SOON, "each has a socket", || Ok(descriptors(&bed)? == before + silent.len()))?;
+    within(Duration::from_secs(40), "they are forgotten", || Ok(descriptors(&bed)? == before))?;
+    // One that was answered is not: it is the same client to the server.
+    let said = ask(&answered, HOST, 5353, "again")?;
+    ensure!(said == format!("{} again", answered.local_addr()?), "{said}");
+    ensure!(descriptors(&bed)? == before);
     bed.end()
 }
 
@@ -185,7 +268,7 @@ fn a_container_that_does_not_accept() -> Result<()> {
     ensure!(spent < 60, "it spins: {spent} hundredths of a second in two seconds");
     drop(flood);
     // What waits for the container is bounded, and so is its time.
-    ensure!(descriptors(&bed)? < 2 * (512 + 256) + 200);
+    ensure!(descriptors(&bed)? < 2 * (128 + 256) + 200);
     bed.end()
 }
 
