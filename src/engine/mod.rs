@@ -116,6 +116,7 @@ struct Inner {
     networks: tokio::sync::RwLock<()>,
     ooms: containers::Ooms,
     burials: containers::Burials,
+    leaving: pod_ports::Leaving,
     course: Course,
 }
 
@@ -177,6 +178,7 @@ impl Engine {
             networks: tokio::sync::RwLock::default(),
             ooms: containers::Ooms::default(),
             burials: containers::Burials::default(),
+            leaving: pod_ports::Leaving::default(),
             course: Course::begin(),
         });
         tokio::spawn(reconcile::run(Arc::downgrade(&inner)));
@@ -185,18 +187,19 @@ impl Engine {
         Ok(Self(inner))
     }
 
-    /// Makes the ports that are published what the records say; to be called when the process for ports has come up.
-    pub async fn follow_ports(&self) {
+    /// Makes the ports that are published what the records say; to be called when the process for ports has come up. False:
+    /// somebody did not answer, and it is to be called again.
+    pub async fn follow_ports(&self) -> bool {
         self.0.ready().await;
-        self.0.follow_ports().await;
+        self.0.follow_ports().await
     }
 
     /// Publishes the ports of the host that the configuration of another client's pod names.
     ///
     /// # Errors
-    /// One cannot be had; then none is published.
+    /// One cannot be had; then none is published, and the pod is removed.
     pub async fn publish_pod(&self, pod: &str) -> Result<(), EngineError> {
-        self.0.publish_pod(pod).await
+        self.0.publish_pod_or_remove_it(pod).await
     }
 
     /// Withdraws what is published for another client's pod, named by its ID or the beginning of it.

@@ -10,16 +10,40 @@ use crate::model::port::{Port, Protocol, Published};
 use crate::model::reason::Reason;
 use crate::proto::cri;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tokio::sync::Mutex;
 
 /// Begins the owner of a pod's port.
 const POD: &str = "pod:";
 /// The number of the namespace option that says: the host's.
 const NODE: u64 = 2;
 
+/// Pods that were the last to be told to end. They may still be there, and get no ports any more. Held while something is
+/// published or withdrawn for a pod.
+#[derive(Debug, Default)]
+pub(super) struct Leaving(Mutex<VecDeque<String>>);
+
+/// Pods that are remembered.
+const REMEMBERED: usize = 256;
+
 impl Inner {
-    pub(super) async fn publish_pod(&self, pod: &str) -> Result<(), EngineError> {
+    /// Publishes what a new pod wants; one that cannot have it is removed.
+    pub(super) async fn publish_pod_or_remove_it(&self, pod: &str) -> Result<(), EngineError> {
+        let refused = {
+            let _one = self.leaving.0.lock().await;
+            self.publish_pod(pod).await
+        };
+        if refused.is_err() {
+            let stopped = self.cri.stop_pod(pod).await;
+            if let Err(error) = stopped.and(self.cri.remove_pod(pod).await) {
+                tracing::warn!(%error, pod, "cannot remove a pod whose ports cannot be published");
+            }
+        }
+        refused
+    }
+
+    async fn publish_pod(&self, pod: &str) -> Result<(), EngineError> {
         let metadata = self.containerd.pod_metadata(pod).await?;
         let mut done = Vec::new();
         let wanted =
@@ -42,23 +66,43 @@ impl Inner {
         Ok(())
     }
 
+    /// Withdraws what is published for a pod that is about to end; it may be named by the beginning of its ID.
     pub(super) async fn withdraw_pod(&self, pod: &str) {
-        let owner = format!("{POD}{pod}");
-        self.withdraw_those(|lead| lead.owner.starts_with(&owner)).await;
+        let Ok(pods) = self.cri.pods(None).await else { return };
+        let mut named = pods.into_iter().map(|known| known.id).filter(|id| id.starts_with(pod));
+        let (Some(id), None) = (named.next(), named.next()) else { return };
+        let mut leaving = self.leaving.0.lock().await;
+        self.withdraw_those(|lead| lead.owner.strip_prefix(POD) == Some(&id)).await;
+        leaving.push_back(id);
+        if leaving.len() > REMEMBERED {
+            leaving.pop_front();
+        }
     }
 
-    /// Makes what is published for pods what those that run want.
-    pub(super) async fn follow_pod_ports(&self) {
-        let Ok(pods) = self.cri.pods(None).await else { return };
+    /// Makes what is published for pods what those that run want; false: somebody did not answer.
+    pub(super) async fn follow_pod_ports(&self) -> bool {
+        // Before the pods are: what is published in between is a new one's.
+        let Ok(all) = self.parts.ports.all().await else { return false };
+        let Ok(pods) = self.cri.pods(None).await else { return false };
         let ready = |pod: &cri::PodSandbox| pod.state() == cri::PodSandboxState::SandboxReady;
         let foreign = pods.into_iter().filter(|pod| ready(pod) && !pod.labels.contains_key(LABEL_ID));
         let ids: HashSet<String> = foreign.map(|pod| pod.id).collect();
-        self.withdraw_those(|lead| lead.owner.strip_prefix(POD).is_some_and(|pod| !ids.contains(pod))).await;
+        let gone = |lead: &Lead| lead.owner.strip_prefix(POD).is_some_and(|pod| !ids.contains(pod));
+        for (number, _) in all.into_iter().filter(|(_, lead)| gone(lead)) {
+            self.parts.ports.remove(number).await.ok();
+        }
         for pod in ids {
-            if let Err(error) = self.publish_pod(&pod).await {
-                tracing::warn!(%error, pod, "cannot publish a pod's ports again");
+            let leaving = self.leaving.0.lock().await;
+            if leaving.contains(&pod) {
+                continue;
+            }
+            match self.publish_pod(&pod).await {
+                Err(error) if error.reason() == Reason::Unavailable => return false,
+                Err(error) => tracing::warn!(%error, pod, "cannot publish a pod's ports again"),
+                Ok(()) => {}
             }
         }
+        true
     }
 
     async fn withdraw_those(&self, which: impl Fn(&Lead) -> bool) {

@@ -114,12 +114,15 @@ impl Inner {
         }
     }
 
-    /// Makes what is published what the records say.
-    pub(in crate::engine) async fn follow_ports(self: &Arc<Self>) {
-        self.follow_pod_ports().await;
+    /// Makes what is published what the records say; false: somebody did not answer.
+    pub(in crate::engine) async fn follow_ports(self: &Arc<Self>) -> bool {
+        let mut all_done = self.follow_pod_ports().await;
         let all = match self.parts.ports.all().await {
             Ok(all) => all,
-            Err(error) => return tracing::warn!(?error, "cannot ask what is published"),
+            Err(error) => {
+                tracing::warn!(?error, "cannot ask what is published");
+                return false;
+            }
         };
         for (number, there) in all {
             // Others publish, too.
@@ -137,9 +140,11 @@ impl Inner {
             for lead in leads(&record) {
                 if let Err(error) = self.parts.ports.add(&lead).await {
                     tracing::warn!(?error, container = record.name, "cannot publish a port again");
+                    all_done &= !matches!(error, NotPublished::Away(_));
                 }
             }
         }
+        all_done
     }
 }
 

@@ -71,7 +71,7 @@ pub struct Backends {
 
 /// The part of the daemon that publishes the ports of the host which CRI's clients want for their pods.
 pub trait HostPorts: Send + Sync {
-    /// Publishes what the configuration of a pod says, all of it or nothing. Doing it again is no error.
+    /// Publishes what the configuration of a new pod says; if it cannot be had, the pod is removed.
     fn publish(&self, pod: String) -> BoxFuture<'_, Result<(), EngineError>>;
 
     /// Withdraws what is published for a pod, which may be named by the beginning of its ID.

@@ -14,6 +14,7 @@ use crate::model::reason::{Reason, chain};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, header};
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::time::Instant;
 use tonic::body::Body;
 
@@ -60,8 +61,8 @@ impl Proxy {
     }
 
     /// Ports of the host that lead to pods.
-    pub(super) fn host_ports(&self) -> &dyn HostPorts {
-        &*self.backends.host_ports
+    pub(super) fn host_ports(&self) -> Arc<dyn HostPorts> {
+        self.backends.host_ports.clone()
     }
 
     /// Sends a call on. Answers with the backend's answer, or with `Unavailable`.

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const HURRIED_LIMIT: Duration = Duration::from_secs(5);
 /// Time for calls that are being answered when the API ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(4);
+/// Pause until ports are published again when somebody did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(
     instance: Instance,
@@ -75,12 +77,15 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Has the engine publish its containers' ports each time the process for them has come up.
+/// Has the engine publish its containers' ports each time the process for them has come up, also if it was there again
+/// before anybody looked.
 async fn follow_ports(engine: Engine, mut state: watch::Receiver<State>) {
-    while state.wait_for(|state| *state == State::Ready).await.is_ok() {
-        engine.follow_ports().await;
-        if state.wait_for(|state| *state != State::Ready).await.is_err() {
-            return;
+    loop {
+        let ready = *state.borrow_and_update() == State::Ready;
+        let followed = !ready || engine.follow_ports().await;
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(PAUSE), if !followed => {}
         }
     }
 }

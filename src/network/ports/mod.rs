@@ -6,7 +6,8 @@
 //! rootlessctl ─────┴─ api.sock ─> api ─> table ─ listen     sockets, bound in the host's namespace
 //!                                          │
 //!                                       workers             a few threads, each in the containers' namespace for good,
-//!                                          ├ link ─ pipes   with an epoll of its own: TCP, copied or spliced
+//!                                          ├ waiting        with an epoll of its own: TCP, until the container answers,
+//!                                          ├ link ─ pipes   then copied or spliced
 //!                                          ├ flows          UDP, a socket for each client, for a while
 //!                                          └ source         whose address a container sees
 //!                                                └ rules    what brings answers to such an address back to us

@@ -1,7 +1,7 @@
 //! Ports of the host that a pod wants: they are published when it is there, and withdrawn before it goes.
 
+use super::RUN;
 use super::call::{self, Asked};
-use super::{REMOVE, RUN, STOP};
 use crate::proto::cri::{self, NamespaceMode, PodSandboxConfig};
 use crate::server::proxy::Proxy;
 use crate::server::services;
@@ -17,25 +17,21 @@ pub(super) fn wanted(config: &PodSandboxConfig) -> bool {
         && options.is_none_or(|options| options.network() != NamespaceMode::Node)
 }
 
-/// Runs a pod and publishes its ports; one whose ports cannot be had is no pod.
+/// Runs a pod and publishes its ports; one whose ports cannot be had is removed.
 pub(super) async fn run(
     asked: &Asked,
     proxy: &Proxy,
     request: &cri::RunPodSandboxRequest,
 ) -> Result<Bytes, Status> {
     let made: cri::RunPodSandboxResponse = call::ask(proxy, asked, RUN, request).await?;
-    if let Err(refused) = proxy.host_ports().publish(made.pod_sandbox_id.clone()).await {
-        let id = made.pod_sandbox_id;
-        let stop = cri::StopPodSandboxRequest { pod_sandbox_id: id.clone() };
-        let stopped = call::ask::<_, cri::StopPodSandboxResponse>(proxy, asked, STOP, &stop).await;
-        let remove = cri::RemovePodSandboxRequest { pod_sandbox_id: id.clone() };
-        let removed = call::ask::<_, cri::RemovePodSandboxResponse>(proxy, asked, REMOVE, &remove).await;
-        if let Some(error) = stopped.err().or(removed.err()) {
-            tracing::warn!(%error, pod = id, "cannot remove a pod whose ports cannot be published");
-        }
-        return Err(services::refused(refused));
+    let (ports, pod) = (proxy.host_ports(), made.pod_sandbox_id.clone());
+    // The pod is there, so this is finished even if the caller leaves.
+    let published = tokio::spawn(async move { ports.publish(pod).await }).await;
+    match published {
+        Ok(Ok(())) => Ok(call::encoded(&made)),
+        Ok(Err(refused)) => Err(services::refused(refused)),
+        Err(error) => Err(Status::internal(error.to_string())),
     }
-    Ok(call::encoded(&made))
 }
 
 #[cfg(test)]
