@@ -15,7 +15,7 @@ help:        ## this list
 deps:        ## install what a build, a run and the tests need
 	@packaging/deps.sh
 bundle: deps ## build containerd, buildkit, runc and the images inside the binary
-	$(TOOLCHAIN) images/build.sh && tests/validation/build.sh
+	$(TOOLCHAIN) images/build.sh && tests/validation/build.sh && tests/rootlesskit/build.sh
 build: bundle ## build the release binary: one static file
 	$(TOOLCHAIN) $(STATIC) cargo build --locked --release --bin k3c --target $(TRIPLE)
 demo: build  ## build images/hello with k3c and run it

@@ -16,6 +16,8 @@ pub(crate) enum Need {
     Cnitool,
     /// The validation programs for OCI runtimes.
     Validation,
+    /// RootlessKit and its client, of the pinned module.
+    Rootlesskit,
     /// `debootstrap`, and a Debian mirror or a cached root.
     Debian,
     /// Programs on PATH.
@@ -49,6 +51,8 @@ impl Need {
                 .then(|| "needs cnitool in images/out/tools (`make bundle`)".into()),
             Self::Validation => (!tool("validation/inputs").exists())
                 .then(|| "needs the programs in images/out/tools/validation (`make bundle`)".into()),
+            Self::Rootlesskit => (!tool("rootlesskit/inputs").exists())
+                .then(|| "needs the programs in images/out/tools/rootlesskit (`make bundle`)".into()),
             Self::Debian => Self::Program("debootstrap").unmet(),
             Self::Daemon => {
                 let unmet: Vec<String> = OF_A_DAEMON.into_iter().filter_map(Self::unmet).collect();

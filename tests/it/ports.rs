@@ -2,6 +2,7 @@
 
 pub(crate) mod bed;
 mod load;
+mod rootlesskit;
 
 use crate::Case;
 use crate::containers::{DEMO, within};
@@ -33,13 +34,13 @@ pub(crate) fn cases() -> Vec<Case> {
             &[Need::Daemon, Need::Program("ip"), Need::Program("nsenter"), Need::Program("nft")],
             rules_are_made_again,
         ),
-        case("ports::rootlesskits_api", rootlesskits_api),
         case("ports::roots_ports", roots_ports),
         case("ports::pods_have_host_ports", pods_have_host_ports),
         case("ports::from_containers", || from_containers(&Bed::rootless(&[])?)),
         case("ports::from_roots_containers", || from_containers(&Bed::root(&[])?)),
     ];
     cases.extend(load::cases());
+    cases.extend(rootlesskit::cases());
     cases
 }
 
@@ -232,50 +233,6 @@ fn rules_are_made_again() -> Result<()> {
     within(SOON, "the networks' table is back", || {
         Ok(nft(&["list", "table", "inet", "k3c"]).is_ok_and(|t| t == before))
     })?;
-    bed.end()
-}
-
-/// What RootlessKit's own client says, word for word.
-fn rootlesskits_api() -> Result<()> {
-    let bed = Bed::rootless(&[])?;
-    bed.run("web", &[])?;
-    serve(&bed, "web", 80)?;
-    let call = |method: &str, path: &str, body: &str| -> Result<(u16, String)> {
-        let mut stream = std::os::unix::net::UnixStream::connect(bed.socket())?;
-        stream.set_read_timeout(Some(SOON))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: rootlesskit\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("no answer")?;
-        Ok((head.split(' ').nth(1).unwrap_or_default().parse()?, body.to_owned()))
-    };
-    let (code, info) = call("GET", "/v1/info", "")?;
-    let info: Value = serde_json::from_str(&info)?;
-    ensure!(
-        code == 200 && info["childPID"] == bed.process("__holder")? && info["portDriver"]["driver"] == "k3c",
-        "{info}"
-    );
-    ensure!(call("GET", "/v1/ports", "")? == (200, "[]".into()));
-    let address = bed.env.ok(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"])?;
-    let spec = json!({"proto": "tcp", "parentIP": "0.0.0.0", "parentPort": 8080, "childIP": address, "childPort": 80});
-    let (code, status) = call("POST", "/v1/ports", &spec.to_string())?;
-    ensure!((code, serde_json::from_str(&status)?) == (201, json!({"id": 1, "spec": spec})), "{status}");
-    ensure!(bed.lan(|| Ok(answers(HOST, 8080)))?);
-    // It is a person's: an engine that comes up lets it be, and nobody else gets it.
-    bed.env.kill_process("__engine")?;
-    within(SOON, "the next engine answers", || Ok(bed.env.k3c(&["ps"])?.code == 0))?;
-    bed.env
-        .k3c(&["run", "-d", "-p", "8080:80", DEMO, "sleep", "9"])?
-        .fails(125, "port is already allocated")?;
-    ensure!(call("POST", "/v1/ports", "{}")?.0 == 400 && call("DELETE", "/v1/ports/99", "")?.0 == 404);
-    ensure!(
-        call("DELETE", "/v1/ports/1", "")?.0 == 200 && call("GET", "/v1/ports", "")? == (200, "[]".into())
-    );
-    ensure!(!bed.lan(|| Ok(answers(HOST, 8080)))?);
     bed.end()
 }
 
