@@ -33,7 +33,7 @@ check-cross: deps ## type-check the command line for Windows, Linux arm64 and ma
 	$(TOOLCHAIN) packaging/check-cross.sh
 proto: deps  ## regenerate src/proto/generated
 	$(TOOLCHAIN) K3C_PROTO_WRITE=1 cargo test --locked -p k3c-proto --test proto
-bench: build ## time, CPU, memory and processes, beside podman's and docker's where they are at hand (BENCH=images, unpack, memory: other benches)
+bench: build ## time, CPU, memory and processes, beside podman's and docker's where they are at hand (BENCH=images, unpack, memory, ports: other benches)
 	$(TOOLCHAIN) K3C_BENCH=$(or $(BENCH),1) K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it
 compare-docker: build ## run the tests' tables against Docker and print what differs
 	$(TOOLCHAIN) K3C_COMPARE=1 K3C_TEST_BIN=$(CURDIR)/$(BIN) cargo test --locked --test it

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 /// Time after which an instance is at rest: its processes give memory back after five seconds without work, and threads
 /// end after ten.
-const REST: Duration = Duration::from_secs(16);
+pub(super) const REST: Duration = Duration::from_secs(16);
 /// Lifecycles before the first and the second look.
 const FEW: usize = 50;
 const MANY: usize = 1000;
 
 /// A value of `/proc/PID/FILE`, in the file's own unit.
-fn value(pid: i32, file: &str, key: &str) -> u64 {
+pub(super) fn value(pid: i32, file: &str, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let lines = text.lines().filter(|line| line.starts_with(key));
     lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()

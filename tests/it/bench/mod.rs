@@ -1,9 +1,10 @@
 //! `make bench`: a table of times and CPU beside podman's and docker's, interleaved; memory when idle; programs executed by
 //! a `run`. `K3C_BENCH=images` instead: images moved and built (`unpack`: only loaded and pulled); `K3C_BENCH=memory`:
-//! memory before and after a thousand lifecycles.
+//! memory before and after a thousand lifecycles; `K3C_BENCH=ports`: published ports beside podman's.
 
 mod images;
 mod memory;
+mod ports;
 
 use crate::containers::DEMO;
 use crate::env::{TestEnv, binary};
@@ -100,6 +101,10 @@ const BENCHES: &[Bench] = &[
 /// Runs every benchmark.
 pub(crate) fn all() -> Result<()> {
     let rounds: usize = std::env::var("K3C_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let which = std::env::var("K3C_BENCH").unwrap_or_default();
+    if which == "ports" {
+        return ports::all(rounds.min(5));
+    }
     let mut env = TestEnv::started()?;
     env.ok(&["run", "--rm", DEMO, "true"])?;
     // The first start has unpacked the bundle: what is measured is every other one.
@@ -109,14 +114,13 @@ pub(crate) fn all() -> Result<()> {
 
     let mut ours = Shell::start(env.command(Path::new("/bin/bash"), &[]))?;
     let k3c = crate::env::installed().display().to_string();
-    let which = std::env::var("K3C_BENCH").unwrap_or_default();
     if which == "memory" {
         memory::lifecycles(&env, &mut ours, &k3c)?;
         drop(ours);
         return env.stop();
     }
     let mut peers: Vec<(&str, Shell)> = Vec::new();
-    for (name, start) in [("podman", podman as fn() -> Result<Shell>), ("docker", docker)] {
+    for (name, start) in [("podman", (|| podman(&[])) as fn() -> Result<Shell>), ("docker", docker)] {
         match start() {
             Ok(peer) => peers.push((name, peer)),
             Err(why) => report(&format!("{name} is left out: {why:#}")),
@@ -282,7 +286,12 @@ impl Shell {
     }
 
     fn pid(&mut self) -> Result<String> {
-        writeln!(self.stdin, "echo $$")?;
+        self.said("echo $$")
+    }
+
+    /// The one line that a command prints.
+    fn said(&mut self, command: &str) -> Result<String> {
+        writeln!(self.stdin, "{command}")?;
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         Ok(line.trim().to_owned())
@@ -308,14 +317,15 @@ pub(crate) fn peers(program: &str) -> Result<PathBuf> {
     Ok(peers)
 }
 
-/// podman 5 in the peers' root, with our demonstration image loaded.
-fn podman() -> Result<Shell> {
+/// podman 5 in the peers' root, with our demonstration image loaded. `within`: words in front of its command line.
+fn podman(within: &[&str]) -> Result<Shell> {
     let script = peers("usr/bin/podman")?.join("peer.sh");
-    let mut command = Command::new("bash");
-    command.arg(script).arg("bash");
+    let words = within.iter().chain(&["bash"]).collect::<Vec<_>>();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(script).arg("bash");
     let mut shell = Shell::start(command)?;
-    // podman refuses to work when the process that a broken-off run left is gone.
-    shell.time("rm -f $XDG_RUNTIME_DIR/libpod/tmp/pause.pid")?;
+    // podman refuses to work when processes that a broken-off run left are gone: to it this is a boot.
+    shell.time("rm -rf $XDG_RUNTIME_DIR/{libpod,containers,crun}")?;
     fs::create_dir_all("/tmp/k3cpeer")?;
     let copy = Path::new("/tmp/k3cpeer/demo.tar");
     fs::copy(demo_archive()?, copy)?;
