@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) connecting: Option<Turn>,
     /// The container's other address was tried.
     pub(super) retried: bool,
+    /// It was refused once when it was asked again.
+    pub(super) doubted: bool,
     /// Time at which it is cut.
     pub(super) until: Option<Instant>,
 }
@@ -87,7 +89,16 @@ impl Link {
         let ready = || Way { readable: true, writable: true, ..Way::default() };
         let now = Instant::now();
         let (connecting, until) = (Some(Turn::first(now)), Some(now + patience));
-        Self { listening, client, ends, ways: [ready(), ready()], connecting, retried: false, until }
+        Self {
+            listening,
+            client,
+            ends,
+            ways: [ready(), ready()],
+            connecting,
+            retried: false,
+            doubted: false,
+            until,
+        }
     }
 
     /// The container's address that is tried.

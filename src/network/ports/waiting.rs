@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Time until a container is asked again; it doubles each time. The kernel would ask after a second.
 pub(super) const FIRST: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_millis(320);
+const LONGEST: Duration = Duration::from_millis(640);
 
 /// When a connection asks again.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ impl Turn {
     /// The first one.
     pub(super) fn first(now: Instant) -> Self {
         Self { at: now + FIRST, pause: FIRST }
+    }
+
+    /// Whether the container was asked once only.
+    pub(super) fn is_first(self) -> bool {
+        self.pause == FIRST
     }
 
     /// The one after this.
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(waiting.take(now + FIRST), [1]);
         assert_eq!(waiting.take(now + 2 * FIRST), [2]);
         assert_eq!(waiting.next(), None);
+        assert!(one.is_first() && !two.is_first());
         let last = (0..20).fold(one, |turn, _| turn.next(now));
         assert_eq!(last.at, now + LONGEST);
     }

@@ -354,7 +354,7 @@ impl Worker {
                 };
             }
             match sockopt::socket_error(&link.ends[CONTAINER]) {
-                Ok(Ok(())) if to_write => self.connected(place),
+                Ok(Ok(())) if to_write && !broken => self.connected(place),
                 Ok(Ok(())) => return,
                 _ => return self.refused(place),
             }
@@ -378,6 +378,11 @@ impl Worker {
     fn refused(&mut self, place: u32) {
         let again = {
             let Some(link) = &mut self.places[index(place)].link else { return };
+            // A container whose answer to an earlier question is on its way refuses the later one; the next will do.
+            if link.connecting.is_some_and(|turn| !turn.is_first()) && !link.doubted {
+                link.doubted = true;
+                return;
+            }
             let other = link.listening.lead.other.filter(|_| !link.retried);
             link.retried = true;
             other.and_then(|to| self.shared.sources.connect(SocketType::STREAM, link.client, to).ok())
