@@ -214,7 +214,7 @@ fn silent_clients_are_forgotten() -> Result<()> {
     ask(&answered, HOST, 5353, "hello")?;
     let before = descriptors(&bed)?;
     let silent: Vec<UdpSocket> =
-        bed.lan(|| (0..300).map(|_| Ok(UdpSocket::bind((LAN, 0))?)).collect::<Result<_>>())?;
+        bed.lan(|| (0..150).map(|_| Ok(UdpSocket::bind((LAN, 0))?)).collect::<Result<_>>())?;
     for socket in &silent {
         socket.send_to(b"x", (HOST, 5354))?;
     }
