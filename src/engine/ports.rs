@@ -27,7 +27,7 @@ impl Inner {
     pub(in crate::engine) async fn publish(&self, record: &mut Record) -> Result<(), EngineError> {
         record.attempt.published = Vec::new();
         let wishes = wishes(record);
-        if wishes.is_empty() {
+        if wishes.is_empty() || self.is_secluded(record) {
             return Ok(());
         }
         let mut numbers = Vec::new();

@@ -11,6 +11,9 @@ impl Inner {
         let publishes = !spec.publish.is_empty() || spec.publish_all;
         let sysctl = spec.sysctls.keys().find(|key| key.starts_with("net.") || key.starts_with("net/"));
         match &spec.network {
+            NetworkMode::Named(name) if publishes && self.is_internal(name) => {
+                Ok(Some(format!("Published ports are discarded when using the internal network {name}")))
+            }
             NetworkMode::Bridge | NetworkMode::Named(_) => Ok(None),
             NetworkMode::Host if sysctl.is_some() => Err(EngineError::invalid(format!(
                 "sysctl '{}' not allowed in host network namespace",

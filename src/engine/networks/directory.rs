@@ -81,7 +81,12 @@ impl Inner {
         }
     }
 
-    fn is_internal(&self, network: &str) -> bool {
+    /// Whether a container's way out is an internal network: nothing comes in, either.
+    pub(in crate::engine) fn is_secluded(&self, record: &Record) -> bool {
+        record.spec.places().first().is_some_and(|place| self.is_internal(&place.network))
+    }
+
+    pub(in crate::engine) fn is_internal(&self, network: &str) -> bool {
         matches!(self.network(network), Ok(Known::Users(network)) if network.internal)
     }
 

@@ -60,7 +60,7 @@ pub(super) fn all(rounds: usize) -> Result<()> {
         }
         Err(why) => report(&format!("podman is left out: {why:#}")),
     }
-    let measure: [(&str, &str, f64, fn(&Side) -> Result<f64>); 3] = [
+    let measure: [(&str, &str, f64, Measure); 3] = [
         ("connections", "/s", 2.5, connections),
         ("from a container", "MiB/s", 1.0, download),
         ("to a container", "MiB/s", 1.0, upload),
@@ -231,3 +231,6 @@ fn idle_rootlessport(shell: &mut Shell) -> Result<()> {
     report(&format!("private memory of rootlessport: {sum} KiB with {IDLE} ports"));
     shell.time("podman rm -f -t 0 idle").map(drop)
 }
+
+/// A figure of one side.
+type Measure = fn(&Side) -> Result<f64>;

@@ -125,7 +125,22 @@ fn joined_and_left(env: &TestEnv) -> Result<()> {
     run(env, "in-two", &["--network", "two"])?;
     run(env, "in-none", &[])?;
     run(env, "in-both", &["--network", "one", "--network", "name=two,alias=x"])?;
-    run(env, "in-inner", &["--network", "inner"])?;
+    let ran = env.k3c(&[
+        "run",
+        "-d",
+        "-p",
+        "80",
+        "--name",
+        "in-inner",
+        "--network",
+        "inner",
+        DEMO,
+        "sleep",
+        "1000",
+    ])?;
+    let discarded = "Published ports are discarded when using the internal network inner";
+    ensure!(ran.stderr.contains(discarded), "{}", ran.stderr);
+    ensure!(env.ok(&["port", "in-inner"])?.is_empty());
     let of = |name: &str, network: &str| address(env, name, network);
     let (one, two, both) = (of("in-one", "one")?, of("in-two", "two")?, of("in-both", "two")?);
     let inner = of("in-inner", "inner")?;

@@ -18,8 +18,6 @@ const MANY: usize = 10_000;
 /// Short connections, of each of some clients.
 const SHORT: usize = 5_000;
 const CLIENTS: usize = 4;
-/// Connections to a server that is slow.
-const SLOW: usize = 1_000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Descriptors that a process keeps after work: pipes for the next connections.
 const SPARE: usize = 80;
@@ -28,7 +26,6 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case("ports::ends_are_passed_on", ends_are_passed_on),
         case("ports::thousands_of_connections", thousands_of_connections),
-        case("ports::a_queue_that_overflows", a_queue_that_overflows),
         case("ports::silent_clients_are_forgotten", silent_clients_are_forgotten),
         case("ports::a_container_that_does_not_accept", a_container_that_does_not_accept),
         case("ports::two_hundred_ports", two_hundred_ports),
@@ -177,31 +174,6 @@ fn accept(listener: &TcpListener, many: usize) -> Result<Vec<TcpStream>> {
     })
     .with_context(|| format!("{} of {many} have arrived", all.len()))?;
     Ok(all)
-}
-
-/// A server whose queue is short, and who takes from it slowly, serves everybody all the same: a kernel whose queue
-/// overflows forgets connections, and here nobody but the server would ever say something.
-fn a_queue_that_overflows() -> Result<()> {
-    let bed = Bed::rootless(&[])?;
-    bed.run("web", &["-p", "8080:80"])?;
-    let listener = bed.container("web", || Ok(TcpListener::bind(("::", 80))?))?;
-    rustix::net::listen(&listener, 4)?;
-    let serving = std::thread::spawn(move || -> Result<()> {
-        for stream in listener.incoming().take(SLOW) {
-            stream?.write_all(b"x")?;
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(())
-    });
-    let clients = bed.lan(|| {
-        (0..SLOW).map(|_| Ok(TcpStream::connect((HOST, 8080))?)).collect::<Result<Vec<TcpStream>>>()
-    })?;
-    for (number, mut client) in clients.into_iter().enumerate() {
-        client.set_read_timeout(Some(MINUTE))?;
-        client.read_exact(&mut [0]).with_context(|| format!("client {number} of {SLOW}"))?;
-    }
-    serving.join().map_err(|_| anyhow::anyhow!("panicked"))??;
-    bed.end()
 }
 
 /// Clients of UDP are forgotten after a silence, sooner those that were never answered.
