@@ -90,6 +90,9 @@
 //! | claim | a creation's hold on its volumes until its record is written |
 //! | lifecycle | the pure table of what may be done in which state, and what each event makes of a record |
 //! | tombstone | the exit code of a removed container, kept for ten minutes for those who still wait |
+//! | place | a container's part in a network: what it wishes for (`EndpointSpec`), and what it has got (`store::Endpoint`) |
+//! | attachment | a place as the CNI plugin is told of it, in an annotation of the pod |
+//! | directory | what the name server knows: containers that run, their places and names |
 //! | burial | the teardown of a removed container, behind the answer: pod, files and anonymous volumes |
 //! | foreign | a container that another client of CRI made: shown, touched only by its exact name |
 //! | target | a container that is attached to or gets an exec: a record's attempt, or a foreign one |
@@ -132,7 +135,7 @@
 //! | `children` | containerd and buildkitd: their files and command lines; unpacks the bundle | engine, server |
 //! | `rootless` | from an ordinary user to root in a namespace | engine; tokio on the way in |
 //! | `holder` | keeps namespaces and socket, starts what it is told; no policy | engine, children |
-//! | `network` | the containers' network: CNI, slirp4netns, names, RootlessKit's API | engine |
+//! | `network` | the containers' networks: CNI, slirp4netns, the name server, ports and RootlessKit's API | engine |
 //! | `shim` | containerd's shim: task service, the processes' streams, attached clients | engine |
 //! | `differ` | containerd's differ: writes layers into snapshots, in a process of its own | engine |
 //! | `engine` | containers, images, volumes, networks, events; the reconciler | api, server, cli, rootless |

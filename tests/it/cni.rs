@@ -39,6 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
             &[Need::Root, Need::Program("ip"), Need::Program("strace")],
             no_other_program,
         ),
+        case("cni::several_networks", several_networks),
         Case::new("cni::cnitool", &[Need::Root, Need::Program("ip"), Need::Cnitool], cnitool),
     ];
     cases.extend(daemon::cases());
@@ -291,6 +292,70 @@ fn killed_at_each_point() -> Result<()> {
         ensure!(bed.ports()?.is_empty(), "{point}: {:?}", bed.ports());
     }
     Ok(())
+}
+
+/// A pod in several networks, as its annotation says: all of them, or none.
+fn several_networks() -> Result<()> {
+    let mut bed = Bed::new()?;
+    let (a, b) = (bed.namespace("a")?, bed.namespace("b")?);
+    let network = |bridge: &str, number: u8, internal: bool| {
+        json!({
+            "bridge": bridge, "subnet": format!("10.78.{number}.0/24"), "gateway": format!("10.78.{number}.1"),
+            "range": format!("10.78.{number}.128/25"), "subnet6": format!("fd78:{number}::/64"),
+            "internal": internal, "mtu": null,
+        })
+    };
+    let whole = bed.config.clone();
+    let annotated = |places: Value| {
+        let mut config = whole.clone();
+        config["runtimeConfig"] =
+            json!({ "io.kubernetes.cri.pod-annotations": { "io.k3c.networks": places.to_string() } });
+        config
+    };
+    let places = json!([
+        { "interface": "eth0", "network": network("k3ct1", 1, false) },
+        { "interface": "eth1", "network": network("k3ct2", 2, true), "address": "10.78.2.9", "address_6": "fd78:2::77" },
+        { "interface": "eth2" },
+    ]);
+    bed.config = annotated(places.clone());
+    let answer = bed.add("one", &a)?;
+    let interfaces = answer["interfaces"].as_array().context("interfaces")?;
+    let names: Vec<&str> = interfaces.iter().filter_map(|one| one["name"].as_str()).collect();
+    ensure!(names.len() == 9 && (names[2], names[5], names[8]) == ("eth0", "eth1", "eth2"), "{answer}");
+    let all: Vec<String> = addresses(&answer)?.iter().map(ToString::to_string).collect();
+    ensure!(all[..4] == ["10.78.1.128", "fd78:1::80", "10.78.2.9", "fd78:2::77"], "{all:?}");
+    // One way out: the first that has one.
+    let routes = bed.ip(&["-n", &a, "route"])?;
+    ensure!(routes.matches("default").count() == 1 && routes.contains("via 10.78.1.1 dev eth0"), "{routes}");
+    bed.config["prevResult"] = answer.clone();
+    bed.call("CHECK", "one", &a, &[])?;
+    // What one place cannot have undoes the others.
+    bed.config = annotated(json!([
+        { "interface": "eth0", "network": network("k3ct1", 1, false) },
+        { "interface": "eth1", "network": network("k3ct2", 2, true), "address": "10.78.2.9" },
+    ]));
+    let refused = code(bed.add("two", &b))?;
+    ensure!(refused == (100, "k3c-cni: Address already in use: 10.78.2.9".into()), "{refused:?}");
+    ensure!(!bed.ip(&["-n", &b, "-o", "link"])?.contains("eth0"));
+    // Networks of ours do not reach each other; what is in both reaches both.
+    bed.config = annotated(json!([{ "interface": "eth0", "network": network("k3ct2", 2, true) }]));
+    let two = addresses(&bed.add("two", &b)?)?;
+    bed.reaches(&a, &b, two[0])?;
+    ensure!(bed.reaches(&b, &a, "10.78.1.128".parse()?).is_err());
+    // GC knows the first interface of a pod that was connected to another network later.
+    bed.config = annotated(json!([{ "interface": "eth3", "network": network("k3ct3", 3, false) }]));
+    bed.add_as("one", &a, "eth3")?;
+    bed.config = whole.clone();
+    bed.gc(&[("one", "eth0")])?;
+    ensure!(!bed.ip(&["-n", &b, "-o", "link"])?.contains(": eth"), "two is not valid");
+    let links = bed.ip(&["-n", &a, "-o", "link"])?;
+    ensure!((0..4).all(|number| links.contains(&format!(": eth{number}"))), "{links}");
+    bed.config = annotated(places);
+    bed.call("DEL", "one", &a, &[])?;
+    crate::containers::within(SOON, "the interfaces are gone", || {
+        let links = bed.ip(&["-n", &a, "-o", "link"])?;
+        Ok((0..3).all(|number| !links.contains(&format!(": eth{number}"))))
+    })
 }
 
 fn gc_keeps_what_is_valid() -> Result<()> {

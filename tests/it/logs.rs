@@ -27,7 +27,9 @@ fn go_on_over_engines() -> Result<()> {
     let follow = |args: &[&str], output: Stdio| -> Result<_> {
         Ok(env.k3c_command(args).stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).spawn()?)
     };
-    let events = follow(&["events", "--format", "{{.Action}}", "--filter", "event=die"], Stdio::piped())?;
+    let told = env.home.join("told");
+    let flags = ["events", "--format", "{{.Action}}", "--filter", "event=die"];
+    let events = follow(&flags, File::create(&told)?.into())?;
     env.ok(&["run", "-d", "--name", "counts", DEMO, "sh", "-c", script])?;
     let followed = env.home.join("followed");
     let logs = follow(&["logs", "-f", "counts"], File::create(&followed)?.into())?;
@@ -48,12 +50,15 @@ fn go_on_over_engines() -> Result<()> {
     ensure!(text.lines().map(str::parse).eq((1..=60_u32).map(Ok)), "{text}");
     ensure!(env.ok(&["wait", "counts"])? == "3");
     env.ok(&["run", "--rm", DEMO, "true"])?;
+    // An event comes behind the answer to the call that it tells of.
+    let text = || Ok::<_, anyhow::Error>(std::fs::read_to_string(&told)?);
+    within(Duration::from_secs(10), "both ends are told", || Ok(text()?.lines().count() >= 2))?;
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(i32::try_from(events.id())?),
         nix::sys::signal::Signal::SIGINT,
     )?;
-    let text = String::from_utf8(events.wait_with_output()?.stdout)?;
-    ensure!(text == "die\ndie\n", "{text:?}");
+    events.wait_with_output()?;
+    ensure!(text()? == "die\ndie\n", "{:?}", text());
     env.stop()
 }
 

@@ -18,7 +18,6 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("proxy::buildctl", WITH_TOOLS, buildctl),
         Case::new("proxy::cri", DAEMON, cris_client),
         Case::new("proxy::containers_of_others", DAEMON, containers_of_others),
-        Case::new("proxy::pods_with_ports_of_the_host", DAEMON, pods_with_ports_of_the_host),
         Case::new("proxy::pods_with_namespaces_of_others", DAEMON, pods_with_namespaces_of_others),
         Case::new("proxy::pods_with_users_of_their_own", DAEMON, pods_with_users_of_their_own),
         Case::new("proxy::http1_is_answered_in_words", DAEMON, http1_is_answered_in_words),
@@ -218,39 +217,6 @@ fn containers_of_others() -> Result<()> {
     env.ok(&["rm", "-f", name])?;
     ensure!(!env.ok(&["ps", "-a"])?.contains("theirs"), "rm -f of its exact name left it");
     pod.remove()
-}
-
-/// Ports of the host are refused in words until they lead somewhere.
-fn pods_with_ports_of_the_host() -> Result<()> {
-    let env = shared::env()?;
-    let run = |host_port| {
-        let metadata =
-            cri::PodSandboxMetadata { name: "web".into(), uid: "u-web".into(), ..Default::default() };
-        let config = cri::PodSandboxConfig {
-            metadata: Some(metadata),
-            port_mappings: vec![cri::PortMapping { container_port: 80, host_port, ..Default::default() }],
-            ..Default::default()
-        };
-        let request = cri::RunPodSandboxRequest { config: Some(config), ..Default::default() };
-        with_channel(&env, |channel| async {
-            let mut runtime = RuntimeServiceClient::new(channel);
-            match runtime.run_pod_sandbox(request).await {
-                Err(status) => Ok(Err(status)),
-                Ok(answer) => {
-                    let pod_sandbox_id = answer.into_inner().pod_sandbox_id;
-                    runtime.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id }).await?;
-                    Ok(Ok(()))
-                }
-            }
-        })
-    };
-    let refused = run(8080)?.err().context("a pod with a port of the host was made")?;
-    ensure!(refused.code() == tonic::Code::Unimplemented, "{refused}");
-    ensure!(
-        refused.message().contains("hostPort 8080 (of containerPort 80) cannot be published"),
-        "{refused}"
-    );
-    run(0)?.map_err(Into::into)
 }
 
 /// A pod, made as a kubelet makes it.

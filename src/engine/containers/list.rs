@@ -27,7 +27,10 @@ impl Engine {
         let mut rows: Vec<ContainerSummary> = records.iter().map(|r| row(r, &owner)).collect();
         rows.extend(foreign);
         rows.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-        let wanted = filter.filters;
+        let mut wanted = filter.filters;
+        for network in &mut wanted.networks {
+            inner.network_name(network).clone_into(network);
+        }
         let images = ancestors(inner, &wanted.ancestors).await;
         let made = |who: &String| inner.records.find(who).map(|record| record.created);
         let before = wanted.before.as_ref().map(made).transpose()?;
@@ -76,7 +79,13 @@ fn row(record: &Record, owner: &BTreeMap<String, String>) -> ContainerSummary {
         network: match &record.spec.network {
             // It is in none of its own.
             NetworkMode::Container(_) => String::new(),
-            mode => mode.to_string(),
+            mode if !mode.has_address() => mode.to_string(),
+            _ => {
+                let mut names: Vec<String> =
+                    record.spec.places().into_iter().map(|place| place.network).collect();
+                names.sort();
+                names.join(",")
+            }
         },
         ports: match record.status.is_up() && record.spec.network.has_address() {
             true => port::shown(&resolved.exposed, &record.attempt.published),

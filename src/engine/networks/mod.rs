@@ -124,6 +124,17 @@ impl Inner {
         }
     }
 
+    /// The name of a network that is named by its ID, or a prefix of that; any other text is itself.
+    pub(super) fn network_name(&self, who: &str) -> String {
+        let modes =
+            PREDEFINED.iter().find(|name| !who.is_empty() && self.predefined_id(name).starts_with(who));
+        match (self.network(who), modes) {
+            (Ok(known), _) => known.name().to_owned(),
+            (Err(_), Some(name)) => (*name).to_owned(),
+            (Err(_), None) => who.to_owned(),
+        }
+    }
+
     /// A network in which containers have addresses, by its name, its ID or a prefix of that.
     pub(super) fn network(&self, who: &str) -> Result<Known, EngineError> {
         let default = self.predefined_id(BRIDGE);

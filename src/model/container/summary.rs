@@ -31,12 +31,19 @@ pub struct ContainerSummary {
     pub mounts: Vec<Mount>,
     /// Bytes written; `None` unless asked for.
     pub size: Option<(i64, i64)>,
-    /// Name of its network; empty: it has none of its own.
+    /// Names of its networks, with commas between; empty: it has none of its own.
     pub network: String,
     /// Ports, while it runs.
     pub ports: Vec<ShownPort>,
     /// Made through CRI by somebody else.
     pub foreign: bool,
+}
+
+impl ContainerSummary {
+    /// Names of its networks.
+    pub fn networks(&self) -> impl Iterator<Item = &str> {
+        self.network.split(',').filter(|name| !name.is_empty())
+    }
 }
 
 /// A request of `ps`; where it is answered, `F` is a [`ContainerFilter`](crate::model::filter::ContainerFilter).

@@ -18,6 +18,8 @@ pub struct ContainerFilter {
     volumes: Vec<String>,
     published: Vec<Port>,
     exposed: Vec<Port>,
+    /// Networks, by their names.
+    pub networks: Vec<String>,
     /// Images, as they were typed.
     pub ancestors: Vec<String>,
     /// A container; only older ones are listed.
@@ -56,6 +58,7 @@ impl ContainerFilter {
             "label" => self.labels.add(&value),
             "ancestor" => self.ancestors.push(value),
             "volume" => self.volumes.push(value),
+            "network" => self.networks.push(value),
             "publish" => self.published.extend(ports(&value)?),
             "expose" => self.exposed.extend(ports(&value)?),
             "before" => drop(self.before.get_or_insert(value)),
@@ -102,6 +105,7 @@ impl ContainerFilter {
             && any(&self.exited, |code| is_exited && *code == row.state.exit_code)
             && any(&self.health, |health| *health == row.state.health)
             && any(&self.volumes, |v| row.mounts.iter().any(|m| m.target == *v || source(m) == v))
+            && any(&self.networks, |name| row.networks().any(|own| own == name))
             && self.has_port(row)
             && (self.ancestors.is_empty()
                 || images.iter().any(|image| *image == row.image_id || *image == reference()))

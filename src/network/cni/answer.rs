@@ -98,12 +98,14 @@ impl Known {
             |one: &Value| one["name"] == interface && one["sandbox"].as_str().is_some_and(|s| !s.is_empty());
         let number = interfaces.iter().position(is_pods)?;
         let ips = result["ips"].as_array().into_iter().flatten();
-        let own = ips.filter(|ip| ip["interface"].as_u64() == u64::try_from(number).ok());
+        let own: Vec<&Value> =
+            ips.filter(|ip| ip["interface"].as_u64() == u64::try_from(number).ok()).collect();
         let addresses =
-            own.filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect();
+            own.iter().filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect();
         let routes = result["routes"].as_array().into_iter().flatten();
         let gateways = routes
             .filter(|route| [Some("0.0.0.0/0"), Some("::/0")].contains(&route["dst"].as_str()))
+            .filter(|route| own.iter().any(|ip| ip["gateway"] == route["gw"]))
             .filter_map(|route| route["gw"].as_str()?.parse().ok())
             .collect();
         Some(Self { mac: interfaces[number]["mac"].as_str().map(str::to_lowercase), addresses, gateways })
@@ -165,8 +167,12 @@ mod tests {
         let mut attached = attached();
         let mut second = attached.ends[0].clone();
         second.pod.0 = "eth1".into();
-        second.addresses =
-            vec![Address { address: "10.1.0.2".parse().unwrap(), out: false, ..second.addresses[0] }];
+        second.addresses = vec![Address {
+            address: "10.1.0.2".parse().unwrap(),
+            gateway: "10.1.0.1".parse().unwrap(),
+            out: false,
+            ..second.addresses[0]
+        }];
         attached.ends.push(second);
         let document = attached.document("1.0.0");
         assert_eq!(
@@ -175,6 +181,9 @@ mod tests {
         );
         let known = Known::read(&document, "eth1").unwrap();
         assert_eq!(known.addresses, ["10.1.0.2".parse::<IpAddr>().unwrap()]);
+        // Its way out is the other one's.
+        assert!(known.gateways.is_empty());
+        assert_eq!(Known::read(&document, "eth0").unwrap().gateways.len(), 1);
     }
 
     #[test]

@@ -269,7 +269,7 @@ fn pair(links: &mut Links, pod: &Pod, made: &Made<'_>, namespace: &File) -> Resu
             _ => return Err(Refusal::kernel(making())(error)),
         }
     }
-    if place.interface == pod.interface && place.address_6.is_none() {
+    if !place.annotated {
         return Ok(());
     }
     let told = Told { container: pod.container.clone(), address_6: place.address_6 };

@@ -118,7 +118,10 @@ impl Config {
     /// The places in networks that a pod is to have: those of its annotation, or one in the default network.
     pub(super) fn places(&self, pod: &Pod) -> Result<Vec<Place>, Refusal> {
         let network = self.default_network()?;
+        let annotation = self.runtime_config.get(ANNOTATIONS).and_then(|all| all.get(attachment::ANNOTATION));
+        let annotated = annotation.is_some();
         let own = |wish: Wish| Place {
+            annotated,
             interface: wish.interface,
             network: match wish.network {
                 None => network.clone(),
@@ -137,7 +140,6 @@ impl Config {
             mac: wish.mac,
             reserved: wish.reserved,
         };
-        let annotation = self.runtime_config.get(ANNOTATIONS).and_then(|all| all.get(attachment::ANNOTATION));
         let Some(annotation) = annotation else {
             return Ok(vec![own(Wish { interface: pod.interface.clone(), ..Wish::default() })]);
         };
@@ -217,6 +219,8 @@ pub(super) struct Place {
     pub(super) network: Network,
     /// The name of the pod's end.
     pub(super) interface: String,
+    /// The pod's annotation says so, so it may have several.
+    pub(super) annotated: bool,
     pub(super) address: Option<Ipv4Addr>,
     pub(super) address_6: Option<Ipv6Addr>,
     pub(super) mac: Option<Mac>,

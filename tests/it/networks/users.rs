@@ -158,6 +158,16 @@ fn joined_and_left(env: &TestEnv) -> Result<()> {
     ] {
         ensure!(reaches(env, from, to)? == can, "{from} {to}");
     }
+    let both_id = env.ok(&["network", "inspect", "-f", "{{.Id}}", "two"])?;
+    for filter in ["network=two", &format!("network={}", &both_id[..12])] {
+        let mut names: Vec<String> = env
+            .ok(&["ps", "--filter", filter, "--format", "{{.Names}} {{.Networks}}"])?
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        ensure!(names == ["in-both one,two", "in-two two"], "{filter}: {names:?}");
+    }
     // The first is the way out; an internal network has none.
     ensure!(env.ok(&["exec", "in-both", "ip", "route"])?.starts_with("default via "));
     ensure!(!env.ok(&["exec", "in-inner", "ip", "route"])?.contains("default"));
