@@ -1,5 +1,6 @@
 //! Directory: the names of containers that run, as the engine writes them down for the name server.
 
+use super::subnet::Subnet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,6 +14,8 @@ pub const HOSTS_NAMES: [&str; 2] = ["host.docker.internal", "host.k3c.internal"]
 pub struct Directory {
     /// Addresses at which it answers: the gateways of all networks.
     pub listen: Vec<IpAddr>,
+    /// Networks of those who may ask: nobody else does, whoever has a route to here.
+    pub within: Vec<Subnet>,
     /// Servers that are asked for what nobody here is called; none: the host's, as they are at that moment.
     pub upstream: Vec<IpAddr>,
     /// The host's address, for its own names; `None`: nobody may reach it.

@@ -37,9 +37,11 @@ impl Inner {
         let book = self.records.book();
         let default = self.config.subnet.map(|subnet| subnet.first_host());
         let users = book.networks.values().map(|network| network.addresses.gateway);
+        let subnets = book.networks.values().map(|network| network.addresses.subnet);
         let running = book.records.values().filter(|record| lifecycle::lives(record.status));
         Directory {
             listen: default.into_iter().chain(users).map(IpAddr::V4).collect(),
+            within: self.config.subnet.into_iter().chain(subnets).collect(),
             upstream: Vec::new(),
             host: self.config.host_gateway,
             containers: running

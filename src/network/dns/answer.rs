@@ -36,6 +36,10 @@ pub(super) fn reply(
     stream: bool,
     netns: Option<&Path>,
 ) -> Reply {
+    let may = |from| matches!(from, IpAddr::V4(from) if directory.within.iter().any(|of| of.has_host(from)));
+    if !may(from) {
+        return Reply::None;
+    }
     let Ok(question) = Message::from_vec(whole) else {
         return match whole.get(..2) {
             Some(number) if whole.len() >= HEADER => {
@@ -155,7 +159,12 @@ mod tests {
         containers.extend((3..100).map(|number| listed(&number.to_string(), number, &format!("c{number}"))));
         containers[1].secluded = true;
         containers[2].servers = vec!["10.1.0.53".parse().unwrap()];
-        Directory { containers, upstream: vec!["192.0.2.1".parse().unwrap()], ..Directory::default() }
+        Directory {
+            containers,
+            within: vec!["10.1.0.0/24".parse().unwrap()],
+            upstream: vec!["192.0.2.1".parse().unwrap()],
+            ..Directory::default()
+        }
     }
 
     fn ask(name: &str, kind: RecordType, from: u8, stream: bool) -> Reply {
@@ -212,6 +221,16 @@ mod tests {
         assert_eq!(refused.metadata.response_code, ResponseCode::Refused);
         // Who is in no network knows nobody.
         assert!(matches!(ask("web.", RecordType::A, 200, false), Reply::PassOn(..)));
+    }
+
+    #[test]
+    fn nobody_else_is_answered() {
+        let mut question = Message::query();
+        question.add_query(Query::query(Name::from_ascii("web.").unwrap(), RecordType::A));
+        for from in ["203.0.113.9", "10.1.1.2", "fd00::2"] {
+            let said = reply(&directory(), &question.to_vec().unwrap(), from.parse().unwrap(), false, None);
+            assert!(matches!(said, Reply::None), "{from}");
+        }
     }
 
     #[test]
