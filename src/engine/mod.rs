@@ -46,7 +46,7 @@ use containerd::Cri;
 use images::Images;
 use jiff::Timestamp;
 use records::Records;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,6 +114,8 @@ struct Inner {
     volumes: volumes::Volumes,
     /// Written while a network is made or removed; read while pods are made, so that none is made in a network that goes.
     networks: tokio::sync::RwLock<()>,
+    /// Addresses of the containers that the name server knows.
+    told_of: watch::Sender<HashSet<IpAddr>>,
     ooms: containers::Ooms,
     burials: containers::Burials,
     leaving: pod_ports::Leaving,
@@ -176,6 +178,7 @@ impl Engine {
             images: Images::default(),
             volumes: volumes::Volumes::default(),
             networks: tokio::sync::RwLock::default(),
+            told_of: watch::channel(HashSet::new()).0,
             ooms: containers::Ooms::default(),
             burials: containers::Burials::default(),
             leaving: pod_ports::Leaving::default(),

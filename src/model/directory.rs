@@ -20,7 +20,7 @@ pub struct Directory {
     pub upstream: Vec<IpAddr>,
     /// The host's address, for its own names; `None`: nobody may reach it.
     pub host: Option<IpAddr>,
-    /// Containers that run and are in a network.
+    /// Containers that are in a network, and run or are about to.
     pub containers: Vec<Listed>,
 }
 
@@ -30,6 +30,8 @@ pub struct Directory {
 pub struct Listed {
     /// 64 hex digits.
     pub id: String,
+    /// It runs, so others know its names; one that is about to run only asks.
+    pub up: bool,
     /// Its places in networks.
     pub places: Vec<Place>,
     /// Names that others have for it alone, and their IDs.

@@ -86,6 +86,7 @@ impl Inner {
         self.prepare_binds(&record.resolved.mounts).await?;
         self.join_others(record).await?;
         self.publish(record).await?;
+        self.is_known_to_ask(record).await;
         point("start.published");
         match self.start_made(record).await {
             // Attempt 0 went away with its pod (a restart of the host), or an engine that is no more has started it: a
@@ -97,6 +98,7 @@ impl Inner {
                 self.fresh_attempt(record).await?;
                 self.join_others(record).await?;
                 self.publish(record).await?;
+                self.is_known_to_ask(record).await;
                 self.start_made(record).await
             }
             answer => answer,

@@ -8,6 +8,10 @@ use crate::model::directory::{Directory, Listed, Place};
 use crate::store::Record;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Weak;
+use std::time::Duration;
+
+/// Longest wait of a start for the name server.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Tells the name server whenever something changed that it must know.
 pub(in crate::engine) async fn follow(engine: Weak<Inner>) {
@@ -20,7 +24,12 @@ pub(in crate::engine) async fn follow(engine: Weak<Inner>) {
             let directory = inner.directory();
             if told.as_ref() != Some(&directory) {
                 match inner.parts.names.tell(&directory).await {
-                    Ok(()) => told = Some(directory),
+                    Ok(()) => {
+                        let places = directory.containers.iter().flat_map(|of| &of.places);
+                        let told_of = places.flat_map(|place| place.addresses.iter().copied()).collect();
+                        inner.told_of.send_replace(told_of);
+                        told = Some(directory);
+                    }
                     Err(error) => tracing::warn!(error, "cannot write the names of containers down"),
                 }
             }
@@ -38,17 +47,28 @@ impl Inner {
         let default = self.config.subnet.map(|subnet| subnet.first_host());
         let users = book.networks.values().map(|network| network.addresses.gateway);
         let subnets = book.networks.values().map(|network| network.addresses.subnet);
-        let running = book.records.values().filter(|record| lifecycle::lives(record.status));
+        // Who has a pod may ask from the moment in which it is started.
+        let waits = |record: &Record| !record.attempt.used && !record.attempt.container.is_empty();
+        let all = book.records.values().filter(|record| lifecycle::lives(record.status) || waits(record));
         Directory {
             listen: default.into_iter().chain(users).map(IpAddr::V4).collect(),
             within: self.config.subnet.into_iter().chain(subnets).collect(),
             upstream: Vec::new(),
             host: self.config.host_gateway,
-            containers: running
+            containers: all
                 .filter(|record| !record.attempt.endpoints.is_empty())
                 .map(|record| self.listed(record))
                 .collect(),
         }
+    }
+
+    /// Waits until the name server knows a container that is about to start, but not for long: it may be away.
+    pub(in crate::engine) async fn is_known_to_ask(&self, record: &Record) {
+        let address = record.attempt.address().parse::<IpAddr>();
+        let Ok(address) = address else { return };
+        let mut told_of = self.told_of.subscribe();
+        let known = told_of.wait_for(|all| all.contains(&address));
+        tokio::time::timeout(PATIENCE, known).await.ok();
     }
 
     fn listed(&self, record: &Record) -> Listed {
@@ -76,6 +96,7 @@ impl Inner {
         let links = wishes.iter().flat_map(|wish| &wish.links).filter_map(|link| link.split_once(':'));
         Listed {
             id: record.id.to_string(),
+            up: lifecycle::lives(record.status),
             links: links.map(|(id, alias)| (alias.to_lowercase(), id.to_owned())).collect(),
             servers: record.spec.dns.servers.iter().filter_map(|server| server.parse().ok()).collect(),
             secluded: places.iter().all(|place| self.is_internal(&place.network)),

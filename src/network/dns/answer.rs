@@ -148,6 +148,7 @@ mod tests {
     fn directory() -> Directory {
         let listed = |id: &str, number: u8, name: &str| Listed {
             id: id.into(),
+            up: true,
             places: vec![Place {
                 network: "n".into(),
                 addresses: vec![[10, 1, 0, number].into(), format!("fd00::{number}").parse().unwrap()],

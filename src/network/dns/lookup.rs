@@ -15,7 +15,7 @@ pub(super) fn addresses(directory: &Directory, asker: &Listed, name: &str) -> Op
     if HOSTS_NAMES.contains(&name) && !asker.secluded {
         found.extend(directory.host);
     }
-    for of in &directory.containers {
+    for of in directory.containers.iter().filter(|of| of.up) {
         for place in known(asker, of) {
             let called = match linked {
                 Some(id) => of.id == *id,
@@ -31,7 +31,7 @@ pub(super) fn addresses(directory: &Directory, asker: &Listed, name: &str) -> Op
 
 /// The name of the one that has an address, with that of the network; `None`: nobody that the asker knows.
 pub(super) fn name(directory: &Directory, asker: &Listed, address: IpAddr) -> Option<String> {
-    let mut places = directory.containers.iter().flat_map(|of| known(asker, of));
+    let mut places = directory.containers.iter().filter(|of| of.up).flat_map(|of| known(asker, of));
     let place = places.find(|place| place.addresses.contains(&address))?;
     Some(format!("{}.{}", place.names.first()?, place.network))
 }
@@ -57,7 +57,7 @@ mod tests {
             addresses: vec![address.parse().unwrap()],
             names: names.iter().map(|name| (*name).to_owned()).collect(),
         };
-        Listed { id: id.into(), places: places.iter().map(place).collect(), ..Listed::default() }
+        Listed { id: id.into(), up: true, places: places.iter().map(place).collect(), ..Listed::default() }
     }
 
     #[test]
@@ -90,6 +90,11 @@ mod tests {
         assert_eq!(of("10.2.0.3", "web"), ["10.1.0.2", "10.1.0.3"]);
         assert_eq!(of("10.2.0.2", "api"), ["10.2.0.3"]);
         assert_eq!(of("10.2.0.2", "web"), [""; 0]);
+        let mut waiting = directory.clone();
+        waiting.containers[2].up = false;
+        let db = asker(&waiting, "10.2.0.2".parse().unwrap()).unwrap();
+        assert!(addresses(&waiting, db, "api").is_some() && addresses(&waiting, db, "db").is_none());
+        assert_eq!(name(&waiting, db, "10.2.0.2".parse().unwrap()), None);
         let open = Directory { host: Some("10.0.2.2".parse().unwrap()), ..directory.clone() };
         let front = asker(&open, "10.1.0.2".parse().unwrap()).unwrap();
         assert_eq!(addresses(&open, front, "host.docker.internal"), Some(vec!["10.0.2.2".parse().unwrap()]));

@@ -80,6 +80,11 @@ fn names(env: &TestEnv) -> Result<()> {
     }
     ensure!(env.ok(&["exec", "web-a", "nslookup", &two[0]])?.contains("name = web-b.named"));
     ensure!(env.k3c(&["exec", "web-a", "ping", "-c1", "-W1", "web-b"])?.code == 0);
+    // Also with its very first question.
+    for _ in 0..5 {
+        let first = ["run", "--rm", "--network", "named", crate::containers::DEMO, "nslookup", "web-b"];
+        ensure!(env.ok(&first)?.contains(&two[0]));
+    }
     // From an internal network nobody outside is asked.
     let outside = env.k3c(&["exec", "inner", "nslookup", "example.org"])?;
     ensure!(outside.stdout.contains("REFUSED"), "{}", outside.stdout);
