@@ -118,11 +118,7 @@ pub(crate) async fn run(args: Args, cx: &Context) -> Outcome {
             Err(error) => failures.push(daemon_text(&error)),
         }
     }
-    cx.ui.data(printer.finish().as_bytes())?;
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(CommandError::failed(failures.join("\n"))),
-    }
+    printer.end(&failures, cx)
 }
 
 /// A document, and its type.
@@ -186,6 +182,15 @@ impl Printer {
             }
         }
         Ok(())
+    }
+
+    /// Prints what was added, and fails with what was not found.
+    pub(crate) fn end(self, failures: &[String], cx: &Context) -> Outcome {
+        cx.ui.data(self.finish().as_bytes())?;
+        match failures.is_empty() {
+            true => Ok(()),
+            false => Err(CommandError::failed(failures.join("\n"))),
+        }
     }
 
     pub(crate) fn finish(self) -> String {

@@ -133,14 +133,13 @@ pub(crate) async fn list(args: ListArgs, cx: &Context) -> Outcome {
 }
 
 fn row(network: &NetworkSummary, id: String) -> Row {
-    let has = |six: bool| network.pools.iter().any(|pool| pool.subnet.contains(':') == six);
     let created = network.created.map(|created| moment::long(created, &moment::zone())).unwrap_or_default();
     let fields = json!({
         "CreatedAt": created,
         "Driver": network.driver,
         "ID": id,
-        "IPv4": (has(false) || network.driver != "bridge").to_string(),
-        "IPv6": has(true).to_string(),
+        "IPv4": network.has_ipv4().to_string(),
+        "IPv6": network.has_ipv6().to_string(),
         "Internal": network.internal.to_string(),
         "Labels": listing::labels(&network.labels),
         "Name": network.name,
@@ -173,11 +172,7 @@ pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
             Err(error) => failures.push(daemon_text(&error)),
         }
     }
-    cx.ui.data(printer.finish().as_bytes())?;
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(CommandError::failed(failures.join("\n"))),
-    }
+    printer.end(&failures, cx)
 }
 
 /// Docker's document of one network.

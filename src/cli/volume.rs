@@ -147,11 +147,7 @@ pub(crate) async fn inspect(args: InspectArgs, cx: &Context) -> Outcome {
             None => failures.push(format!("Error response from daemon: get {name}: no such volume")),
         }
     }
-    cx.ui.data(printer.finish().as_bytes())?;
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(CommandError::failed(failures.join("\n"))),
-    }
+    printer.end(&failures, cx)
 }
 
 /// Docker's document of one volume.

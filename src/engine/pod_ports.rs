@@ -72,7 +72,7 @@ impl Inner {
         let mut named = pods.into_iter().map(|known| known.id).filter(|id| id.starts_with(pod));
         let (Some(id), None) = (named.next(), named.next()) else { return };
         let mut leaving = self.leaving.0.lock().await;
-        self.withdraw_those(|lead| lead.owner.strip_prefix(POD) == Some(&id)).await;
+        self.withdraw_those(|lead| lead.owner.strip_prefix(POD) == Some(&id)).await.ok();
         leaving.push_back(id);
         if leaving.len() > REMEMBERED {
             leaving.pop_front();
@@ -103,13 +103,6 @@ impl Inner {
             }
         }
         true
-    }
-
-    async fn withdraw_those(&self, which: impl Fn(&Lead) -> bool) {
-        let Ok(all) = self.parts.ports.all().await else { return };
-        for (number, _) in all.into_iter().filter(|(_, lead)| which(lead)) {
-            self.parts.ports.remove(number).await.ok();
-        }
     }
 }
 

@@ -98,19 +98,25 @@ impl Inner {
         Ok(done)
     }
 
+    /// Withdraws what this is true of.
+    pub(in crate::engine) async fn withdraw_those(
+        &self,
+        which: impl Fn(&Lead) -> bool,
+    ) -> Result<(), NotPublished> {
+        for (number, _) in self.parts.ports.all().await?.into_iter().filter(|(_, lead)| which(lead)) {
+            self.parts.ports.remove(number).await.ok();
+        }
+        Ok(())
+    }
+
     /// Withdraws the ports of a container whose end, or whose failed start, is known.
     pub(in crate::engine) async fn withdraw(&self, record: &Record) {
         if record.attempt.published.is_empty() {
             return;
         }
-        match self.parts.ports.all().await {
-            Ok(all) => {
-                for (number, _) in all.into_iter().filter(|(_, lead)| lead.owner == record.id.as_str()) {
-                    self.parts.ports.remove(number).await.ok();
-                }
-            }
-            // When it comes up again, nothing is published that is not to be.
-            Err(error) => tracing::warn!(?error, container = record.name, "cannot withdraw ports"),
+        // When it comes up again, nothing is published that is not to be.
+        if let Err(error) = self.withdraw_those(|lead| lead.owner == record.id.as_str()).await {
+            tracing::warn!(?error, container = record.name, "cannot withdraw ports");
         }
     }
 

@@ -4,7 +4,7 @@ use super::subnet::{Subnet, Subnet6};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Names that are no user's: there is always a network of that name, or a mode.
 pub const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
@@ -47,6 +47,19 @@ pub struct Addresses {
     pub range: Option<Subnet>,
     /// Addresses that are never given out, by names that mean nothing.
     pub reserved: BTreeMap<String, Ipv4Addr>,
+}
+
+impl Addresses {
+    /// Those of a subnet of which nothing else is said.
+    pub fn of(subnet: Subnet) -> Self {
+        Self { subnet, gateway: subnet.first_host(), range: None, reserved: BTreeMap::new() }
+    }
+
+    /// The bridge's addresses, of version 4 and 6.
+    pub fn gateways(&self, subnet6: Option<Subnet6>) -> impl Iterator<Item = IpAddr> {
+        let six = subnet6.map(|sixth| self.subnet.sixth(sixth, self.gateway).into());
+        [IpAddr::V4(self.gateway)].into_iter().chain(six)
+    }
 }
 
 impl Network {
@@ -111,6 +124,23 @@ pub struct NetworkSummary {
     pub users: i64,
 }
 
+impl NetworkSummary {
+    /// The addresses of version 6, or those of version 4.
+    pub fn pool(&self, version_6: bool) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(':') == version_6)
+    }
+
+    /// Whether containers have IPv4 addresses there: a network that is no bridge says nothing of them.
+    pub fn has_ipv4(&self) -> bool {
+        self.pool(false).is_some() || self.driver != "bridge"
+    }
+
+    /// Whether containers have IPv6 addresses there.
+    pub fn has_ipv6(&self) -> bool {
+        self.pool(true).is_some()
+    }
+}
+
 /// Addresses of one version of IP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
@@ -149,12 +179,7 @@ mod tests {
             id: "0123456789abcdef".into(),
             name: "n".into(),
             created: Timestamp::UNIX_EPOCH,
-            addresses: Addresses {
-                subnet: "10.89.0.0/24".parse().unwrap(),
-                gateway: "10.89.0.1".parse().unwrap(),
-                range: None,
-                reserved: BTreeMap::new(),
-            },
+            addresses: Addresses::of("10.89.0.0/24".parse().unwrap()),
             subnet6: None,
             internal: false,
             labels: BTreeMap::new(),
@@ -164,5 +189,7 @@ mod tests {
         assert_eq!(network.mtu(), None);
         network.options.insert(MTU.into(), "1400".into());
         assert_eq!(network.mtu(), Some(1400));
+        let gateways = network.addresses.gateways(Some("fd00::/64".parse().unwrap()));
+        assert_eq!(gateways.map(|address| address.to_string()).collect::<Vec<_>>(), ["10.89.0.1", "fd00::1"]);
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// The file that a host's resolver reads, resolv.conf(5).
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The host's own names, hosts(5).
 const HOSTS: &str = "/etc/hosts";
@@ -39,13 +39,7 @@ impl Names {
             return None;
         }
         let host = std::fs::read_to_string(&self.host).unwrap_or_default();
-        let words = |key: &str| -> Vec<String> {
-            host.lines()
-                .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(char::is_whitespace))
-                .flat_map(str::split_whitespace)
-                .map(str::to_owned)
-                .collect()
-        };
+        let words = |key: &str| words(&host, key);
         if servers.is_empty() {
             servers = words("nameserver");
         }
@@ -58,6 +52,15 @@ impl Names {
         }
         Some(Dns { servers, searches, options })
     }
+}
+
+/// All words behind a keyword of resolv.conf(5).
+pub(super) fn words(text: &str, key: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(char::is_whitespace))
+        .flat_map(str::split_whitespace)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The text of a container's hosts(5).

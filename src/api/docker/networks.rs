@@ -2,7 +2,7 @@
 
 use super::schema::document;
 use super::time;
-use crate::model::network::NetworkSummary;
+use crate::model::network::{Member, NetworkSummary};
 use std::collections::BTreeMap;
 
 document! {
@@ -66,15 +66,14 @@ document! {
 
 impl From<NetworkSummary> for Network {
     fn from(network: NetworkSummary) -> Self {
-        let has = |six: bool| network.pools.iter().any(|pool| pool.subnet.contains(':') == six);
-        let (enable_ipv4, enable_ipv6) = (has(false) || network.driver != "bridge", has(true));
+        let (enable_ipv4, enable_ipv6) = (network.has_ipv4(), network.has_ipv6());
         let config = network.pools.into_iter().map(|pool| IpamPool {
             subnet: pool.subnet,
             ip_range: pool.range,
             gateway: pool.gateway,
             auxiliary_addresses: pool.reserved,
         });
-        let member = |of: crate::model::network::Member| EndpointResource {
+        let member = |of: Member| EndpointResource {
             name: of.name,
             endpoint_id: of.endpoint,
             mac_address: of.mac,

@@ -6,8 +6,10 @@ use crate::engine::error::EngineError;
 use crate::engine::parts::Detach;
 use crate::engine::{Engine, Inner, events};
 use crate::model::container::{EndpointSpec, NetworkMode};
+use crate::model::network::Addresses;
 use crate::model::reason::Reason;
 use crate::store::{Change, Endpoint, Record};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,10 +88,7 @@ impl Engine {
 
 impl Inner {
     async fn commit_place(&self, record: &Record, known: &Known, action: &str) -> Result<(), EngineError> {
-        let id = match known {
-            Known::Default => self.predefined_id(known.name()),
-            Known::Users(network) => network.id.clone(),
-        };
+        let (id, _) = self.network_facts(known.name());
         let container = [("container", record.id.to_string())];
         let event = events::network(&id, known.name(), action, &container);
         self.records.commit(Change::new().put(record).event(event)).await
@@ -102,13 +101,9 @@ impl Inner {
         let attachment = self.attachment(&record.id, place, free.clone())?;
         let made = self.parts.networks.connect(&record.attempt.pod, &namespace(record), &attachment).await;
         let made = made.map_err(|why| EngineError::refused(Reason::Conflict, why))?;
-        let network_id = match self.network(&place.network)? {
-            Known::Default => String::new(),
-            Known::Users(network) => network.id.clone(),
-        };
         Ok(Endpoint {
             network: place.network.clone(),
-            network_id,
+            network_id: self.users_id(&place.network),
             interface: free,
             address: made.address,
             address_6: made.address_6,
@@ -146,21 +141,15 @@ impl Inner {
     }
 
     /// Addresses of a network's way out; none where it is internal.
-    pub(in crate::engine) fn gateways(&self, network: &str) -> Vec<std::net::IpAddr> {
-        let of =
-            |subnet: crate::model::subnet::Subnet, gateway, sixth: Option<crate::model::subnet::Subnet6>| {
-                let six = sixth.map(|sixth| subnet.sixth(sixth, gateway).into());
-                [Some(std::net::IpAddr::V4(gateway)), six].into_iter().flatten().collect()
-            };
+    pub(in crate::engine) fn gateways(&self, network: &str) -> Vec<IpAddr> {
         match self.network(network) {
             Ok(Known::Users(network)) if !network.internal => {
-                of(network.addresses.subnet, network.addresses.gateway, network.subnet6)
+                network.addresses.gateways(network.subnet6).collect()
             }
-            Ok(Known::Default) => self
-                .config
-                .subnet
-                .map(|subnet| of(subnet, subnet.first_host(), self.config.subnet6))
-                .unwrap_or_default(),
+            Ok(Known::Default) => {
+                let addresses = self.config.subnet.map(Addresses::of);
+                addresses.map(|of| of.gateways(self.config.subnet6).collect()).unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }

@@ -21,11 +21,13 @@ use crate::model::container::{BRIDGE, EndpointSpec, NetworkMode, Pruned};
 use crate::model::filter::{NetworkFilter, PruneFilter};
 use crate::model::id::hex;
 use crate::model::mac::Mac;
-use crate::model::network::{Member, Network, NetworkSummary, PREDEFINED, Pool};
+use crate::model::network::{Addresses, Member, Network, NetworkSummary, PREDEFINED, Pool};
 use crate::model::reason::Reason;
+use crate::model::subnet::Subnet6;
 use crate::store::{Change, Record};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A network that containers have addresses in.
@@ -73,7 +75,7 @@ impl Engine {
         let all = self.networks(&NetworkFilter::default()).await?;
         let found = pick(all, who, |network| (&network.name, &network.id))?;
         let mut network = found.ok_or_else(|| EngineError::NoSuchNetwork(who.to_owned()))?;
-        network.members = inner.members(&network.name, &network.id, &network.pools);
+        network.members = inner.members(&network);
         Ok(network)
     }
 
@@ -137,11 +139,18 @@ impl Inner {
 
     /// A network in which containers have addresses, by its name, its ID or a prefix of that.
     pub(super) fn network(&self, who: &str) -> Result<Known, EngineError> {
-        let default = self.predefined_id(BRIDGE);
-        if who == BRIDGE || who == "default" || who.len() >= 12 && default.starts_with(who) {
+        // By its name first: this is asked for each container whenever something changes.
+        let book = self.records.book();
+        if who == BRIDGE || who == "default" {
             return Ok(Known::Default);
         }
-        let all: Vec<Arc<Network>> = self.records.book().networks.values().cloned().collect();
+        if let Some(network) = book.networks.get(who) {
+            return Ok(Known::Users(network.clone()));
+        }
+        if who.len() >= 12 && self.predefined_id(BRIDGE).starts_with(who) {
+            return Ok(Known::Default);
+        }
+        let all: Vec<Arc<Network>> = book.networks.values().cloned().collect();
         match pick(all, who, |network| (&network.name, &network.id))? {
             Some(network) => Ok(Known::Users(network)),
             None => Err(EngineError::NoSuchNetwork(who.to_owned())),
@@ -204,51 +213,25 @@ impl Inner {
 
     fn predefined_network(&self, name: &str) -> NetworkSummary {
         let driver = if name == "none" { "null" } else { name };
-        let mut pools = Vec::new();
-        if let (BRIDGE, Some(subnet)) = (name, self.config.subnet) {
-            let four = Pool {
-                subnet: subnet.to_string(),
-                gateway: subnet.first_host().to_string(),
-                ..Pool::default()
-            };
-            let six = self.config.subnet6.map(|sixth| Pool {
-                subnet: sixth.to_string(),
-                gateway: subnet.sixth(sixth, subnet.first_host()).to_string(),
-                ..Pool::default()
-            });
-            pools = [four].into_iter().chain(six).collect();
-        }
+        let addresses = self.config.subnet.filter(|_| name == BRIDGE).map(Addresses::of);
         NetworkSummary {
             id: self.predefined_id(name),
             name: name.to_owned(),
             driver: driver.to_owned(),
-            pools,
+            pools: addresses.map(|of| pools(&of, self.config.subnet6)).unwrap_or_default(),
             users: i64::try_from(self.users(name)).unwrap_or(i64::MAX),
             ..NetworkSummary::default()
         }
     }
 
     fn network_summary(&self, network: &Network) -> NetworkSummary {
-        let of = &network.addresses;
-        let text = |address: &std::net::Ipv4Addr| address.to_string();
-        let four = Pool {
-            subnet: of.subnet.to_string(),
-            range: of.range.map(|range| range.to_string()).unwrap_or_default(),
-            gateway: text(&of.gateway),
-            reserved: of.reserved.iter().map(|(name, address)| (name.clone(), text(address))).collect(),
-        };
-        let six = network.subnet6.map(|sixth| Pool {
-            subnet: sixth.to_string(),
-            gateway: of.subnet.sixth(sixth, of.gateway).to_string(),
-            ..Pool::default()
-        });
         NetworkSummary {
             id: network.id.clone(),
             name: network.name.clone(),
             created: Some(network.created),
             driver: "bridge".to_owned(),
             internal: network.internal,
-            pools: [four].into_iter().chain(six).collect(),
+            pools: pools(&network.addresses, network.subnet6),
             labels: network.labels.clone(),
             options: network.options.clone(),
             members: BTreeMap::new(),
@@ -257,9 +240,10 @@ impl Inner {
     }
 
     /// The containers that run and are in a network.
-    fn members(&self, name: &str, id: &str, pools: &[Pool]) -> BTreeMap<String, Member> {
+    fn members(&self, network: &NetworkSummary) -> BTreeMap<String, Member> {
+        let NetworkSummary { name, id, .. } = network;
         let bits = |six: bool| {
-            let pool = pools.iter().find(|pool| pool.subnet.contains(':') == six);
+            let pool = network.pool(six);
             pool.and_then(|pool| pool.subnet.split_once('/')).map_or("", |(_, bits)| bits).to_owned()
         };
         let with = |address: &str, bits: String| match address {
@@ -269,15 +253,15 @@ impl Inner {
         let running = self.records.all().into_iter().filter(|record| lifecycle::lives(record.status));
         running
             .filter_map(|record| {
-                let mode = record.spec.network.to_string() == name && !record.spec.network.has_address();
-                let place = record.attempt.endpoints.iter().find(|place| place.network == name);
+                let mode = record.spec.network.to_string() == *name && !record.spec.network.has_address();
+                let place = record.attempt.endpoints.iter().find(|place| place.network == *name);
                 if place.is_none() && !mode {
                     return None;
                 }
                 let place = place.cloned().unwrap_or_default();
                 let member = Member {
                     name: record.name.clone(),
-                    endpoint: hash(&format!("{id}/{}", record.attempt.pod)),
+                    endpoint: self.endpoint_id(id, &record),
                     mac: mac(&place.mac, &place.address),
                     address: with(&place.address, bits(false)),
                     address_6: with(&place.address_6, bits(true)),
@@ -286,6 +270,24 @@ impl Inner {
             })
             .collect()
     }
+}
+
+/// Addresses as they are shown, of version 4 and 6.
+fn pools(of: &Addresses, subnet6: Option<Subnet6>) -> Vec<Pool> {
+    let text = |address: &Ipv4Addr| address.to_string();
+    let mut gateways = of.gateways(subnet6).map(|address| address.to_string());
+    let four = Pool {
+        subnet: of.subnet.to_string(),
+        range: of.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: gateways.next().unwrap_or_default(),
+        reserved: of.reserved.iter().map(|(name, address)| (name.clone(), text(address))).collect(),
+    };
+    let six = subnet6.zip(gateways.next()).map(|(sixth, gateway)| Pool {
+        subnet: sixth.to_string(),
+        gateway,
+        ..Pool::default()
+    });
+    [four].into_iter().chain(six).collect()
 }
 
 /// The hardware address of a place in a network.

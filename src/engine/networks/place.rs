@@ -176,7 +176,7 @@ impl Inner {
     }
 
     /// ID of a user's network; empty: it is the default one, or none.
-    fn users_id(&self, name: &str) -> String {
+    pub(super) fn users_id(&self, name: &str) -> String {
         self.records.book().networks.get(name).map(|network| network.id.clone()).unwrap_or_default()
     }
 

@@ -1,6 +1,7 @@
 //! What the engine does about networks itself: places of pods that run, and bridges of networks that are no more. It is
 //! what the plugin does, in a thread of its own, because namespaces are entered.
 
+use super::answer::Known;
 use super::error::Refusal;
 use super::links::Links;
 use super::lock::Lock;
@@ -51,28 +52,10 @@ impl Live {
         let (config, pod, interface) = self.command(pod, netns, place)?;
         let (left, of) = (config.clone(), pod.clone());
         // An engine that died between this and its record left the interface. Each thread begins in our own namespace.
-        apart(move || {
-            if let Some(afterwards) = detach::del(&left, &of)?.afterwards {
-                afterwards();
-            }
-            Ok(())
-        })?;
-        let outcome = apart(move || attach::add(&config, &pod))?;
-        let Outcome { answer, afterwards } = outcome;
-        if let Some(afterwards) = afterwards {
-            let _ = apart(move || {
-                afterwards();
-                Ok(())
-            });
-        }
-        let answer = answer.unwrap_or_default();
-        let ips = answer["ips"].as_array().into_iter().flatten();
-        let addresses =
-            ips.filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect();
-        let mut interfaces = answer["interfaces"].as_array().into_iter().flatten();
-        let own = interfaces.find(|one| one["name"] == interface.as_str());
-        let mac = own.and_then(|one| one["mac"].as_str()).unwrap_or_default().to_owned();
-        Ok(Got { addresses, mac })
+        apart(move || detach::del(&left, &of).map(whole))?;
+        let answer = apart(move || attach::add(&config, &pod).map(whole))?.unwrap_or_default();
+        let known = Known::read(&answer, &interface).unwrap_or_default();
+        Ok(Got { addresses: known.addresses, mac: known.mac.unwrap_or_default() })
     }
 
     /// Takes an interface from a pod, and sends what goes nowhere else through another one.
@@ -90,9 +73,7 @@ impl Live {
         let (config, pod, _) = self.command(pod, netns, &place)?;
         let path = netns.to_owned();
         apart(move || {
-            if let Some(afterwards) = detach::del(&config, &pod)?.afterwards {
-                afterwards();
-            }
+            whole(detach::del(&config, &pod)?);
             match way_out {
                 Some((interface, gateways)) => reroute(&path, &interface, &gateways),
                 None => Ok(()),
@@ -193,6 +174,14 @@ fn reroute(netns: &Path, interface: &str, gateways: &[IpAddr]) -> Result<(), Ref
         }
     }
     Ok(())
+}
+
+/// Does also what nobody has to wait for; the answer.
+fn whole(outcome: Outcome) -> Option<Value> {
+    if let Some(afterwards) = outcome.afterwards {
+        afterwards();
+    }
+    outcome.answer
 }
 
 /// Does it in a thread that may go into namespaces.

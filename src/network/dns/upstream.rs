@@ -1,6 +1,7 @@
 //! Questions that are passed on: to the host's own name servers, as they are at that moment, or to those that a container
 //! or the settings name. What is asked and answered is passed on as it is.
 
+use crate::network::names::{RESOLV_CONF, words};
 use crate::sys::netns;
 use hickory_proto::op::Message;
 use std::io;
@@ -11,8 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// The file that the host's resolver reads, resolv.conf(5).
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Time for all servers together: who asks waits for five seconds.
 const PATIENCE: Duration = Duration::from_millis(4500);
 /// Time for one server.
@@ -38,8 +37,7 @@ pub(super) fn hosts() -> Vec<SocketAddr> {
 }
 
 fn servers(text: &str) -> Vec<SocketAddr> {
-    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("nameserver"));
-    lines.filter_map(|rest| address(rest.split_whitespace().next()?)).take(MOST).collect()
+    words(text, "nameserver").iter().filter_map(|word| address(word)).take(MOST).collect()
 }
 
 /// An address, perhaps with the interface that it is valid at (`fe80::1%eth0`).
